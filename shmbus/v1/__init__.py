@@ -1,0 +1,1 @@
+"""Generated messages: edit proto/shmbus/v1/*.proto and run proto/generate."""
