@@ -2,6 +2,7 @@
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
+
 from shmbus.v1 import common_pb2, eventbus_pb2, ipc_pb2, rpc_pb2
 from unit.schema_table import ENUMS, MESSAGES, THREE_UNDEFINED
 
@@ -107,8 +108,10 @@ ENVELOPE = bytes.fromhex(
     "   20 c0 01"  # 4 priority = 192; 3 message_type is COLLECTION_EVENT, 0, and so not written
     "1a 32"  # 3 collection_event
     "   12 08 0a 02 00 01 12 02 10 01"  # 2 source_capabilities: domains PROCESS, NETWORK (packed); advanced.realtime
-    "   1a 26 0a 22"  # 3 process_event, 1 process
-) + PROCESS_RECORD + bytes.fromhex("10 02")  # 2 subtype = PROCESS_TERMINATED
+    "   1a 26"  # 3 process_event
+    f"      0a 22 {PROCESS_RECORD.hex()}"  # 1 process
+    "       10 02"  # 2 subtype = PROCESS_TERMINATED
+)
 
 HEARTBEAT = bytes.fromhex(
     "0a 01 63"  # 1 component_id = "c"
