@@ -1,0 +1,184 @@
+"""The native core: rings, bells and session pages in shared memory.
+
+Results that are part of normal life (full, empty, overrun) come back as values; `shmbus.ring` and its users turn them
+into exceptions. `AttachError` is raised for memory that is not what it should be.
+"""
+
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, final
+
+LAYOUT_VERSION: Final[int]
+MAX_PRODUCERS: Final[int]
+SEALER: Final[int]
+FRAME_HEADER_BYTES: Final[int]
+KIND_RAW: Final[int]
+KIND_EVENT: Final[int]
+KIND_TYPED: Final[int]
+
+def crc32c(data: Buffer, value: int = 0, /) -> int: ...
+def crc32c_portable(data: Buffer, value: int = 0, /) -> int: ...
+def crc32c_implementation() -> str: ...
+def fork_generation() -> int: ...
+def killpoint(site: str, /) -> None: ...
+def cpu_relax_budget() -> int: ...
+
+class AttachError(Exception):
+    """What was mapped is not the expected segment; `args` are (reason, found, expected)."""
+
+@final
+class Ring:
+    """One ring segment, mapped. Geometry is validated against the real size once, at attach."""
+
+    @staticmethod
+    def layout(slots: int, arena_bytes: int, producers: int, gates: int, /) -> int:
+        """Bytes a segment of this geometry takes. Raises ValueError for a geometry that cannot be."""
+    @classmethod
+    def create(
+        cls,
+        fd: int,
+        *,
+        slots: int,
+        arena_bytes: int,
+        producers: int,
+        gates: int,
+        max_messages: int,
+        max_bytes: int,
+        max_message_bytes: int,
+        retention_ns: int,
+        claim_timeout_ns: int,
+        topic: str,
+        topic_id: int,
+        lane: int,
+        generation: int,
+        bell: int,
+        first_sequence: int,
+        first_position: int = 0,
+        boot_id: bytes,
+        type_name: str,
+        fingerprint: bytes,
+    ) -> Ring:
+        """Initialise the segment behind `fd` (already of layout() bytes) and map it writable; magic is stored last."""
+    @classmethod
+    def attach(cls, fd: int, *, writable: bool, boot_id: bytes) -> Ring: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def topic_id(self) -> int: ...
+    @property
+    def lane(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def bell(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def segment_bytes(self) -> int: ...
+    @property
+    def type_name(self) -> str: ...
+    @property
+    def fingerprint(self) -> bytes: ...
+    @property
+    def first_sequence(self) -> int: ...
+    @property
+    def head(self) -> int:
+        """Sequence of the oldest retained message."""
+    @property
+    def tail(self) -> int:
+        """Sequence the next message gets."""
+    @property
+    def gate(self) -> int:
+        """The slowest reliable cursor as last scanned by a publisher (0: none scanned yet)."""
+    @property
+    def used_bytes(self) -> int: ...
+    @property
+    def published_bytes(self) -> int:
+        """Frame bytes published since the ring was created, at the writers' last batch."""
+    @property
+    def aborted(self) -> int: ...
+    @property
+    def successor(self) -> int: ...
+    @property
+    def sealed(self) -> bool: ...
+    @property
+    def limits(self) -> tuple[int, int, int, int, int]:
+        """(max_messages, max_bytes, max_message_bytes, retention_ns, claim_timeout_ns)"""
+    def set_limits(self, max_messages: int, max_bytes: int, max_message_bytes: int, retention_ns: int, claim_timeout_ns: int, /) -> None: ...
+    def set_producer(self, producer: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, uid: int, /) -> None: ...
+    def clear_producer(self, producer: int, /) -> None: ...
+    def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
+        """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
+    @property
+    def producer_capacity(self) -> int: ...
+    @property
+    def gate_capacity(self) -> int: ...
+    def claims(self) -> list[tuple[int, int, bool]]:
+        """Unfinished slots between head and tail: (sequence, producer, skipped)."""
+    def set_gate(self, index: int, session: int, cursor: int, floor: int, /) -> None:
+        """Let the cursor of that session hold retirement back; `floor` counts until the cursor is set."""
+    def clear_gate(self, index: int, /) -> None: ...
+    def gates(self) -> list[tuple[int, int, int, int]]:
+        """(index, session, cursor, floor) of every gate in force."""
+    def retire(self, count: int, sessions: Sequence[Session], /) -> int:
+        """Retire up to `count` of the oldest messages as far as gates allow; number retired."""
+    def retire_expired(self, now_ns: int, sessions: Sequence[Session], /) -> int: ...
+    def repair(self, producer: int, /) -> int:
+        """Abort every claim of a producer that is dead; number aborted."""
+    def skip(self, sequence: int, producer: int, /) -> bool:
+        """Revoke a claim whose live owner is over the claim timeout."""
+    def seal(self, successor: int, /) -> int:
+        """No sequence from the returned one on can be claimed here; the successor generation goes on with it."""
+
+@final
+class Bells:
+    """The waiter words of a bus: one bell a ring, one a session, bell 0 for the bus."""
+
+    @staticmethod
+    def layout(capacity: int, /) -> int: ...
+    @classmethod
+    def create(cls, fd: int, capacity: int, boot_id: bytes, /) -> Bells: ...
+    @classmethod
+    def attach(cls, fd: int, boot_id: bytes, /) -> Bells: ...
+    @property
+    def capacity(self) -> int: ...
+    def ring(self, index: int, /) -> None:
+        """Wake whoever waits for data at this bell."""
+    def ring_space(self, index: int, /) -> None:
+        """Wake publishers that wait for room."""
+    def wait_space(self, index: int, expected: int, timeout_ns: int, /) -> bool: ...
+    def arm_space(self, index: int, /) -> int: ...
+    def close(self) -> None: ...
+
+@final
+class Session:
+    """The page of one client: identity, heartbeat, cursors with their counters."""
+
+    @staticmethod
+    def layout(cursors: int, /) -> int: ...
+    @classmethod
+    def create(cls, fd: int, *, session: int, cursors: int, bell: int, pid: int, start_time: int, pid_namespace: int, boot_id: bytes) -> Session: ...
+    @classmethod
+    def attach(cls, fd: int, *, writable: bool, boot_id: bytes) -> Session: ...
+    @property
+    def session(self) -> int: ...
+    @property
+    def bell(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def identity(self) -> tuple[int, int, int]:
+        """(pid, start_time, pid_namespace)"""
+    @property
+    def heartbeat(self) -> int: ...
+    def beat(self) -> None: ...
+    def cursor(self, index: int, /) -> tuple[int, int, int, int, int, int, int, int]:
+        """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
+    def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:
+        """Take a cursor into use with zeroed counters; its position holds at the gate's floor until it is set."""
+    def set_position(self, index: int, position: int, /) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,169 @@
+/* What stands where in shared memory. The pictures and the compiler agree (see the assertions).
+ *
+ * ring segment
+ *
+ *   0x0000  magic u64 (stored last, release) · layout version · meta bytes · geometry · names · boot id
+ *   0x0200  limits (changed by the coordinator while the ring is in use) · successor
+ *   0x0280  tail            {sequence : 40, position in units : 24}          each on a pair of
+ *   0x0300  head            the same                                         cache lines of its own
+ *   0x0380  gate            slowest reliable cursor as last scanned
+ *   0x0400  hint            a full 64-bit sequence, behind head by less than 2^39
+ *   0x0480  counters        bytes published, claims aborted
+ *   0x0600  producer[]      64 bytes each, written by the coordinator
+ *           gate[]          16 bytes each, written by the coordinator
+ *   page    slot[]          16 bytes each
+ *   page    arena           frames of 64-byte units; mapped twice, back to back
+ *
+ * slot word  {lap : 32, state : 2, producer : 12, length in units : 18}
+ *
+ * lap = sequence / slots (32 bits of it). The lap and the slot's number together name a sequence, so a compare-and-swap
+ * that was prepared for one lap cannot succeed in another.
+ *
+ * session segment
+ *
+ *   0x0000  magic u64 · layout version · session id · capacity · identity · boot id · bell
+ *   0x0080  heartbeat u64
+ *   0x0100  cursor[]        64 bytes each, written by the client
+ *
+ * bells segment
+ *
+ *   0x0000  magic u64 · layout version · capacity · boot id
+ *   0x1000  bell[]          128 bytes each: data word at 0, space word at 64
+ *           word = {epoch : 31, waiting : 1}
+ */
+#ifndef SHMBUS_LAYOUT_H
+#define SHMBUS_LAYOUT_H
+
+#include "shmbus.h"
+
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer knows no fences; what it checks are the acquire and release operations around them. */
+#define FENCE(order) atomic_signal_fence(order)
+#else
+#define FENCE(order) atomic_thread_fence(order)
+#endif
+
+#define RING_MAGIC 0x31676e6972736873ull    /* "shsring1" */
+#define SESSION_MAGIC 0x31737365736d6873ull /* "shmsess1" */
+#define BELLS_MAGIC 0x316c6c65626d6873ull   /* "shmbell1" */
+
+#define SEQUENCE_BITS 40
+#define POSITION_BITS 24
+#define SEQUENCE_MASK ((1ull << SEQUENCE_BITS) - 1)
+#define POSITION_MASK ((1u << POSITION_BITS) - 1)
+
+struct shmbus_producer {
+    _Atomic uint32_t version; /* odd while the coordinator rewrites the entry */
+    int32_t pid;
+    uint64_t start_time, pid_namespace;
+    uint32_t session, uid;
+    char name[SHMBUS_NAME_BYTES];
+};
+_Static_assert(sizeof(struct shmbus_producer) == 64, "a producer entry is one cache line");
+
+struct shmbus_gate {
+    _Atomic uint64_t owner; /* session << 32 | cursor; 0: free */
+    _Atomic uint64_t floor; /* counts until the cursor is placed */
+};
+_Static_assert(sizeof(struct shmbus_gate) == 16, "a gate is 16 bytes");
+
+struct shmbus_slot {
+    _Atomic uint64_t word;
+    _Atomic uint32_t position; /* units, modulo 2^24 */
+    _Atomic uint32_t length;   /* bytes of the payload */
+};
+_Static_assert(sizeof(struct shmbus_slot) == 16, "a slot is 16 bytes");
+
+struct shmbus_ring_header {
+    _Atomic uint64_t magic;
+    uint32_t layout_version, slots, producers, gates;
+    uint64_t arena_bytes, total_bytes;
+    uint64_t first_sequence, created_ns;
+    uint32_t topic_id, lane, generation, bell;
+    uint8_t boot_id[16];
+    uint8_t fingerprint[32];
+    char topic[208];
+    char type_name[128];
+    _Alignas(128) _Atomic uint32_t max_messages;
+    _Atomic uint32_t max_message_bytes;
+    _Atomic uint64_t max_bytes, retention_ns, claim_timeout_ns;
+    _Atomic uint32_t successor;
+    _Atomic uint32_t gates_in_use; /* one past the highest gate entry ever taken: bounds the scan */
+    _Alignas(128) _Atomic uint64_t tail;
+    _Alignas(128) _Atomic uint64_t head;
+    _Alignas(128) _Atomic uint64_t gate;
+    _Alignas(128) _Atomic uint64_t hint;
+    _Alignas(128) _Atomic uint64_t bytes;
+    _Atomic uint64_t aborted;
+    _Alignas(256) unsigned char rest[256];
+};
+_Static_assert(offsetof(struct shmbus_ring_header, max_messages) == 0x200, "limits stand at 0x200");
+_Static_assert(offsetof(struct shmbus_ring_header, tail) == 0x280, "tail stands at 0x280");
+_Static_assert(offsetof(struct shmbus_ring_header, head) == 0x300, "head stands at 0x300");
+_Static_assert(offsetof(struct shmbus_ring_header, gate) == 0x380, "gate stands at 0x380");
+_Static_assert(offsetof(struct shmbus_ring_header, hint) == 0x400, "hint stands at 0x400");
+_Static_assert(offsetof(struct shmbus_ring_header, bytes) == 0x480, "counters stand at 0x480");
+_Static_assert(sizeof(struct shmbus_ring_header) == SHMBUS_HEADER_BYTES, "the header is 0x600 bytes");
+
+struct shmbus_session_page {
+    _Atomic uint64_t magic;
+    uint32_t layout_version, session, capacity, bell;
+    int32_t pid;
+    uint32_t reserved;
+    uint64_t start_time, pid_namespace;
+    uint8_t boot_id[16];
+    _Alignas(128) _Atomic uint64_t heartbeat;
+    _Alignas(128) struct shmbus_cursor cursors[];
+};
+_Static_assert(offsetof(struct shmbus_session_page, heartbeat) == 0x80, "heartbeat stands at 0x80");
+_Static_assert(offsetof(struct shmbus_session_page, cursors) == 0x100, "cursors stand at 0x100");
+
+struct shmbus_bell {
+    _Alignas(128) _Atomic uint32_t data;
+    _Alignas(64) _Atomic uint32_t space;
+};
+_Static_assert(sizeof(struct shmbus_bell) == 128, "a bell is a pair of cache lines");
+_Static_assert(offsetof(struct shmbus_bell, space) == 64, "the space word has a line of its own");
+
+struct shmbus_bells_page {
+    _Atomic uint64_t magic;
+    uint32_t layout_version, capacity;
+    uint8_t boot_id[16];
+    _Alignas(4096) struct shmbus_bell bells[];
+};
+_Static_assert(offsetof(struct shmbus_bells_page, bells) == 0x1000, "bells start on the second page");
+
+/* ---- packed words ------------------------------------------------------------------------------------------------ */
+
+enum slot_state { CLAIMED = 0, COMMITTED = 1, SKIPPED = 2, ABORTED = 3 };
+
+static inline uint64_t word_make(uint32_t lap, enum slot_state state, uint32_t producer, uint32_t units) {
+    return (uint64_t)lap << 32 | (uint64_t)state << 30 | (uint64_t)producer << 18 | units;
+}
+static inline uint32_t word_lap(uint64_t word) { return (uint32_t)(word >> 32); }
+static inline enum slot_state word_state(uint64_t word) { return (enum slot_state)(word >> 30 & 3); }
+static inline uint32_t word_producer(uint64_t word) { return (uint32_t)(word >> 18 & 0xfff); }
+static inline uint32_t word_units(uint64_t word) { return (uint32_t)(word & SHMBUS_MAX_UNITS); }
+static inline bool word_final(uint64_t word) { return (word >> 30 & 1) != 0; } /* COMMITTED or ABORTED */
+static inline uint64_t word_with(uint64_t word, enum slot_state state) {
+    return (word & ~(3ull << 30)) | (uint64_t)state << 30;
+}
+static inline bool word_seals(uint64_t word) { return word_producer(word) == SHMBUS_SEALER && word_units(word) == 0; }
+
+static inline uint64_t pack(uint64_t sequence, uint32_t position) {
+    return (sequence & SEQUENCE_MASK) << POSITION_BITS | (position & POSITION_MASK);
+}
+static inline uint64_t packed_sequence(uint64_t packed) { return packed >> POSITION_BITS; } /* 40 bits */
+static inline uint32_t packed_position(uint64_t packed) { return (uint32_t)packed & POSITION_MASK; }
+/* How far a's sequence is ahead of b's; right while they are less than 2^39 apart. */
+static inline int64_t sequence_distance(uint64_t a, uint64_t b) {
+    return (int64_t)((packed_sequence(a) - packed_sequence(b)) << (64 - SEQUENCE_BITS)) >> (64 - SEQUENCE_BITS);
+}
+static inline uint32_t position_distance(uint64_t a, uint64_t b) {
+    return (packed_position(a) - packed_position(b)) & POSITION_MASK;
+}
+
+struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);
+struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index);
+
+#endif

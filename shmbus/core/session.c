@@ -1,0 +1,66 @@
+/* The pages besides the rings: a client's session, and the bus's bells. */
+#include <string.h>
+
+#include "killpoint.h"
+#include "layout.h"
+
+size_t shmbus_session_bytes(uint32_t cursors) {
+    return sizeof(struct shmbus_session_page) + (size_t)cursors * sizeof(struct shmbus_cursor);
+}
+
+void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup) {
+    struct shmbus_session_page *page = memory;
+    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->session = setup->session;
+    page->capacity = setup->cursors;
+    page->bell = setup->bell;
+    page->pid = setup->pid;
+    page->start_time = setup->start_time;
+    page->pid_namespace = setup->pid_namespace;
+    memcpy(page->boot_id, setup->boot_id, sizeof page->boot_id);
+    KILLPOINT("create.unready");
+    atomic_store_explicit(&page->magic, SESSION_MAGIC, memory_order_release);
+    KILLPOINT("create.ready");
+}
+
+static enum shmbus_result check(uint64_t magic, uint64_t expected, uint32_t layout_version, const uint8_t *found_boot,
+                                const uint8_t *boot_id, size_t wanted, size_t size) {
+    if (magic != expected)
+        return magic == 0 ? SHMBUS_EARLY : SHMBUS_FOREIGN;
+    if (layout_version != SHMBUS_LAYOUT_VERSION)
+        return SHMBUS_OTHER_LAYOUT;
+    if (memcmp(found_boot, boot_id, 16) != 0)
+        return SHMBUS_OTHER_BOOT;
+    return wanted <= size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
+}
+
+enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]) {
+    struct shmbus_session_page *page = (void *)(uintptr_t)memory;
+    if (size < sizeof *page)
+        return SHMBUS_BAD_SIZE;
+    uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
+    return check(magic, SESSION_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_session_bytes(page->capacity),
+                 size);
+}
+
+size_t shmbus_bells_bytes(uint32_t bells) {
+    return sizeof(struct shmbus_bells_page) + (size_t)bells * sizeof(struct shmbus_bell);
+}
+
+void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]) {
+    struct shmbus_bells_page *page = memory;
+    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->capacity = bells;
+    memcpy(page->boot_id, boot_id, sizeof page->boot_id);
+    KILLPOINT("create.unready");
+    atomic_store_explicit(&page->magic, BELLS_MAGIC, memory_order_release);
+    KILLPOINT("create.ready");
+}
+
+enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uint8_t boot_id[16]) {
+    struct shmbus_bells_page *page = (void *)(uintptr_t)memory;
+    if (size < sizeof *page)
+        return SHMBUS_BAD_SIZE;
+    uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
+    return check(magic, BELLS_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_bells_bytes(page->capacity), size);
+}

@@ -1,0 +1,278 @@
+/* shmbus: the public face of the core.
+ *
+ * One ring holds the messages of one topic and lane: a header, an index of fixed slots, an arena of bytes. Many writers
+ * claim and commit slots with compare-and-swap; any number of readers follow with cursors of their own and never write
+ * to the ring. The core knows memory only: descriptors are mapped by mapping.c, everything else works on the ranges.
+ *
+ * Full, empty, overrun and corrupt are results, not errors. All times are CLOCK_MONOTONIC nanoseconds. A process may die
+ * or be stopped at any instruction; what the others then do is written at each function.
+ */
+#ifndef SHMBUS_H
+#define SHMBUS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHMBUS_LAYOUT_VERSION 1u
+#define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
+#define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
+#define SHMBUS_MAX_ARENA_BYTES (1ull << 29)    /* half of what 24 bits of units can name, so full and empty differ */
+#define SHMBUS_MAX_SLOTS (1u << 24)
+#define SHMBUS_MAX_PRODUCERS 4094u             /* ids 1..4094; 0 is the coordinator */
+#define SHMBUS_SEALER 4095u
+#define SHMBUS_NAME_BYTES 32u
+
+enum shmbus_result {
+    SHMBUS_OK = 0,
+    SHMBUS_EMPTY,           /* nothing at this cursor yet */
+    SHMBUS_BUSY,            /* the next message is claimed and not committed yet */
+    SHMBUS_STEPPED,         /* the sequence at this cursor was given up by or taken from its owner: no message */
+    SHMBUS_OVERRUN,         /* the cursor's message has been retired: go on at `head` */
+    SHMBUS_EXPIRED,         /* complete, but past its time: not handed out */
+    SHMBUS_CORRUPT,         /* bounds, sequence or checksum are wrong: not handed out */
+    SHMBUS_SEALED,          /* the topic goes on in the successor generation */
+    SHMBUS_FULL,            /* no room, and nothing may be retired: see struct shmbus_blocked */
+    SHMBUS_TOO_LARGE,       /* above the message limit, or the arena could never hold it */
+    SHMBUS_REVOKED,         /* the claim was taken away before it was committed: nothing was published */
+    SHMBUS_UNKNOWN_SESSION, /* a gate names a session that the writer has not been given yet */
+    SHMBUS_FOREIGN,         /* attach: no shmbus segment of this kind */
+    SHMBUS_EARLY,           /* attach: still being created */
+    SHMBUS_OTHER_LAYOUT,    /* attach: another layout version */
+    SHMBUS_OTHER_BOOT,      /* attach: left over from before a reboot */
+    SHMBUS_BAD_SIZE,        /* attach: geometry and real size disagree */
+};
+
+/* ---- segments (opaque here; laid out and checked in layout.h) ---------------------------------------------------- */
+
+struct shmbus_ring_header;
+struct shmbus_slot;
+struct shmbus_session_page;
+struct shmbus_bell;
+
+struct shmbus_geometry {
+    uint32_t slots;       /* power of two, 2..2^24; one is kept free, so at most slots-1 messages are retained */
+    uint32_t producers;   /* capacity of the producer table, 1..4094 */
+    uint32_t gates;       /* how many reliable cursors may hold the ring, 1..4096 */
+    uint64_t arena_bytes; /* power of two, 4096..2^29 */
+};
+
+struct shmbus_limits {
+    uint32_t max_messages;
+    uint32_t max_message_bytes;
+    uint64_t max_bytes;
+    uint64_t retention_ns;     /* 0: no limit by time */
+    uint64_t claim_timeout_ns;
+};
+
+struct shmbus_ring_setup {
+    struct shmbus_geometry geometry;
+    struct shmbus_limits limits;
+    const char *topic;         /* at most 200 bytes */
+    const char *type_name;     /* at most 127 bytes */
+    uint8_t fingerprint[32];
+    uint8_t boot_id[16];
+    uint32_t topic_id, lane, generation, bell;
+    uint64_t first_sequence;   /* >= 1 */
+    uint32_t first_position;   /* units; other than 0 only to start near a wrap */
+};
+
+/* A ring as this process sees it. Geometry is copied here once it has been checked and never read again from memory
+ * that others can write. */
+struct shmbus_ring {
+    struct shmbus_ring_header *header;
+    struct shmbus_slot *slots;
+    unsigned char *arena;      /* mapped twice, back to back */
+    uint32_t slot_mask, lap_shift;
+    uint32_t arena_units;
+    uint32_t producers, gates;
+    size_t meta_bytes;
+};
+
+size_t shmbus_ring_bytes(const struct shmbus_geometry *geometry);      /* 0: no such geometry can be */
+size_t shmbus_ring_meta_bytes(const struct shmbus_geometry *geometry); /* what precedes the arena */
+/* Initialise zeroed memory; the magic number is stored last, with release. */
+void shmbus_ring_init(void *memory, const struct shmbus_ring_setup *setup);
+/* Check a header that was copied out of a segment of `size` bytes, and tell its geometry. */
+enum shmbus_result shmbus_ring_check(const void *header, size_t size, const uint8_t boot_id[16],
+                                     struct shmbus_geometry *geometry);
+/* `memory` holds meta bytes, then the arena twice. */
+void shmbus_ring_view(struct shmbus_ring *ring, void *memory, const struct shmbus_geometry *geometry);
+#define SHMBUS_HEADER_BYTES 0x600u
+
+/* ---- publishing ---------------------------------------------------------------------------------------------------- */
+
+struct shmbus_frame {
+    uint64_t sequence;
+    uint64_t time_ns;
+    uint64_t expires_ns;        /* 0: never */
+    uint64_t producer_sequence; /* counts this producer's messages, from 1 */
+    uint32_t length;            /* of the payload */
+    uint32_t crc32c;            /* over the header without this field, then the payload */
+    uint16_t producer;
+    uint8_t priority, kind;
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct shmbus_frame) == 48, "a frame header is 48 bytes");
+
+enum shmbus_kind { SHMBUS_KIND_RAW = 0, SHMBUS_KIND_EVENT = 1, SHMBUS_KIND_TYPED = 2 };
+
+struct shmbus_part {
+    const void *data;
+    size_t length;
+};
+
+struct shmbus_message {
+    const struct shmbus_part *parts;
+    uint32_t count;
+    uint32_t flags;
+    uint64_t time_ns, expires_ns;
+    uint8_t priority, kind;
+};
+
+/* Who stands in the way when a publish finds no room. */
+struct shmbus_blocked {
+    enum { SHMBUS_BY_NOBODY, SHMBUS_BY_GATE, SHMBUS_BY_CLAIM, SHMBUS_BY_SKIPPED } by;
+    uint64_t sequence;  /* where the head stands */
+    uint64_t behind;    /* messages between head and tail */
+    uint32_t producer;  /* owner of the unfinished claim */
+    uint32_t session;   /* of the gating cursor, or the session that is not known */
+    uint32_t cursor;
+    uint64_t word;      /* of the claim, to tell whether it is still the same one */
+};
+
+struct shmbus_session_ref {
+    uint32_t session;
+    uint32_t capacity;
+    const struct shmbus_session_page *page;
+};
+
+/* One writer is one producer id; it may be used by one thread at a time. */
+struct shmbus_writer {
+    struct shmbus_ring ring;
+    uint32_t producer;
+    uint64_t producer_sequence;          /* of the last message published */
+    uint64_t head;                       /* last packed head seen: spares a cache miss while there is room */
+    uint64_t bytes;                      /* frame bytes not yet added to the ring's counter */
+    const struct shmbus_session_ref *sessions;
+    uint32_t session_count;
+    struct shmbus_blocked blocked;
+};
+
+void shmbus_writer_init(struct shmbus_writer *writer, const struct shmbus_ring *ring, uint32_t producer);
+/* Claim, copy, commit. On SHMBUS_FULL, SHMBUS_UNKNOWN_SESSION `writer->blocked` tells why; nothing was published then. */
+enum shmbus_result shmbus_publish(struct shmbus_writer *writer, const struct shmbus_message *message, uint64_t *sequence);
+/* Retire up to `count` final messages that no gate holds; how many were, and what stopped it in `blocked`. */
+uint32_t shmbus_retire(const struct shmbus_ring *ring, uint32_t count, const struct shmbus_session_ref *sessions,
+                       uint32_t session_count, struct shmbus_blocked *blocked);
+/* The same, but only messages that are past their expiry or the ring's retention time. */
+uint32_t shmbus_retire_expired(const struct shmbus_ring *ring, uint64_t now_ns, const struct shmbus_session_ref *sessions,
+                               uint32_t session_count);
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+struct shmbus_view {
+    uint64_t sequence;
+    const unsigned char *frame; /* in the ring; untrusted until shmbus_take() has copied and checked it */
+    uint32_t length;            /* payload bytes */
+};
+
+/* What is at `cursor`? On SHMBUS_OK the view says how much room shmbus_take() needs. */
+enum shmbus_result shmbus_peek(const struct shmbus_ring *ring, uint64_t cursor, struct shmbus_view *view);
+/* Copy and check what was peeked. Anything but SHMBUS_OK voids both buffers. */
+enum shmbus_result shmbus_take(const struct shmbus_ring *ring, const struct shmbus_view *view, struct shmbus_frame *frame,
+                               void *payload);
+bool shmbus_expired(const struct shmbus_ring *ring, const struct shmbus_frame *frame, uint64_t now_ns);
+
+uint64_t shmbus_head(const struct shmbus_ring *ring); /* sequence of the oldest retained message */
+uint64_t shmbus_tail(const struct shmbus_ring *ring); /* sequence that the next message gets */
+uint64_t shmbus_used_bytes(const struct shmbus_ring *ring);
+
+/* ---- repair ------------------------------------------------------------------------------------------------------ */
+
+struct shmbus_claim {
+    uint64_t sequence;
+    uint32_t producer;
+    bool skipped;
+};
+
+/* Unfinished slots from head to tail, and one whose owner died before it moved the tail. */
+uint32_t shmbus_claims(const struct shmbus_ring *ring, struct shmbus_claim *claims, uint32_t capacity);
+/* The producer is dead: abort whatever it had claimed. How many were aborted. */
+uint32_t shmbus_repair(const struct shmbus_ring *ring, uint32_t producer);
+/* Revoke one claim of a live owner: readers step over it, its space stays until the owner wakes or dies. */
+bool shmbus_skip(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer);
+/* End this generation at the returned sequence. 0: the ring is corrupt. */
+uint64_t shmbus_seal(const struct shmbus_ring *ring, uint32_t successor);
+
+/* ---- tables that the coordinator writes ---------------------------------------------------------------------------- */
+
+struct shmbus_identity {
+    char name[SHMBUS_NAME_BYTES];
+    int32_t pid;
+    uint32_t session, uid;
+    uint64_t start_time, pid_namespace;
+};
+
+/* False: no such producer. A NULL identity frees the entry. */
+bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
+bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
+/* Let a cursor hold retirement back; `floor` counts until the cursor is placed. Session 0 frees the entry. */
+bool shmbus_gate_set(const struct shmbus_ring *ring, uint32_t index, uint32_t session, uint32_t cursor, uint64_t floor);
+bool shmbus_gate_get(const struct shmbus_ring *ring, uint32_t index, uint32_t *session, uint32_t *cursor, uint64_t *floor);
+
+/* ---- sessions and bells -------------------------------------------------------------------------------------------- */
+
+struct shmbus_cursor {
+    _Atomic uint64_t position;  /* next sequence to read; 0: not placed yet, the gate's floor counts */
+    _Atomic uint64_t delivered, lost, expired, corrupt, stepped;
+    _Atomic uint32_t topic_id, subscription;
+    uint64_t reserved;
+};
+_Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line");
+
+struct shmbus_session_setup {
+    uint32_t session, cursors, bell;
+    int32_t pid;
+    uint64_t start_time, pid_namespace;
+    uint8_t boot_id[16];
+};
+
+size_t shmbus_session_bytes(uint32_t cursors);
+void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup);
+enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]);
+size_t shmbus_bells_bytes(uint32_t bells);
+void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]);
+enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uint8_t boot_id[16]);
+
+/* ---- waking ------------------------------------------------------------------------------------------------------ */
+
+#define SHMBUS_MAX_WAIT 128u /* words one futex_waitv takes */
+
+/* Set the waiting bit and tell the value to wait on. The caller looks at its rings once more before it sleeps. */
+uint32_t shmbus_bell_arm(_Atomic uint32_t *word);
+/* Wake all who wait, if the bit says that somebody does. */
+void shmbus_bell_ring(_Atomic uint32_t *word);
+/* Sleep until one of the words is no longer what was expected, or until `deadline_ns`. 0, or an errno. */
+int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns);
+
+uint32_t shmbus_crc32c(uint32_t crc, const void *data, size_t length);
+uint32_t shmbus_crc32c_portable(uint32_t crc, const void *data, size_t length);
+const char *shmbus_crc32c_name(void);
+
+/* ---- mapping ----------------------------------------------------------------------------------------------------- */
+
+/* Map `size` bytes; `mirrored` bytes at the end of them a second time right behind. NULL and errno on failure. */
+void *shmbus_map(int descriptor, size_t size, size_t mirrored, bool writable);
+void shmbus_unmap(void *memory, size_t size, size_t mirrored);
+uint64_t shmbus_now_ns(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

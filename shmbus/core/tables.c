@@ -1,0 +1,82 @@
+/* The two tables in a ring's header: who publishes, and whose cursor holds retirement back.
+ *
+ * Only the coordinator writes them. A producer entry is guarded by its version (odd while it is rewritten), so a reader
+ * that names the producer of a message never mixes two of them.
+ */
+#include <string.h>
+
+#include "layout.h"
+
+struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer) {
+    unsigned char *base = (unsigned char *)ring->header + SHMBUS_HEADER_BYTES;
+    return producer <= ring->producers ? (struct shmbus_producer *)(void *)base + producer : NULL;
+}
+
+struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index) {
+    unsigned char *base = (unsigned char *)ring->header + SHMBUS_HEADER_BYTES;
+    base += (size_t)(ring->producers + 1) * sizeof(struct shmbus_producer);
+    return index < ring->gates ? (struct shmbus_gate *)(void *)base + index : NULL;
+}
+
+
+bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity) {
+    struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
+    if (!entry)
+        return false;
+    uint32_t version = atomic_load_explicit(&entry->version, memory_order_relaxed) | 1u;
+    atomic_store_explicit(&entry->version, version, memory_order_relaxed);
+    FENCE(memory_order_release); /* the odd version is seen before any byte of the new entry */
+    struct shmbus_identity nobody = {.pid = 0};
+    const struct shmbus_identity *who = identity ? identity : &nobody;
+    memcpy(entry->name, who->name, sizeof entry->name);
+    entry->pid = who->pid;
+    entry->session = who->session;
+    entry->uid = who->uid;
+    entry->start_time = who->start_time;
+    entry->pid_namespace = who->pid_namespace;
+    atomic_store_explicit(&entry->version, version + 1, memory_order_release);
+    return true;
+}
+
+bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity) {
+    struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
+    if (!entry)
+        return false;
+    uint32_t version = atomic_load_explicit(&entry->version, memory_order_acquire);
+    memcpy(identity->name, entry->name, sizeof identity->name);
+    identity->name[SHMBUS_NAME_BYTES - 1] = 0;
+    identity->pid = entry->pid;
+    identity->session = entry->session;
+    identity->uid = entry->uid;
+    identity->start_time = entry->start_time;
+    identity->pid_namespace = entry->pid_namespace;
+    FENCE(memory_order_acquire); /* pairs with the release above */
+    return !(version & 1u) && atomic_load_explicit(&entry->version, memory_order_relaxed) == version && identity->pid != 0;
+}
+
+bool shmbus_gate_set(const struct shmbus_ring *ring, uint32_t index, uint32_t session, uint32_t cursor, uint64_t floor) {
+    struct shmbus_gate *entry = shmbus_gate_entry(ring, index);
+    if (!entry)
+        return false;
+    if (session == 0) {
+        atomic_store_explicit(&entry->owner, 0, memory_order_seq_cst);
+        return true;
+    }
+    atomic_store_explicit(&entry->floor, floor, memory_order_relaxed);
+    atomic_store_explicit(&entry->owner, (uint64_t)session << 32 | cursor, memory_order_seq_cst);
+    /* seq_cst: from here on a retiring writer either sees the gate or has read its tail before, see shmbus_tail() */
+    if (atomic_load_explicit(&ring->header->gates_in_use, memory_order_relaxed) <= index)
+        atomic_store_explicit(&ring->header->gates_in_use, index + 1, memory_order_seq_cst);
+    return true;
+}
+
+bool shmbus_gate_get(const struct shmbus_ring *ring, uint32_t index, uint32_t *session, uint32_t *cursor, uint64_t *floor) {
+    struct shmbus_gate *entry = shmbus_gate_entry(ring, index);
+    uint64_t owner = entry ? atomic_load_explicit(&entry->owner, memory_order_seq_cst) : 0;
+    if (owner == 0)
+        return false;
+    *session = (uint32_t)(owner >> 32);
+    *cursor = (uint32_t)owner;
+    *floor = atomic_load_explicit(&entry->floor, memory_order_relaxed);
+    return true;
+}
