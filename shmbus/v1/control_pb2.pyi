@@ -1,0 +1,477 @@
+from shmbus.v1 import eventbus_pb2 as _eventbus_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ControlErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTROL_ERROR_UNSPECIFIED: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_INVALID: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_VERSION: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_ACCESS_DENIED: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_TYPE_MISMATCH: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_NEED_DESCRIPTORS: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_NOT_FOUND: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_EXHAUSTED: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_STOPPING: _ClassVar[ControlErrorCode]
+    CONTROL_ERROR_INTERNAL: _ClassVar[ControlErrorCode]
+CONTROL_ERROR_UNSPECIFIED: ControlErrorCode
+CONTROL_ERROR_INVALID: ControlErrorCode
+CONTROL_ERROR_VERSION: ControlErrorCode
+CONTROL_ERROR_ACCESS_DENIED: ControlErrorCode
+CONTROL_ERROR_TYPE_MISMATCH: ControlErrorCode
+CONTROL_ERROR_NEED_DESCRIPTORS: ControlErrorCode
+CONTROL_ERROR_NOT_FOUND: ControlErrorCode
+CONTROL_ERROR_EXHAUSTED: ControlErrorCode
+CONTROL_ERROR_STOPPING: ControlErrorCode
+CONTROL_ERROR_INTERNAL: ControlErrorCode
+
+class ClientPacket(_message.Message):
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    OPEN_PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_STUCK_FIELD_NUMBER: _ClassVar[int]
+    RESIZE_FIELD_NUMBER: _ClassVar[int]
+    SET_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LIST_TOPICS_FIELD_NUMBER: _ClassVar[int]
+    GET_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_COLLECTOR_FIELD_NUMBER: _ClassVar[int]
+    STOP_BUS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    spilled_bytes: int
+    hello: Hello
+    open_publisher: OpenPublisher
+    close_publisher: ClosePublisher
+    subscribe: Subscribe
+    unsubscribe: Unsubscribe
+    report_stuck: ReportStuck
+    resize: Resize
+    set_limits: SetLimits
+    list_topics: ListTopics
+    get_status: GetStatus
+    control_collector: ControlCollector
+    stop_bus: StopBus
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ...) -> None: ...
+
+class ServerPacket(_message.Message):
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHER_OPENED_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBED_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_LIST_FIELD_NUMBER: _ClassVar[int]
+    STATUS_REPLY_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    RING_ADDED_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_REMOVED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_EXTENDED_FIELD_NUMBER: _ClassVar[int]
+    GOODBYE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    spilled_bytes: int
+    welcome: Welcome
+    publisher_opened: PublisherOpened
+    subscribed: Subscribed
+    topic_list: TopicList
+    status_reply: StatusReply
+    done: Done
+    error: ControlError
+    ring_added: RingAdded
+    successor: Successor
+    session_added: SessionAdded
+    session_removed: SessionRemoved
+    session_extended: SessionExtended
+    goodbye: Goodbye
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token")
+    NEGOTIATION_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_NAME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    PID_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    negotiation: _eventbus_pb2.VersionNegotiationRequest
+    client_name: str
+    start_time: int
+    pid_namespace: int
+    collector_token: str
+    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationRequest, _Mapping]] = ..., client_name: _Optional[str] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., collector_token: _Optional[str] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("negotiation", "bus", "boot_id", "session", "bell", "coordinator_pid")
+    NEGOTIATION_FIELD_NUMBER: _ClassVar[int]
+    BUS_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    BELL_FIELD_NUMBER: _ClassVar[int]
+    COORDINATOR_PID_FIELD_NUMBER: _ClassVar[int]
+    negotiation: _eventbus_pb2.VersionNegotiationResponse
+    bus: str
+    boot_id: bytes
+    session: int
+    bell: int
+    coordinator_pid: int
+    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationResponse, _Mapping]] = ..., bus: _Optional[str] = ..., boot_id: _Optional[bytes] = ..., session: _Optional[int] = ..., bell: _Optional[int] = ..., coordinator_pid: _Optional[int] = ...) -> None: ...
+
+class TopicType(_message.Message):
+    __slots__ = ("name", "fingerprint", "descriptors")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTORS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    fingerprint: bytes
+    descriptors: bytes
+    def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[bytes] = ..., descriptors: _Optional[bytes] = ...) -> None: ...
+
+class TopicLimits(_message.Message):
+    __slots__ = ("slots", "arena_bytes", "max_retained_messages", "max_retained_size_bytes", "max_message_bytes", "retention_duration_ms", "claim_timeout_ms")
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETAINED_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETAINED_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    slots: int
+    arena_bytes: int
+    max_retained_messages: int
+    max_retained_size_bytes: int
+    max_message_bytes: int
+    retention_duration_ms: int
+    claim_timeout_ms: int
+    def __init__(self, slots: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., max_retained_messages: _Optional[int] = ..., max_retained_size_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., retention_duration_ms: _Optional[int] = ..., claim_timeout_ms: _Optional[int] = ...) -> None: ...
+
+class OpenPublisher(_message.Message):
+    __slots__ = ("topic", "type", "limits", "producer_name")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_NAME_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    type: TopicType
+    limits: TopicLimits
+    producer_name: str
+    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ...) -> None: ...
+
+class PublisherOpened(_message.Message):
+    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BELL_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    GATING_SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    lane: int
+    generation: int
+    bell: int
+    producer: int
+    gating_sessions: _containers.RepeatedScalarFieldContainer[int]
+    created: bool
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ...) -> None: ...
+
+class ClosePublisher(_message.Message):
+    __slots__ = ("topic_id", "producer")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    producer: int
+    def __init__(self, topic_id: _Optional[int] = ..., producer: _Optional[int] = ...) -> None: ...
+
+class SessionAdded(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: int
+    def __init__(self, session: _Optional[int] = ...) -> None: ...
+
+class SessionRemoved(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: int
+    def __init__(self, session: _Optional[int] = ...) -> None: ...
+
+class Successor(_message.Message):
+    __slots__ = ("topic_id", "lane", "generation", "bell", "first_sequence")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BELL_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    lane: int
+    generation: int
+    bell: int
+    first_sequence: int
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
+
+class StartPosition(_message.Message):
+    __slots__ = ("latest", "earliest", "sequence", "time_ns")
+    LATEST_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    latest: bool
+    earliest: bool
+    sequence: int
+    time_ns: int
+    def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ...) -> None: ...
+
+class Subscribe(_message.Message):
+    __slots__ = ("subscription", "patterns", "lossless", "start", "type")
+    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    LOSSLESS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    subscription: int
+    patterns: _containers.RepeatedScalarFieldContainer[str]
+    lossless: bool
+    start: StartPosition
+    type: TopicType
+    def __init__(self, subscription: _Optional[int] = ..., patterns: _Optional[_Iterable[str]] = ..., lossless: bool = ..., start: _Optional[_Union[StartPosition, _Mapping]] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ...) -> None: ...
+
+class Subscribed(_message.Message):
+    __slots__ = ("rings",)
+    RINGS_FIELD_NUMBER: _ClassVar[int]
+    rings: int
+    def __init__(self, rings: _Optional[int] = ...) -> None: ...
+
+class Unsubscribe(_message.Message):
+    __slots__ = ("subscription",)
+    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    subscription: int
+    def __init__(self, subscription: _Optional[int] = ...) -> None: ...
+
+class Binding(_message.Message):
+    __slots__ = ("subscription", "pattern", "session", "cursor", "lossless", "start")
+    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
+    LOSSLESS_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    subscription: int
+    pattern: str
+    session: int
+    cursor: int
+    lossless: bool
+    start: int
+    def __init__(self, subscription: _Optional[int] = ..., pattern: _Optional[str] = ..., session: _Optional[int] = ..., cursor: _Optional[int] = ..., lossless: bool = ..., start: _Optional[int] = ...) -> None: ...
+
+class RingAdded(_message.Message):
+    __slots__ = ("topic", "topic_id", "lane", "generation", "bell", "has_descriptor", "bindings", "type_name", "continues")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    BELL_FIELD_NUMBER: _ClassVar[int]
+    HAS_DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    BINDINGS_FIELD_NUMBER: _ClassVar[int]
+    TYPE_NAME_FIELD_NUMBER: _ClassVar[int]
+    CONTINUES_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    topic_id: int
+    lane: int
+    generation: int
+    bell: int
+    has_descriptor: bool
+    bindings: _containers.RepeatedCompositeFieldContainer[Binding]
+    type_name: str
+    continues: bool
+    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., has_descriptor: bool = ..., bindings: _Optional[_Iterable[_Union[Binding, _Mapping]]] = ..., type_name: _Optional[str] = ..., continues: bool = ...) -> None: ...
+
+class SessionExtended(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: int
+    def __init__(self, session: _Optional[int] = ...) -> None: ...
+
+class ReportStuck(_message.Message):
+    __slots__ = ("topic_id", "lane", "sequence", "full")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    FULL_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    lane: int
+    sequence: int
+    full: bool
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., sequence: _Optional[int] = ..., full: bool = ...) -> None: ...
+
+class Resize(_message.Message):
+    __slots__ = ("topic", "slots", "arena_bytes")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    slots: int
+    arena_bytes: int
+    def __init__(self, topic: _Optional[str] = ..., slots: _Optional[int] = ..., arena_bytes: _Optional[int] = ...) -> None: ...
+
+class SetLimits(_message.Message):
+    __slots__ = ("topic", "limits")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    limits: TopicLimits
+    def __init__(self, topic: _Optional[str] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ...) -> None: ...
+
+class ListTopics(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TopicEntry(_message.Message):
+    __slots__ = ("topic", "topic_id", "lane", "generation", "type_name", "head", "tail", "used_bytes", "publishers", "subscribers", "gates")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_NAME_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
+    GATES_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    topic_id: int
+    lane: int
+    generation: int
+    type_name: str
+    head: int
+    tail: int
+    used_bytes: int
+    publishers: int
+    subscribers: int
+    gates: int
+    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., type_name: _Optional[str] = ..., head: _Optional[int] = ..., tail: _Optional[int] = ..., used_bytes: _Optional[int] = ..., publishers: _Optional[int] = ..., subscribers: _Optional[int] = ..., gates: _Optional[int] = ...) -> None: ...
+
+class TopicList(_message.Message):
+    __slots__ = ("topics",)
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    topics: _containers.RepeatedCompositeFieldContainer[TopicEntry]
+    def __init__(self, topics: _Optional[_Iterable[_Union[TopicEntry, _Mapping]]] = ...) -> None: ...
+
+class GetStatus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ClientStatus(_message.Message):
+    __slots__ = ("name", "pid", "uid", "session", "publishers", "subscriptions", "queued_packets")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_PACKETS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pid: int
+    uid: int
+    session: int
+    publishers: int
+    subscriptions: int
+    queued_packets: int
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., uid: _Optional[int] = ..., session: _Optional[int] = ..., publishers: _Optional[int] = ..., subscriptions: _Optional[int] = ..., queued_packets: _Optional[int] = ...) -> None: ...
+
+class CollectorStatus(_message.Message):
+    __slots__ = ("name", "state", "pid", "restarts", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    RESTARTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    pid: int
+    restarts: int
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("bus", "pid", "uptime_ms", "topics", "clients", "collectors", "repaired_claims", "skipped_claims", "successors", "refused_peers")
+    BUS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    CLIENTS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTORS_FIELD_NUMBER: _ClassVar[int]
+    REPAIRED_CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_CLAIMS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSORS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_PEERS_FIELD_NUMBER: _ClassVar[int]
+    bus: str
+    pid: int
+    uptime_ms: int
+    topics: int
+    clients: _containers.RepeatedCompositeFieldContainer[ClientStatus]
+    collectors: _containers.RepeatedCompositeFieldContainer[CollectorStatus]
+    repaired_claims: int
+    skipped_claims: int
+    successors: int
+    refused_peers: int
+    def __init__(self, bus: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., topics: _Optional[int] = ..., clients: _Optional[_Iterable[_Union[ClientStatus, _Mapping]]] = ..., collectors: _Optional[_Iterable[_Union[CollectorStatus, _Mapping]]] = ..., repaired_claims: _Optional[int] = ..., skipped_claims: _Optional[int] = ..., successors: _Optional[int] = ..., refused_peers: _Optional[int] = ...) -> None: ...
+
+class ControlCollector(_message.Message):
+    __slots__ = ("name", "action")
+    class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ACTION_UNSPECIFIED: _ClassVar[ControlCollector.Action]
+        ACTION_START: _ClassVar[ControlCollector.Action]
+        ACTION_STOP: _ClassVar[ControlCollector.Action]
+        ACTION_RESTART: _ClassVar[ControlCollector.Action]
+    ACTION_UNSPECIFIED: ControlCollector.Action
+    ACTION_START: ControlCollector.Action
+    ACTION_STOP: ControlCollector.Action
+    ACTION_RESTART: ControlCollector.Action
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    action: ControlCollector.Action
+    def __init__(self, name: _Optional[str] = ..., action: _Optional[_Union[ControlCollector.Action, str]] = ...) -> None: ...
+
+class StopBus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Goodbye(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ControlError(_message.Message):
+    __slots__ = ("code", "message", "details")
+    class DetailsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    code: ControlErrorCode
+    message: str
+    details: _containers.ScalarMap[str, str]
+    def __init__(self, code: _Optional[_Union[ControlErrorCode, str]] = ..., message: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
