@@ -1,0 +1,325 @@
+"""Everything that shmbus raises on purpose.
+
+    ShmbusError
+     ├─ ConnectError          nobody runs the bus
+     ├─ BusExists             somebody else already runs it
+     ├─ VersionError          the two sides speak no common protocol version
+     ├─ ProtocolError         a peer sent what the protocol does not allow
+     ├─ ConnectionLost        the coordinator hung up or died
+     ├─ AccessDenied          the rules do not allow it
+     ├─ ConfigurationError    a key of the configuration
+     ├─ TopicNameError        no valid topic name
+     ├─ PatternError          no valid topic pattern
+     ├─ TypeMismatch          the topic carries another message type
+     ├─ LimitError            something is at its limit
+     │   └─ MessageTooLarge   one message is above its topic's limit
+     ├─ BackpressureError     the topic is full and a reader holds it
+     ├─ PublishRevoked        a claim was taken away before it was committed
+     ├─ SegmentError          shared memory that is not what it should be
+     ├─ StorageFull           /dev/shm has no room
+     ├─ ClosedError           used after it was closed
+     ├─ BusyError             used by two at once
+     ├─ ForkedError           used in a forked child
+     ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
+     └─ CorrelationError      correlation metadata outside its limits
+
+Each error carries its data as attributes and builds its message from them: what, the limit, the present value, what to
+do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+
+class ShmbusError(Exception):
+    """The root: whatever the bus raises on purpose is one of these."""
+
+    @classmethod
+    def restore(cls, message: str, data: Mapping[str, Any]) -> Self:
+        """The error that another process raised, from its message and attributes."""
+        error = cls.__new__(cls, message)
+        error.args = (message,)
+        error.__dict__.update(data)
+        return error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors take the data, not the message, so Exception's own way of calling them again cannot work.
+        return type(self).restore, (str(self), self.__dict__.copy())
+
+
+class ConnectError(ShmbusError):
+    """Nobody runs the bus at `address`."""
+
+    def __init__(self, bus: str, address: str, reason: str = "nobody listens") -> None:
+        self.bus, self.address, self.reason = bus, address, reason
+        option = "" if bus == "default" else f" --bus {bus}"
+        super().__init__(
+            f"no coordinator runs the bus '{bus}' ({_address(address)}: {reason}). Start one with `shmbus up{option}`, "
+            "or use shmbus.embedded() for a private bus."
+        )
+
+
+class BusExists(ShmbusError):
+    """The bus already has a coordinator: process `pid`, since `since` (Unix seconds), where that is known."""
+
+    def __init__(self, bus: str, pid: int | None = None, since: float | None = None) -> None:
+        self.bus, self.pid, self.since = bus, pid, since
+        who = "another process" if pid is None else f"pid {pid}"
+        when = "" if since is None else time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(since))
+        option = "" if bus == "default" else f" --bus {bus}"
+        super().__init__(
+            f"the bus '{bus}' is already run by {who}{when}. Stop it with `shmbus down{option}`, or give this one "
+            "another name with `--bus`."
+        )
+
+
+class VersionError(ShmbusError):
+    """Client and coordinator have no protocol version in common."""
+
+    def __init__(self, ours: str, theirs: str, peer: str = "the coordinator") -> None:
+        self.ours, self.theirs, self.peer = ours, theirs, peer
+        super().__init__(
+            f"{peer} speaks protocol {theirs}, this process speaks {ours}: the major versions must be equal and the "
+            "coordinator's minor version not below the client's. Upgrade the older side."
+        )
+
+
+class ProtocolError(ShmbusError):
+    """A peer sent what the control protocol does not allow; the connection to it is closed."""
+
+    def __init__(self, peer: str, reason: str) -> None:
+        self.peer, self.reason = peer, reason
+        super().__init__(
+            f"{peer} broke the control protocol: {reason}. The connection is closed; check that both sides run the "
+            "same version of shmbus."
+        )
+
+
+class ConnectionLost(ShmbusError):
+    """The coordinator hung up or died. Rings that are already open can still be read and written."""
+
+    def __init__(self, bus: str, pid: int | None = None, reason: str = "the connection was closed") -> None:
+        self.bus, self.pid, self.reason = bus, pid, reason
+        who = "the coordinator" if pid is None else f"the coordinator (pid {pid})"
+        super().__init__(
+            f"{who} of the bus '{bus}' is gone: {reason}. Open topics go on; for anything new start a coordinator "
+            "with `shmbus up` and connect again."
+        )
+
+
+class AccessDenied(ShmbusError):
+    """The access rules do not let `who` do `action` on `thing`."""
+
+    def __init__(self, action: str, thing: str, who: str, remedy: str | None = None) -> None:
+        self.action, self.thing, self.who = action, thing, who
+        self.remedy = remedy or "Allow it in the section [access] of the configuration."
+        super().__init__(f"{who} may not {action} '{thing}'. {self.remedy}")
+
+
+class ConfigurationError(ShmbusError):
+    """`key` of `file` has a `value` that cannot be; `allowed` says what can. `file` and `key` are None if there is none."""
+
+    def __init__(self, file: str | None, key: str | None, value: object, allowed: str) -> None:
+        self.file, self.key, self.value, self.allowed = file, key, _plain(value), allowed
+        where = file or "configuration"
+        what = f"{where}: {allowed}" if key is None else f"{where}: {key} = {_toml(value)}: {allowed}"
+        super().__init__(what)
+
+
+class TopicNameError(ShmbusError):
+    """`topic` is no valid name; `reason` says what is wrong and what to write."""
+
+    def __init__(self, topic: str, reason: str) -> None:
+        self.topic, self.reason = topic, reason
+        super().__init__(f"topic {topic!r} is no valid name: {reason}")
+
+
+class PatternError(ShmbusError):
+    """`pattern` is no valid topic pattern; `reason` says what is wrong and what to write."""
+
+    def __init__(self, pattern: str, reason: str) -> None:
+        self.pattern, self.reason = pattern, reason
+        super().__init__(f"topic pattern {pattern!r} is not valid: {reason}")
+
+
+class TypeMismatch(ShmbusError):
+    """The topic carries another message type, or an incompatible version of it; `differences` names the fields."""
+
+    def __init__(self, topic: str, expected: str, found: str, differences: Sequence[str] = ()) -> None:
+        self.topic, self.expected, self.found, self.differences = topic, expected, found, tuple(differences)
+        fields = f": {'; '.join(self.differences)}" if self.differences else ""
+        super().__init__(
+            f"topic '{topic}' carries {found}, not {expected}{fields}. Use the topic's type, or another topic."
+        )
+
+
+class LimitError(ShmbusError):
+    """`thing` is at its `limit`: `present` is what it would have become or is; `remedy` is a sentence."""
+
+    def __init__(self, thing: str, limit: int, present: int, remedy: str) -> None:
+        self.thing, self.limit, self.present, self.remedy = thing, limit, present, remedy
+        super().__init__(f"{thing}: {present}, the limit is {limit}. {remedy}")
+
+
+class MessageTooLarge(LimitError):
+    """One message of `size` bytes is above the topic's limit of `limit` bytes."""
+
+    def __init__(self, topic: str, size: int, limit: int) -> None:
+        self.topic, self.size = topic, size
+        super().__init__(
+            f"bytes of a message for topic '{topic}'", limit, size, "Split it, or raise max_message_bytes of the topic."
+        )
+
+
+class BackpressureError(ShmbusError):
+    """A topic is full and its oldest message may not go yet: `holder` of process `pid` stands there.
+
+    `capacity_bytes` and `messages` are the topic's capacity; `behind` messages have come since. `unfinished` tells a
+    publisher that never finished that message from a reader that has not read it. `since_seconds` is how long ago the
+    holder was last active (None: never).
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        capacity_bytes: int,
+        messages: int,
+        holder: str,
+        pid: int,
+        behind: int,
+        since_seconds: float | None = None,
+        unfinished: bool = False,
+    ) -> None:
+        self.topic, self.capacity_bytes, self.messages = topic, capacity_bytes, messages
+        self.holder, self.pid, self.behind = holder, pid, behind
+        self.since_seconds, self.unfinished = since_seconds, unfinished
+        super().__init__(
+            f"topic '{topic}' is full ({size_text(capacity_bytes)}, {messages} messages): {self._culprit()} "
+            'Wait longer, enlarge the topic, or set on_full = "shed".'
+        )
+
+    def _culprit(self) -> str:
+        if self.unfinished:
+            return f"publisher '{self.holder}' of pid {self.pid} has not finished a message {self.behind} messages ago."
+        ago = self.since_seconds
+        last = "has read nothing yet" if ago is None else f"last read {ago:.1f} s ago"
+        return f"subscription '{self.holder}' of pid {self.pid} is {self.behind} messages behind, {last}."
+
+
+class PublishRevoked(ShmbusError):
+    """The claim on `sequence` was taken away before it was committed: the message was not published."""
+
+    def __init__(self, topic: str, sequence: int, claim_timeout_seconds: float) -> None:
+        self.topic, self.sequence, self.claim_timeout_seconds = topic, sequence, claim_timeout_seconds
+        super().__init__(
+            f"message {sequence} of topic '{topic}' was not published: this process stood still inside the publish for "
+            f"longer than the claim timeout of {claim_timeout_seconds:g} s, and the claim was revoked. Publish it "
+            "again, or raise claim_timeout_ms of the topic."
+        )
+
+
+class SegmentError(ShmbusError):
+    """A shared-memory segment is not what it should be. `reason` is one of `reasons`."""
+
+    reasons: ClassVar[Mapping[str, str]] = {
+        "missing": "it does not exist. Check that the bus runs",
+        "exists": "it exists already. `shmbus doctor` says whose it is and removes it if nobody's",
+        "early": "it is still being created. Try again",
+        "foreign": "it is not a shmbus segment of this kind. `shmbus doctor` can remove it",
+        "layout": "it has another layout version. Stop the older bus and upgrade both sides",
+        "boot": "it was left over from before a reboot. `shmbus doctor` removes it",
+        "size": "its real size does not fit what its header says. Restart the bus",
+        "corrupt": "its content contradicts itself. Restart the bus",
+        "torn": "its writer died in the middle of a change. Restart the bus",
+    }
+
+    def __init__(self, name: str, reason: str, found: object = None, expected: object = None) -> None:
+        self.name, self.reason, self.found, self.expected = name, reason, _plain(found), _plain(expected)
+        values = "" if found is None and expected is None else f" (found {found!r}, expected {expected!r})"
+        super().__init__(f"segment '{name}'{values}: {self.reasons.get(reason, reason)}.")
+
+
+class StorageFull(ShmbusError):
+    """/dev/shm has `free` bytes and `needed` are needed."""
+
+    def __init__(self, name: str, needed: int, free: int, path: str = "/dev/shm") -> None:
+        self.name, self.needed, self.free, self.path = name, needed, free, path
+        super().__init__(
+            f"{path} is full: segment '{name}' needs {size_text(needed)}, {size_text(free)} are free. Enlarge it (as "
+            f"root: `mount -o remount,size=2G {path}`; in a container: `--shm-size=2g`), or lower arena_bytes."
+        )
+
+
+class ClosedError(ShmbusError):
+    """`thing` was used after it had been closed."""
+
+    def __init__(self, thing: str, reason: str = "it has been closed") -> None:
+        self.thing, self.reason = thing, reason
+        super().__init__(f"{thing} cannot be used: {reason}. Open it again.")
+
+
+class BusyError(ShmbusError):
+    """`thing` was used by two at once, and is made for one at a time."""
+
+    def __init__(self, thing: str, reason: str = "another thread or task is using it") -> None:
+        self.thing, self.reason = thing, reason
+        super().__init__(f"{thing} is busy: {reason}. Give each of them one of its own.")
+
+
+class ForkedError(ShmbusError):
+    """`thing` was opened by process `opened_by` and used in its forked child `pid`."""
+
+    def __init__(self, thing: str, opened_by: int, pid: int) -> None:
+        self.thing, self.opened_by, self.pid = thing, opened_by, pid
+        super().__init__(
+            f"{thing} belongs to pid {opened_by} and cannot be used in its forked child (pid {pid}). Connect again in "
+            "the child."
+        )
+
+
+class ReceiveTimeout(ShmbusError, TimeoutError):
+    """No message came within `seconds` on `patterns`."""
+
+    def __init__(self, seconds: float, patterns: Sequence[str]) -> None:
+        self.seconds, self.patterns = seconds, tuple(patterns)
+        super().__init__(
+            f"no message on {', '.join(repr(pattern) for pattern in self.patterns)} within {seconds:g} s. Wait longer, "
+            "or look with `shmbus topics` whether anybody publishes there."
+        )
+
+
+class CorrelationError(ShmbusError):
+    """`thing` of the correlation metadata is `present` (bytes or entries), above its `limit`."""
+
+    def __init__(self, thing: str, limit: int, present: int, unit: str = "bytes") -> None:
+        self.thing, self.limit, self.present, self.unit = thing, limit, present, unit
+        super().__init__(
+            f"{thing} of a correlation: {present} {unit}, the limit is {limit}. Nothing is cut: shorten it."
+        )
+
+
+def size_text(size: int) -> str:
+    """A size in bytes as people write it: '512 bytes', '1.0 MiB'."""
+    if size < 1024:
+        return f"{size} bytes"
+    value, units = size / 1024, iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while value >= 1024 and unit != "TiB":
+        value, unit = value / 1024, next(units)
+    return f"{value:.1f} {unit}"
+
+
+def _address(address: str) -> str:
+    return "@" + address[1:] if address.startswith("\0") else address
+
+
+def _plain(value: object) -> object:
+    """What can be carried to another process: a value of a plain type, or else its text."""
+    return value if isinstance(value, str | bytes | int | float | None) else repr(value)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
