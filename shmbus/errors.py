@@ -118,7 +118,7 @@ class AccessDenied(ShmbusError):
 
 
 class ConfigurationError(ShmbusError):
-    """`key` of `file` has a `value` that cannot be; `allowed` says what can. `file` and `key` are None if there is none."""
+    """`key` of `file` has a `value` that cannot be; `allowed` says what can; `file` and `key` may be None."""
 
     def __init__(self, file: str | None, key: str | None, value: object, allowed: str) -> None:
         self.file, self.key, self.value, self.allowed = file, key, _plain(value), allowed
