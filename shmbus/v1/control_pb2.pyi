@@ -460,18 +460,38 @@ class Done(_message.Message):
     def __init__(self) -> None: ...
 
 class ControlError(_message.Message):
-    __slots__ = ("code", "message", "details")
+    __slots__ = ("code", "message", "error", "details")
     class DetailsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+        value: ErrorDetail
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ErrorDetail, _Mapping]] = ...) -> None: ...
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
     code: ControlErrorCode
     message: str
-    details: _containers.ScalarMap[str, str]
-    def __init__(self, code: _Optional[_Union[ControlErrorCode, str]] = ..., message: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    error: str
+    details: _containers.MessageMap[str, ErrorDetail]
+    def __init__(self, code: _Optional[_Union[ControlErrorCode, str]] = ..., message: _Optional[str] = ..., error: _Optional[str] = ..., details: _Optional[_Mapping[str, ErrorDetail]] = ...) -> None: ...
+
+class ErrorDetail(_message.Message):
+    __slots__ = ("text", "integer", "real", "texts")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    INTEGER_FIELD_NUMBER: _ClassVar[int]
+    REAL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    integer: int
+    real: float
+    texts: TextList
+    def __init__(self, text: _Optional[str] = ..., integer: _Optional[int] = ..., real: _Optional[float] = ..., texts: _Optional[_Union[TextList, _Mapping]] = ...) -> None: ...
+
+class TextList(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
