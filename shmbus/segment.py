@@ -1,0 +1,228 @@
+"""Shared-memory segments: their names, how they come to be, how they go.
+
+A segment of the bus `lab` of the user with uid 1000 is called
+
+    /shmbus.1000.lab.directory
+    /shmbus.1000.lab.bells
+    /shmbus.1000.lab.ring.<topic id>.<lane>.<generation>
+    /shmbus.1000.lab.session.<session id>
+
+and stands under that name in /dev/shm. While it is being made it is called <name>.tmp.<pid>.<start>.<namespace>, after
+the process that makes it, so that one left behind by a killed process can be told from one that will be ready soon.
+
+    create.opened       a temporary name, empty                      killed here: `doctor` and the next `up` remove it
+    create.sized        every page allocated, nothing written yet    the same
+    create.initialised  ready, still under the temporary name        the same
+    create.named        under both names                             the same, the segment itself stays
+    create.done         under its own name only                      belongs to the bus
+
+A private bus takes the name away right after `create.opened`: its segments live as long as somebody has them open.
+
+Names are for the coordinator, tools and repair. Everybody else is handed descriptors over the control socket.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeVar
+
+import posix_ipc
+
+from shmbus import _core
+from shmbus.errors import AccessDenied, ConfigurationError, SegmentError, StorageFull
+from shmbus.process import Identity, is_alive, own_identity
+
+ROOT: Final = "/dev/shm"
+OPENED: Final = "create.opened"
+SIZED: Final = "create.sized"
+INITIALISED: Final = "create.initialised"
+NAMED: Final = "create.named"
+DONE: Final = "create.done"
+KILL_POINTS: Final = (OPENED, SIZED, INITIALISED, NAMED, DONE)
+
+_BUS = re.compile(r"[a-z0-9_-]{1,32}")
+_NAME = re.compile(
+    r"/shmbus\.(?P<uid>\d{1,10})\.(?P<bus>[a-z0-9_-]{1,32})"
+    r"\.(?P<what>directory|bells|ring\.\d{1,10}\.\d{1,3}\.\d{1,10}|session\.\d{1,10})"
+    r"(?:\.tmp\.(?P<pid>\d{1,10})\.(?P<start>\d{1,20})\.(?P<namespace>\d{1,20}))?"
+)
+_Made = TypeVar("_Made")
+
+
+class SegmentName(NamedTuple):
+    """What a name says. `maker` is the process that is still making it, None for a finished segment."""
+
+    name: str
+    uid: int
+    bus: str
+    what: str
+    maker: Identity | None
+
+
+def check_bus_name(bus: str) -> str:
+    """The name itself, if it can be one. Raises ConfigurationError."""
+    if not _BUS.fullmatch(bus):
+        raise ConfigurationError(None, "bus.name", bus, "1 to 32 characters of a-z, 0-9, '_' and '-' are allowed")
+    return bus
+
+
+def directory_name(bus: str, uid: int | None = None) -> str:
+    return _name(bus, "directory", uid)
+
+
+def bells_name(bus: str, uid: int | None = None) -> str:
+    return _name(bus, "bells", uid)
+
+
+def ring_name(bus: str, topic_id: int, lane: int, generation: int, uid: int | None = None) -> str:
+    return _name(bus, f"ring.{topic_id}.{lane}.{generation}", uid)
+
+
+def session_name(bus: str, session: int, uid: int | None = None) -> str:
+    return _name(bus, f"session.{session}", uid)
+
+
+def parse_name(name: str) -> SegmentName | None:
+    """What the name of a segment says; None for a name that is not ours."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    maker = Identity(int(match["pid"]), int(match["start"]), int(match["namespace"])) if match["pid"] else None
+    return SegmentName(name, int(match["uid"]), match["bus"], match["what"], maker)
+
+
+def create(name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False) -> tuple[int, _Made]:
+    """Make a segment of `size` zeroed bytes, readable and writable by this user only; its descriptor is the caller's.
+
+    `initialise` is called with the descriptor and makes the segment what it is; what it returns is handed on. Only then
+    does the segment get its name. A private one never does.
+
+    Raises StorageFull, and SegmentError when the name is taken.
+    """
+    # The temporary name is ours alone, so one of that name is what a thread of this process is making right now.
+    temporary = _temporary(name)
+    descriptor = _open_new(temporary)
+    try:
+        _core.killpoint(OPENED)
+        if private:
+            _unlink(temporary)
+        os.fchmod(descriptor, 0o600)  # the mode that was asked for at opening went through the umask
+        _allocate(descriptor, name, size)
+        _core.killpoint(SIZED)
+        made = initialise(descriptor)
+        _core.killpoint(INITIALISED)
+        if not private:
+            _publish(temporary, name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    finally:
+        _unlink(temporary)
+    _core.killpoint(DONE)
+    return descriptor, made
+
+
+def open_read_only(descriptor: int) -> int:
+    """A second descriptor of the same segment that can only be mapped for reading, to be handed to others.
+
+    It keeps other users from writing. A process of the same user could open the segment again through its own /proc.
+    """
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def attach(name: str, *, writable: bool = False) -> int:
+    """A descriptor of an existing segment, for tools and for a coordinator that takes over.
+
+    Raises SegmentError when there is none, or when it belongs to another user than its name says (anybody may make a
+    file of any name in /dev/shm); AccessDenied when this user may not open it.
+    """
+    try:
+        descriptor = int(posix_ipc.SharedMemory(name, read_only=not writable).fd)
+    except posix_ipc.ExistentialError:
+        raise SegmentError(name, "missing") from None
+    except (posix_ipc.PermissionsError, PermissionError):
+        raise AccessDenied("open", name, f"uid {os.geteuid()}", "Run as the user who runs the bus.") from None
+    said = parse_name(name)
+    if said is None or os.fstat(descriptor).st_uid != said.uid:
+        os.close(descriptor)
+        raise SegmentError(name, "foreign")
+    return descriptor
+
+
+def list_segments(uid: int | None = None, bus: str | None = None) -> list[SegmentName]:
+    """The segments of this user (or of `uid`), of all buses or of one, sorted by name, unfinished ones included."""
+    uid = os.geteuid() if uid is None else uid
+    found = (parse_name("/" + entry) for entry in _entries())
+    return sorted(one for one in found if one and one.uid == uid and bus in (None, one.bus))
+
+
+def unfinished_leftovers(uid: int | None = None, bus: str | None = None) -> list[SegmentName]:
+    """Segments whose maker died before they were finished."""
+    return [one for one in list_segments(uid, bus) if one.maker and not is_alive(one.maker)]
+
+
+def remove(name: str) -> bool:
+    """Take a segment's name away; False: there is none. The memory goes with the last process that has it open."""
+    try:
+        posix_ipc.unlink_shared_memory(name)
+    except posix_ipc.ExistentialError:
+        return False
+    except (posix_ipc.PermissionsError, PermissionError):
+        raise AccessDenied("remove", name, f"uid {os.geteuid()}", "Run as the user who runs the bus.") from None
+    return True
+
+
+def boot_id() -> bytes:
+    """16 bytes that are different after every reboot: whatever says otherwise is older than this boot."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return bytes.fromhex(file.read().strip().replace("-", ""))
+
+
+def _name(bus: str, what: str, uid: int | None) -> str:
+    return f"/shmbus.{os.geteuid() if uid is None else uid}.{check_bus_name(bus)}.{what}"
+
+
+def _temporary(name: str) -> str:
+    return f"{name}.tmp.{'.'.join(map(str, own_identity()))}"
+
+
+def _entries() -> Iterator[str]:
+    with os.scandir(ROOT) as entries:
+        yield from (entry.name for entry in entries if entry.name.startswith("shmbus."))
+
+
+def _open_new(name: str) -> int:
+    try:
+        return int(posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600).fd)
+    except posix_ipc.ExistentialError:
+        raise SegmentError(name, "exists") from None
+
+
+def _allocate(descriptor: int, name: str, size: int) -> None:
+    """Every page now, so that a full /dev/shm is an error here and not a SIGBUS at some later store."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # What the failed call took is given back first, so that the free space told is what there is without us.
+        os.ftruncate(descriptor, 0)
+        space = os.fstatvfs(descriptor)
+        raise StorageFull(name, size, space.f_bavail * space.f_frsize, ROOT) from None
+
+
+def _publish(temporary: str, name: str) -> None:
+    # A link, because a rename would silently replace a segment of that name.
+    try:
+        os.link(ROOT + temporary, ROOT + name)
+    except FileExistsError:
+        raise SegmentError(name, "exists") from None
+    _core.killpoint(NAMED)
+
+
+def _unlink(name: str) -> None:
+    try:
+        posix_ipc.unlink_shared_memory(name)
+    except posix_ipc.ExistentialError:
+        pass
