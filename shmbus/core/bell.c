@@ -45,6 +45,15 @@ void shmbus_bell_ring(_Atomic uint32_t *word) {
     }
 }
 
+void shmbus_bell_signal(_Atomic uint32_t *word) {
+    uint32_t value = atomic_load_explicit(word, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(word, &value, (value | WAITING) + 1, memory_order_seq_cst,
+                                                  memory_order_relaxed)) {
+    }
+    if (value & WAITING)
+        syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 static struct timespec timespec_of(uint64_t ns) {
     return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
 }

@@ -258,6 +258,8 @@ enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uin
 uint32_t shmbus_bell_arm(_Atomic uint32_t *word);
 /* Wake all who wait, if the bit says that somebody does. */
 void shmbus_bell_ring(_Atomic uint32_t *word);
+/* Wake all who wait, and let everyone who remembers the word see that it was rung, waiting or not. */
+void shmbus_bell_signal(_Atomic uint32_t *word);
 /* Sleep until one of the words is no longer what was expected, or until `deadline_ns`. 0, or an errno. */
 int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns);
 

@@ -1,0 +1,134 @@
+/* The module: functions, constants, and what is made in Python. */
+#include "binding.h"
+
+#include <pthread.h>
+
+#include "killpoint.h"
+
+unsigned long fork_generation;
+struct hooks hooks;
+PyObject *attach_error;
+_Thread_local PyObject *handling;
+
+static void after_fork(void) { fork_generation++; }
+
+static PyObject *crc(PyObject *args, uint32_t (*function)(uint32_t, const void *, size_t)) {
+    Py_buffer data;
+    unsigned int value = 0;
+    if (!PyArg_ParseTuple(args, "y*|I", &data, &value))
+        return NULL;
+    uint32_t result = function(value, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    return PyLong_FromUnsignedLong(result);
+}
+
+static PyObject *module_crc32c(PyObject *Py_UNUSED(module), PyObject *args) { return crc(args, shmbus_crc32c); }
+
+static PyObject *module_crc32c_portable(PyObject *Py_UNUSED(module), PyObject *args) {
+    return crc(args, shmbus_crc32c_portable);
+}
+
+static PyObject *module_crc32c_implementation(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+    return PyUnicode_FromString(shmbus_crc32c_name());
+}
+
+static PyObject *module_handling(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+    return Py_NewRef(handling ? handling : Py_None);
+}
+
+static PyObject *module_killpoint(PyObject *Py_UNUSED(module), PyObject *site) {
+    const char *name = PyUnicode_AsUTF8(site);
+    if (!name)
+        return NULL;
+    KILLPOINT(name);
+    Py_RETURN_NONE;
+}
+
+#ifdef SHMBUS_KILLPOINTS
+static PyObject *module_arm(PyObject *Py_UNUSED(module), PyObject *args) {
+    const char *site;
+    unsigned int count = 1;
+    if (!PyArg_ParseTuple(args, "z|I", &site, &count))
+        return NULL;
+    shmbus_killpoint_arm(site, count);
+    Py_RETURN_NONE;
+}
+#endif
+
+static PyObject *module_configure(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"make_gap", "make_producer", "parse_envelope", "parse_event", "context", NULL};
+    struct hooks given;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOO", names, &given.make_gap, &given.make_producer,
+                                     &given.parse_envelope, &given.parse_event, &given.context))
+        return NULL;
+    Py_XSETREF(hooks.make_gap, Py_NewRef(given.make_gap));
+    Py_XSETREF(hooks.make_producer, Py_NewRef(given.make_producer));
+    Py_XSETREF(hooks.parse_envelope, Py_NewRef(given.parse_envelope));
+    Py_XSETREF(hooks.parse_event, Py_NewRef(given.parse_event));
+    Py_XSETREF(hooks.context, Py_NewRef(given.context));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"crc32c", module_crc32c, METH_VARARGS, NULL},
+    {"crc32c_portable", module_crc32c_portable, METH_VARARGS, NULL},
+    {"crc32c_implementation", module_crc32c_implementation, METH_NOARGS, NULL},
+    {"handling", module_handling, METH_NOARGS, NULL},
+    {"killpoint", module_killpoint, METH_O, NULL},
+#ifdef SHMBUS_KILLPOINTS
+    {"arm_killpoint", module_arm, METH_VARARGS, NULL},
+#endif
+    {"configure", (PyCFunction)(void (*)(void))module_configure, METH_VARARGS | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "shmbus._core",
+    .m_doc = "Rings, bells and sessions in shared memory.",
+    .m_size = -1,
+    .m_methods = module_methods,
+};
+
+bool writer_names(void);
+
+static bool fill(PyObject *module) {
+    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageType, &WriterType, &ReaderType, &WaiterType};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (PyModule_AddType(module, types[i]) < 0)
+            return false;
+    struct { const char *name; long value; } numbers[] = {
+        {"LAYOUT_VERSION", SHMBUS_LAYOUT_VERSION}, {"MAX_PRODUCERS", SHMBUS_MAX_PRODUCERS}, {"SEALER", SHMBUS_SEALER},
+        {"FRAME_HEADER_BYTES", sizeof(struct shmbus_frame)}, {"UNIT", SHMBUS_UNIT}, {"KIND_RAW", SHMBUS_KIND_RAW},
+        {"KIND_EVENT", SHMBUS_KIND_EVENT}, {"KIND_TYPED", SHMBUS_KIND_TYPED}, {"OK", SHMBUS_OK}, {"FULL", SHMBUS_FULL},
+        {"SEALED", SHMBUS_SEALED}, {"CORRUPT", SHMBUS_CORRUPT}, {"TOO_LARGE", SHMBUS_TOO_LARGE}, {"REVOKED", SHMBUS_REVOKED},
+        {"UNKNOWN_SESSION", SHMBUS_UNKNOWN_SESSION}, {"BY_GATE", SHMBUS_BY_GATE}, {"BY_CLAIM", SHMBUS_BY_CLAIM},
+        {"BY_SKIPPED", SHMBUS_BY_SKIPPED},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0)
+            return false;
+#ifdef SHMBUS_KILLPOINTS
+    PyObject *sites = PyList_New(0);
+    for (const char *const *site = shmbus_killpoint_sites; sites && *site; site++) {
+        PyObject *name = PyUnicode_FromString(*site);
+        if (!name || PyList_Append(sites, name) < 0)
+            return false;
+        Py_DECREF(name);
+    }
+    if (PyModule_AddObjectRef(module, "KILLPOINTS", sites) < 0)
+        return false;
+#endif
+    attach_error = PyErr_NewExceptionWithDoc("shmbus._core.AttachError", "What was mapped is not the expected segment.", NULL,
+                                             NULL);
+    return attach_error && PyModule_AddObjectRef(module, "AttachError", attach_error) == 0 && writer_names();
+}
+
+PyMODINIT_FUNC PyInit__core(void) {
+    PyObject *module = PyModule_Create(&definition);
+    if (!module || !fill(module) || pthread_atfork(NULL, NULL, after_fork) != 0) {
+        Py_XDECREF(module);
+        return NULL;
+    }
+    return module;
+}

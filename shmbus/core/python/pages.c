@@ -1,0 +1,332 @@
+/* Bells and Session: the pages besides the rings. */
+#include "binding.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+bool segment_map(struct segment *segment, int descriptor, size_t size, size_t mirrored, bool writable) {
+    segment->memory = shmbus_map(descriptor, size, mirrored, writable);
+    segment->size = size;
+    segment->mirrored = mirrored;
+    if (!segment->memory)
+        PyErr_SetFromErrno(PyExc_OSError);
+    return segment->memory != NULL;
+}
+
+void segment_unmap(struct segment *segment) {
+    if (segment->memory)
+        shmbus_unmap(segment->memory, segment->size, segment->mirrored);
+    segment->memory = NULL;
+}
+
+bool raise_attach(enum shmbus_result result, const char *kind, unsigned long long found) {
+    const char *reason = result == SHMBUS_EARLY          ? "is still being created"
+                         : result == SHMBUS_FOREIGN      ? "is not a shmbus segment of this kind"
+                         : result == SHMBUS_OTHER_LAYOUT ? "has another layout version than this library"
+                         : result == SHMBUS_OTHER_BOOT   ? "was left from before the last boot"
+                                                         : "has a size that disagrees with its header";
+    PyErr_Format(attach_error, "the %s segment (%llu bytes, layout version %u expected) %s", kind, found,
+                 SHMBUS_LAYOUT_VERSION, reason);
+    return false;
+}
+
+/* Map all of a descriptor and check it. */
+static bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
+                        enum shmbus_result (*check)(const void *, size_t, const uint8_t *)) {
+    struct stat status;
+    uint8_t boot_id[16];
+    if (!copy_bytes(boot, boot_id, sizeof boot_id, "boot_id"))
+        return false;
+    if (fstat(descriptor, &status) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return false;
+    }
+    if (status.st_size == 0)
+        return raise_attach(SHMBUS_EARLY, kind, 0);
+    if (!segment_map(segment, descriptor, (size_t)status.st_size, 0, writable))
+        return false;
+    enum shmbus_result result = check(segment->memory, segment->size, boot_id);
+    if (result == SHMBUS_OK)
+        return true;
+    segment_unmap(segment);
+    return raise_attach(result, kind, (unsigned long long)status.st_size);
+}
+
+/* ---- Bells --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *bells_wrap(PyTypeObject *type, struct segment segment) {
+    BellsObject *self = (BellsObject *)type->tp_alloc(type, 0);
+    if (!self) {
+        segment_unmap(&segment);
+        return NULL;
+    }
+    struct shmbus_bells_page *page = segment.memory;
+    self->segment = segment;
+    self->bells = page->bells;
+    self->capacity = page->capacity;
+    return (PyObject *)self;
+}
+
+static PyObject *bells_layout(PyObject *Py_UNUSED(type), PyObject *arg) {
+    unsigned long capacity = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromSize_t(shmbus_bells_bytes((uint32_t)capacity));
+}
+
+static PyObject *bells_create(PyObject *type, PyObject *args) {
+    int descriptor;
+    unsigned int capacity;
+    PyObject *boot;
+    uint8_t boot_id[16];
+    struct segment segment;
+    if (!PyArg_ParseTuple(args, "iIS", &descriptor, &capacity, &boot) ||
+        !copy_bytes(boot, boot_id, sizeof boot_id, "boot_id") ||
+        !segment_map(&segment, descriptor, shmbus_bells_bytes(capacity), 0, true))
+        return NULL;
+    shmbus_bells_init(segment.memory, capacity, boot_id);
+    return bells_wrap((PyTypeObject *)type, segment);
+}
+
+static PyObject *bells_attach(PyObject *type, PyObject *args) {
+    int descriptor;
+    PyObject *boot;
+    struct segment segment;
+    if (!PyArg_ParseTuple(args, "iS", &descriptor, &boot) ||
+        !attach_page(&segment, descriptor, true, boot, "bells", shmbus_bells_check))
+        return NULL;
+    return bells_wrap((PyTypeObject *)type, segment);
+}
+
+static struct shmbus_bell *bell_at(BellsObject *self, PyObject *index) {
+    unsigned long at = PyLong_AsUnsignedLong(index);
+    if (PyErr_Occurred())
+        return NULL;
+    if (!self->segment.memory || at >= self->capacity) {
+        PyErr_Format(PyExc_IndexError, "no bell %lu: there are %u", at, self->segment.memory ? self->capacity : 0);
+        return NULL;
+    }
+    return &self->bells[at];
+}
+
+static PyObject *bells_ring(BellsObject *self, PyObject *index) {
+    struct shmbus_bell *bell = bell_at(self, index);
+    if (!bell)
+        return NULL;
+    shmbus_bell_signal(&bell->data);
+    Py_RETURN_NONE;
+}
+
+static PyObject *bells_ring_space(BellsObject *self, PyObject *index) {
+    struct shmbus_bell *bell = bell_at(self, index);
+    if (!bell)
+        return NULL;
+    shmbus_bell_signal(&bell->space);
+    Py_RETURN_NONE;
+}
+
+static PyObject *bells_close(BellsObject *self, PyObject *Py_UNUSED(none)) {
+    segment_unmap(&self->segment);
+    Py_RETURN_NONE;
+}
+
+static void bells_dealloc(BellsObject *self) {
+    segment_unmap(&self->segment);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *bells_capacity(BellsObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLong(self->capacity);
+}
+
+static PyMethodDef bells_methods[] = {
+    {"layout", bells_layout, METH_O | METH_STATIC, NULL},
+    {"create", bells_create, METH_VARARGS | METH_CLASS, NULL},
+    {"attach", bells_attach, METH_VARARGS | METH_CLASS, NULL},
+    {"ring", (PyCFunction)bells_ring, METH_O, NULL},
+    {"ring_space", (PyCFunction)bells_ring_space, METH_O, NULL},
+    {"close", (PyCFunction)bells_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef bells_getset[] = {{"capacity", (getter)bells_capacity, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+
+PyTypeObject BellsType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Bells",
+    .tp_doc = "The waiter words of a bus.",
+    .tp_basicsize = sizeof(BellsObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)bells_dealloc,
+    .tp_methods = bells_methods,
+    .tp_getset = bells_getset,
+};
+
+/* ---- Session ------------------------------------------------------------------------------------------------------- */
+
+static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool writable) {
+    SessionObject *self = (SessionObject *)type->tp_alloc(type, 0);
+    if (!self) {
+        segment_unmap(&segment);
+        return NULL;
+    }
+    struct shmbus_session_page *page = segment.memory;
+    self->segment = segment;
+    self->page = page;
+    self->session = page->session;
+    self->bell = page->bell;
+    /* The client can write its page: what it says is bounded by what is mapped. */
+    size_t room = (segment.size - sizeof *page) / sizeof(struct shmbus_cursor);
+    self->capacity = page->capacity < room ? page->capacity : (uint32_t)room;
+    self->writable = writable;
+    return (PyObject *)self;
+}
+
+static PyObject *session_layout(PyObject *Py_UNUSED(type), PyObject *arg) {
+    unsigned long cursors = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromSize_t(shmbus_session_bytes((uint32_t)cursors));
+}
+
+static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"fd", "session", "cursors", "bell", "pid", "start_time", "pid_namespace", "boot_id", NULL};
+    int descriptor;
+    unsigned long long start, namespace;
+    PyObject *boot;
+    struct shmbus_session_setup setup = {0};
+    struct segment segment;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$IIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &setup.bell,
+                                     &setup.pid, &start, &namespace, &boot) ||
+        !copy_bytes(boot, setup.boot_id, sizeof setup.boot_id, "boot_id") ||
+        !segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors), 0, true))
+        return NULL;
+    setup.start_time = start;
+    setup.pid_namespace = namespace;
+    shmbus_session_init(segment.memory, &setup);
+    return session_wrap((PyTypeObject *)type, segment, true);
+}
+
+static PyObject *session_attach(PyObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"fd", "writable", "boot_id", NULL};
+    int descriptor, writable;
+    PyObject *boot;
+    struct segment segment;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$pS", names, &descriptor, &writable, &boot) ||
+        !attach_page(&segment, descriptor, writable, boot, "session", shmbus_session_check))
+        return NULL;
+    return session_wrap((PyTypeObject *)type, segment, writable);
+}
+
+static struct shmbus_cursor *cursor_at(SessionObject *self, unsigned long index, bool for_writing) {
+    if (!self->segment.memory || index >= self->capacity)
+        PyErr_Format(PyExc_IndexError, "no cursor %lu: the session has %u", index, self->segment.memory ? self->capacity : 0);
+    else if (for_writing && !self->writable)
+        PyErr_SetString(PyExc_PermissionError, "the session is mapped read-only");
+    else
+        return &self->page->cursors[index];
+    return NULL;
+}
+
+static PyObject *session_cursor(SessionObject *self, PyObject *index) {
+    unsigned long at = PyLong_AsUnsignedLong(index);
+    struct shmbus_cursor *c = PyErr_Occurred() ? NULL : cursor_at(self, at, false);
+    if (!c)
+        return NULL;
+#define READ(field) (unsigned long long)atomic_load_explicit(&c->field, memory_order_relaxed)
+    return Py_BuildValue("KKKKKKII", READ(position), READ(delivered), READ(lost), READ(expired), READ(corrupt), READ(stepped),
+                         (unsigned int)READ(topic_id), (unsigned int)READ(subscription));
+#undef READ
+}
+
+static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
+    unsigned long index;
+    unsigned int topic_id, subscription;
+    if (!PyArg_ParseTuple(args, "kII", &index, &topic_id, &subscription))
+        return NULL;
+    struct shmbus_cursor *c = cursor_at(self, index, true);
+    if (!c)
+        return NULL;
+    _Atomic uint64_t *counters[] = {&c->delivered, &c->lost, &c->expired, &c->corrupt, &c->stepped};
+    atomic_store_explicit(&c->position, 0, memory_order_relaxed);
+    for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+        atomic_store_explicit(counters[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&c->topic_id, topic_id, memory_order_relaxed);
+    atomic_store_explicit(&c->subscription, subscription, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_set_position(SessionObject *self, PyObject *args) {
+    unsigned long index;
+    unsigned long long position;
+    if (!PyArg_ParseTuple(args, "kK", &index, &position))
+        return NULL;
+    struct shmbus_cursor *c = cursor_at(self, index, true);
+    if (!c)
+        return NULL;
+    atomic_store_explicit(&c->position, position, memory_order_seq_cst);
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_beat(SessionObject *self, PyObject *Py_UNUSED(none)) {
+    if (!cursor_at(self, 0, true))
+        return NULL;
+    atomic_fetch_add_explicit(&self->page->heartbeat, 1, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_close(SessionObject *self, PyObject *Py_UNUSED(none)) {
+    segment_unmap(&self->segment);
+    self->page = NULL;
+    Py_RETURN_NONE;
+}
+
+static void session_dealloc(SessionObject *self) {
+    segment_unmap(&self->segment);
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyObject *session_number(SessionObject *self, void *which) {
+    return PyLong_FromUnsignedLong(which == (void *)0 ? self->session : which == (void *)1 ? self->capacity : self->bell);
+}
+
+static PyObject *session_identity(SessionObject *self, void *Py_UNUSED(closure)) {
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    return Py_BuildValue("iKK", self->page->pid, (unsigned long long)self->page->start_time,
+                         (unsigned long long)self->page->pid_namespace);
+}
+
+static PyObject *session_heartbeat(SessionObject *self, void *Py_UNUSED(closure)) {
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(atomic_load_explicit(&self->page->heartbeat, memory_order_relaxed));
+}
+
+static PyMethodDef session_methods[] = {
+    {"layout", session_layout, METH_O | METH_STATIC, NULL},
+    {"create", (PyCFunction)(void (*)(void))session_create, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
+    {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
+    {"cursor", (PyCFunction)session_cursor, METH_O, NULL},
+    {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
+    {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
+    {"beat", (PyCFunction)session_beat, METH_NOARGS, NULL},
+    {"close", (PyCFunction)session_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef session_getset[] = {
+    {"session", (getter)session_number, NULL, NULL, (void *)0},
+    {"capacity", (getter)session_number, NULL, NULL, (void *)1},
+    {"bell", (getter)session_number, NULL, NULL, (void *)2},
+    {"identity", (getter)session_identity, NULL, NULL, NULL},
+    {"heartbeat", (getter)session_heartbeat, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject SessionType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Session",
+    .tp_doc = "The page of one client.",
+    .tp_basicsize = sizeof(SessionObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)session_dealloc,
+    .tp_methods = session_methods,
+    .tp_getset = session_getset,
+};

@@ -1,0 +1,706 @@
+/* Reader: the receiving half of a subscription, over any number of rings; and Waiter, which sleeps for many readers. */
+#include "binding.h"
+
+#include <errno.h>
+#include <sched.h>
+
+enum {
+    FAIRNESS = 64,          /* messages taken from one ring before the others get a turn */
+    SPIN_MAX_NS = 100000,
+    SPIN_MIN_NS = 1000,
+    SPIN_HOLDING_NS = 5000, /* of it, before the GIL is let go */
+    WORDS_FOR_RINGS = SHMBUS_MAX_WAIT - 2,
+};
+
+/* One ring in this subscription. */
+typedef struct {
+    RingObject *ring;
+    SourceObject *source;
+    SessionObject *session;       /* NULL: the counters are private */
+    struct shmbus_cursor *cursor; /* in the session's page, or `own` */
+    struct shmbus_cursor *own;
+    _Atomic uint32_t *data_bell, *space_bell;
+    uint64_t position;
+    uint64_t expired_from, expired_count; /* a run of expired messages that has not been told yet */
+    uint64_t busy_word_since_ns;
+    uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
+    bool gated, sealed;
+} Entry;
+
+typedef struct {
+    PyObject_HEAD
+    Entry *entries;
+    uint32_t count, turn, taken;
+    BellsObject *bells;
+    _Atomic uint32_t *attention;
+    uint32_t attention_seen;
+    uint64_t spin_ns;
+    unsigned long fork;
+    bool closed, ended, busy;
+    PyObject *weakrefs;
+} ReaderObject;
+
+/* ---- rings of the subscription ------------------------------------------------------------------------------------- */
+
+static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"bells", "session_bell", NULL};
+    PyObject *bells;
+    unsigned int bell;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!I", names, &BellsType, &bells, &bell))
+        return -1;
+    if (self->bells || bell >= ((BellsObject *)bells)->capacity) {
+        PyErr_SetString(PyExc_ValueError, "a Reader is initialised once, with a bell that exists");
+        return -1;
+    }
+    self->bells = (BellsObject *)Py_NewRef(bells);
+    self->attention = &self->bells->bells[bell].data;
+    self->attention_seen = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
+    self->spin_ns = SPIN_MIN_NS;
+    self->fork = fork_generation;
+    return 0;
+}
+
+static void entry_clear(Entry *entry) {
+    Py_CLEAR(entry->source);
+    Py_CLEAR(entry->session);
+    PyMem_Free(entry->own);
+    entry->own = NULL;
+    if (entry->ring)
+        ring_let_go(entry->ring);
+    entry->ring = NULL;
+}
+
+static void reader_drop_all(ReaderObject *self) {
+    for (uint32_t i = 0; i < self->count; i++)
+        entry_clear(&self->entries[i]);
+    PyMem_Free(self->entries);
+    self->entries = NULL;
+    self->count = 0;
+}
+
+static void reader_dealloc(ReaderObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->weakrefs)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    reader_drop_all(self);
+    Py_XDECREF(self->bells);
+    type->tp_free((PyObject *)self);
+    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_DECREF(type);
+}
+
+static bool reader_free(ReaderObject *self) {
+    if (!self->busy)
+        return true;
+    PyErr_SetString(PyExc_RuntimeError, "the subscription is in use by another thread");
+    return false;
+}
+
+/* How often a lossless reader looks for publishers that wait for room: an eighth of the ring, so that they find work. */
+static uint32_t signal_interval(const struct shmbus_ring *ring) {
+    uint32_t limit = atomic_load_explicit(&ring->header->max_messages, memory_order_relaxed);
+    limit = limit < ring->slot_mask ? limit : ring->slot_mask;
+    return limit / 8 ? limit / 8 : 1;
+}
+
+static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"ring", "pattern", "position", "gated", "session", "cursor", NULL};
+    RingObject *ring;
+    PyObject *pattern, *session = Py_None;
+    unsigned long long position;
+    int gated;
+    unsigned int cursor = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!UKp|OI", names, &RingType, &ring, &pattern, &position, &gated, &session,
+                                     &cursor) ||
+        !reader_free(self))
+        return NULL;
+    if (ring->closed || ring->bell >= self->bells->capacity) {
+        PyErr_SetString(PyExc_ValueError, "a Reader needs an open ring whose bell exists");
+        return NULL;
+    }
+    Entry entry = {.position = position, .gated = gated, .signal_every = signal_interval(&ring->ring)};
+    if (session != Py_None) {
+        if (!PyObject_TypeCheck(session, &SessionType) || !((SessionObject *)session)->writable ||
+            cursor >= ((SessionObject *)session)->capacity) {
+            PyErr_SetString(PyExc_ValueError, "no such cursor in a session that is mapped writable");
+            return NULL;
+        }
+        entry.cursor = &((SessionObject *)session)->page->cursors[cursor];
+    } else {
+        entry.cursor = entry.own = PyMem_Calloc(1, sizeof *entry.own);
+        if (!entry.own)
+            return PyErr_NoMemory();
+    }
+    SourceObject *source = PyObject_New(SourceObject, &SourceType);
+    Entry *grown = source ? PyMem_Realloc(self->entries, (self->count + 1) * sizeof *grown) : NULL;
+    if (!grown) {
+        PyMem_Free(entry.own);
+        Py_XDECREF(source);
+        return PyErr_NoMemory();
+    }
+    source->ring = (RingObject *)Py_NewRef(ring);
+    source->pattern = Py_NewRef(pattern);
+    entry.source = source;
+    entry.session = session != Py_None ? (SessionObject *)Py_NewRef(session) : NULL;
+    ring_hold(ring);
+    entry.ring = ring;
+    entry.data_bell = &self->bells->bells[ring->bell].data;
+    entry.space_bell = &self->bells->bells[ring->bell].space;
+    self->entries = grown;
+    self->entries[self->count++] = entry;
+    atomic_store_explicit(&entry.cursor->position, position, memory_order_seq_cst);
+    Py_RETURN_NONE;
+}
+
+static Entry *entry_of(ReaderObject *self, PyObject *ring) {
+    for (uint32_t i = 0; i < self->count; i++)
+        if ((PyObject *)self->entries[i].ring == ring)
+            return &self->entries[i];
+    PyErr_SetString(PyExc_KeyError, "the subscription does not read that ring");
+    return NULL;
+}
+
+static PyObject *reader_remove(ReaderObject *self, PyObject *ring) {
+    Entry *entry = entry_of(self, ring);
+    if (!entry || !reader_free(self))
+        return NULL;
+    uint32_t at = (uint32_t)(entry - self->entries);
+    Entry gone = *entry;
+    memmove(entry, entry + 1, (self->count - at - 1) * sizeof *entry);
+    self->count--;
+    self->turn = 0;
+    entry_clear(&gone);
+    Py_RETURN_NONE;
+}
+
+static PyObject *counters(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list && i < self->count; i++) {
+        Entry *e = &self->entries[i];
+#define READ(field) (unsigned long long)atomic_load_explicit(&e->cursor->field, memory_order_relaxed)
+        PyObject *item = Py_BuildValue("OKKKKKK", e->ring, (unsigned long long)e->position, READ(delivered), READ(lost),
+                                       READ(expired), READ(corrupt), READ(stepped));
+#undef READ
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------- */
+
+/* Only this process writes its counters, so a load and a store do. */
+static void add_to(_Atomic uint64_t *counter, uint64_t number) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number, memory_order_relaxed);
+}
+
+/* Wake publishers that sleep for room. The fence orders the position before the look at the waiting bit, against
+ * shmbus_bell_arm() before the look at the position in the publisher. */
+static void signal_space(Entry *entry) {
+    if (!entry->gated || !entry->unsignalled)
+        return;
+    entry->unsignalled = 0;
+    atomic_thread_fence(memory_order_seq_cst);
+    shmbus_bell_ring(entry->space_bell);
+}
+
+static void place(Entry *entry, uint64_t position) {
+    entry->position = position;
+    /* release: pairs with the acquire in scan_gates(), the copy is done before the space may be used again */
+    atomic_store_explicit(&entry->cursor->position, position, memory_order_release);
+    if (++entry->unsignalled >= entry->signal_every)
+        signal_space(entry);
+}
+
+static PyObject *gap(Entry *entry, uint64_t first, uint64_t count, const char *reason) {
+    if (!hooks.make_gap) {
+        PyErr_SetString(PyExc_RuntimeError, "shmbus.message has not been imported");
+        return NULL;
+    }
+    return PyObject_CallFunction(hooks.make_gap, "OKKs", entry->source, (unsigned long long)first, (unsigned long long)count,
+                                 reason);
+}
+
+static PyObject *tell_expired(Entry *entry) {
+    uint64_t first = entry->expired_from, count = entry->expired_count;
+    entry->expired_count = 0;
+    return gap(entry, first, count, "expired");
+}
+
+static PyObject *tell_corrupt(Entry *entry) {
+    uint64_t at = entry->position;
+    add_to(&entry->cursor->corrupt, 1);
+    place(entry, at + 1);
+    return gap(entry, at, 1, "corrupt");
+}
+
+static PyObject *tell_overrun(Entry *entry) {
+    uint64_t head = shmbus_head(&entry->ring->ring), at = entry->position;
+    if (head <= at) /* a slot of a later lap, and yet nothing was retired: not what a publisher of ours does */
+        return tell_corrupt(entry);
+    add_to(&entry->cursor->lost, head - at);
+    place(entry, head);
+    return gap(entry, at, head - at, "overrun");
+}
+
+/* Take one message. A new reference, or NULL: with an exception, or nothing came of it and the loop goes on. */
+static PyObject *take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result) {
+    MessageObject *message = message_new(entry->source, view->length);
+    if (!message)
+        return NULL;
+    *result = shmbus_take(&entry->ring->ring, view, &message->frame, message->payload);
+    if (*result == SHMBUS_OK &&
+        (message->frame.expires_ns || atomic_load_explicit(&entry->ring->ring.header->retention_ns, memory_order_relaxed)) &&
+        shmbus_expired(&entry->ring->ring, &message->frame, shmbus_now_ns()))
+        *result = SHMBUS_EXPIRED;
+    if (*result != SHMBUS_OK) {
+        Py_DECREF(message);
+        return NULL;
+    }
+    message->producer = ring_producer(entry->ring, message->frame.producer);
+    if (!message->producer) {
+        Py_DECREF(message);
+        return NULL;
+    }
+    return (PyObject *)message;
+}
+
+/* The next thing this ring has to say, or NULL without an exception. */
+static PyObject *entry_next(ReaderObject *self, Entry *entry) {
+    for (;;) {
+        struct shmbus_view view;
+        enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
+        if (result == SHMBUS_OK) {
+            PyObject *message = take(entry, &view, &result);
+            if (message) {
+                if (entry->expired_count) {
+                    Py_DECREF(message); /* told first; the message is read again right after */
+                    return tell_expired(entry);
+                }
+                add_to(&entry->cursor->delivered, 1);
+                place(entry, entry->position + 1);
+                return message;
+            }
+            if (PyErr_Occurred())
+                return NULL;
+        }
+        switch (result) {
+        case SHMBUS_STEPPED:
+            add_to(&entry->cursor->stepped, 1);
+            place(entry, entry->position + 1);
+            continue;
+        case SHMBUS_EXPIRED:
+            if (!entry->expired_count++)
+                entry->expired_from = entry->position;
+            add_to(&entry->cursor->expired, 1);
+            place(entry, entry->position + 1);
+            continue;
+        default:
+            break;
+        }
+        if (entry->expired_count)
+            return tell_expired(entry);
+        if (result == SHMBUS_OVERRUN)
+            return tell_overrun(entry);
+        if (result == SHMBUS_CORRUPT)
+            return tell_corrupt(entry);
+        if (result == SHMBUS_SEALED && !entry->sealed) {
+            entry->sealed = true; /* Python puts the successor in this one's place, at the same sequence */
+            PyObject *answer = PyObject_CallMethod((PyObject *)self, "_sealed", "OK", entry->ring,
+                                                   (unsigned long long)entry->position);
+            Py_XDECREF(answer);
+            return NULL; /* the entries have changed: the caller starts over */
+        }
+        if (result != SHMBUS_BUSY)
+            entry->busy_word_since_ns = 0;
+        signal_space(entry);
+        return NULL;
+    }
+}
+
+static bool attend(ReaderObject *self) {
+    uint32_t epoch = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
+    if (epoch == self->attention_seen)
+        return true;
+    self->attention_seen = epoch; /* before it is looked into, so that what comes meanwhile is seen next time */
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_attend", NULL);
+    Py_XDECREF(answer);
+    return answer != NULL;
+}
+
+static bool usable(ReaderObject *self) {
+    if (!self->closed && !self->busy && self->fork == fork_generation)
+        return true;
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_unusable", "O", self->busy ? Py_True : Py_False);
+    if (answer)
+        PyErr_SetString(PyExc_ValueError, "the subscription is closed");
+    Py_XDECREF(answer);
+    return false;
+}
+
+/* Something, or NULL: with an exception, or because there is nothing now. */
+static PyObject *reader_step(ReaderObject *self) {
+    if (!attend(self))
+        return NULL;
+    for (uint32_t empty = 0; empty < self->count;) {
+        if (self->turn >= self->count)
+            self->turn = 0;
+        if (self->taken < FAIRNESS) {
+            uint32_t count = self->count;
+            PyObject *found = entry_next(self, &self->entries[self->turn]);
+            if (found) {
+                self->taken++;
+                return found;
+            }
+            if (PyErr_Occurred())
+                return NULL;
+            empty = count == self->count ? empty + 1 : 0;
+        }
+        self->turn++;
+        self->taken = 0;
+    }
+    return NULL;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------------------- */
+
+static bool anything(const ReaderObject *self) {
+    if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed)
+        return true;
+    for (uint32_t i = 0; i < self->count; i++) {
+        struct shmbus_view view;
+        enum shmbus_result result = shmbus_peek(&self->entries[i].ring->ring, self->entries[i].position, &view);
+        if (result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && self->entries[i].sealed))
+            return true;
+    }
+    return false;
+}
+
+/* Watch the rings for a while. No system call, no GIL after the first microseconds. */
+static bool spin_until(const ReaderObject *self, uint64_t until_ns) {
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (anything(self))
+                return true;
+            cpu_relax();
+        }
+    } while (shmbus_now_ns() < until_ns);
+    return false;
+}
+
+static long processors(void) {
+    static long number;
+    if (!number) {
+        cpu_set_t set;
+        number = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    }
+    return number;
+}
+
+/* Spin as long as spinning has paid lately: twice as long after it did, half as long after it did not. */
+static bool spin(ReaderObject *self) {
+    if (processors() == 1)
+        return anything(self);
+    uint64_t now = shmbus_now_ns();
+    uint64_t budget = self->spin_ns;
+    bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS));
+    if (!found && budget > SPIN_HOLDING_NS) {
+        self->busy = true;
+        Py_BEGIN_ALLOW_THREADS
+        found = spin_until(self, now + budget);
+        Py_END_ALLOW_THREADS
+        self->busy = false;
+    }
+    budget = found ? budget * 2 : budget / 2;
+    self->spin_ns = budget > SPIN_MAX_NS ? SPIN_MAX_NS : budget < SPIN_MIN_NS ? SPIN_MIN_NS : budget;
+    return found;
+}
+
+void reader_words(PyObject *object, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity) {
+    ReaderObject *self = (ReaderObject *)object;
+    bool each = *count + self->count + 1 <= capacity;
+    words[(*count)++] = self->attention;
+    if (!each)
+        words[(*count)++] = &self->bells->bells[0].data; /* too many to wait on: the word that every publisher rings */
+    for (uint32_t i = 0; each && i < self->count; i++)
+        words[(*count)++] = self->entries[i].data_bell;
+}
+
+int reader_ready(PyObject *object) {
+    return anything((ReaderObject *)object);
+}
+
+/* A claim that stays unfinished while we wait: Python finds out whether its owner is dead. */
+static bool look_at_stuck(ReaderObject *self, uint64_t now_ns) {
+    for (uint32_t i = 0; i < self->count; i++) {
+        Entry *entry = &self->entries[i];
+        struct shmbus_view view;
+        if (shmbus_peek(&entry->ring->ring, entry->position, &view) != SHMBUS_BUSY)
+            continue;
+        if (entry->busy_word_since_ns == 0)
+            entry->busy_word_since_ns = now_ns;
+        uint64_t word = atomic_load_explicit(&entry->ring->ring.slots[entry->position & entry->ring->ring.slot_mask].word,
+                                             memory_order_relaxed);
+        PyObject *answer = PyObject_CallMethod((PyObject *)self, "_stuck", "OKIK", entry->ring,
+                                               (unsigned long long)entry->position, word_producer(word),
+                                               (unsigned long long)(now_ns - entry->busy_word_since_ns));
+        if (!answer)
+            return false;
+        bool step_over = PyObject_IsTrue(answer);
+        Py_DECREF(answer);
+        if (step_over && i < self->count && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
+            add_to(&entry->cursor->stepped, 1);
+            place(entry, entry->position + 1);
+            entry->busy_word_since_ns = 0;
+        }
+    }
+    return true;
+}
+
+/* Wait until there is something, or until the deadline. False with an exception. */
+static bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
+    if (spin(self))
+        return true;
+    _Atomic uint32_t *words[SHMBUS_MAX_WAIT];
+    uint32_t expected[SHMBUS_MAX_WAIT], count = 0;
+    reader_words((PyObject *)self, words, &count, WORDS_FOR_RINGS);
+    for (uint32_t i = 0; i < count; i++)
+        expected[i] = shmbus_bell_arm(words[i]);
+    if (anything(self)) /* see bell.c: after arming, so that no message falls between */
+        return true;
+    uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS;
+    uint64_t until = deadline_ns < bound ? deadline_ns : bound;
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    shmbus_bell_wait(words, expected, count, until);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    if (PyErr_CheckSignals() < 0)
+        return false;
+    uint64_t now = shmbus_now_ns();
+    return now < bound || look_at_stuck(self, now);
+}
+
+/* ---- methods ------------------------------------------------------------------------------------------------------- */
+
+static bool deadline(PyObject *timeout, uint64_t *at_ns) {
+    *at_ns = UINT64_MAX;
+    if (timeout == Py_None)
+        return true;
+    double number = PyFloat_AsDouble(timeout);
+    if (PyErr_Occurred())
+        return false;
+    if (!(number >= 0)) {
+        PyErr_Format(PyExc_ValueError, "%R is no number of seconds to wait", timeout);
+        return false;
+    }
+    if (number < 1e9)
+        *at_ns = shmbus_now_ns() + (uint64_t)(number * 1e9);
+    return true;
+}
+
+/* NULL without an exception: the deadline has passed, or the subscription has ended. */
+static PyObject *next_until(ReaderObject *self, uint64_t deadline_ns) {
+    for (;;) {
+        PyObject *found = reader_step(self);
+        if (found || PyErr_Occurred())
+            return found;
+        if (self->ended || self->closed || (deadline_ns != UINT64_MAX && shmbus_now_ns() >= deadline_ns))
+            return NULL;
+        if (!reader_wait(self, deadline_ns))
+            return NULL;
+    }
+}
+
+static PyObject *out_of_luck(ReaderObject *self) {
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_nothing", "O", self->ended || self->closed ? Py_True : Py_False);
+    return answer; /* it raises what is right: a timeout, or the end */
+}
+
+static PyObject *reader_receive(ReaderObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"timeout", NULL};
+    PyObject *timeout = Py_None;
+    uint64_t at;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &timeout) || !usable(self) || !deadline(timeout, &at))
+        return NULL;
+    PyObject *found = next_until(self, at);
+    return found || PyErr_Occurred() ? found : out_of_luck(self);
+}
+
+static PyObject *reader_try_receive(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    if (!usable(self))
+        return NULL;
+    PyObject *found = reader_step(self);
+    if (found || PyErr_Occurred())
+        return found;
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"limit", "timeout", NULL};
+    Py_ssize_t limit = 1024;
+    PyObject *timeout = Py_None;
+    uint64_t at;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nO", names, &limit, &timeout) || !usable(self) || !deadline(timeout, &at))
+        return NULL;
+    if (limit < 1)
+        return PyErr_Format(PyExc_ValueError, "receive_many() takes a limit of at least 1, not %zd", limit);
+    PyObject *found = next_until(self, at);
+    if (!found)
+        return PyErr_Occurred() ? NULL : out_of_luck(self);
+    PyObject *list = PyList_New(0);
+    while (list && found) {
+        int failed = PyList_Append(list, found);
+        Py_CLEAR(found);
+        if (failed)
+            Py_CLEAR(list);
+        else if (PyList_GET_SIZE(list) < limit)
+            found = reader_step(self);
+    }
+    Py_XDECREF(found);
+    if (PyErr_Occurred())
+        PyErr_Clear(); /* what has been taken is handed out; the next call meets the fault again */
+    return list;
+}
+
+static PyObject *reader_next(ReaderObject *self) {
+    if (handling) { /* the loop asks for more: it is through with the last one */
+        PyObject *done = handling;
+        handling = NULL;
+        Py_DECREF(done);
+    }
+    if (self->closed && !self->busy && self->fork == fork_generation)
+        return NULL;
+    if (!usable(self))
+        return NULL;
+    PyObject *found = next_until(self, UINT64_MAX);
+    if (found && Py_IS_TYPE(found, &MessageType))
+        handling = Py_NewRef(found);
+    return found;
+}
+
+static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    self->closed = true;
+    Py_CLEAR(handling);
+    if (!self->busy)
+        reader_drop_all(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_end(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    self->ended = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_anything(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(anything(self));
+}
+
+static PyObject *reader_flag(ReaderObject *self, void *which) {
+    return PyBool_FromLong(which == (void *)0 ? self->closed : which == (void *)1 ? self->ended : self->fork != fork_generation);
+}
+
+static PyMethodDef reader_methods[] = {
+    {"_add", (PyCFunction)(void (*)(void))reader_add, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
+    {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},
+    {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
+    {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},
+    {"_anything", (PyCFunction)reader_anything, METH_NOARGS, NULL},
+    {"receive", (PyCFunction)(void (*)(void))reader_receive, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"try_receive", (PyCFunction)reader_try_receive, METH_NOARGS, NULL},
+    {"receive_many", (PyCFunction)(void (*)(void))reader_receive_many, METH_VARARGS | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef reader_getset[] = {
+    {"closed", (getter)reader_flag, NULL, NULL, (void *)0},
+    {"ended", (getter)reader_flag, NULL, NULL, (void *)1},
+    {"_forked", (getter)reader_flag, NULL, NULL, (void *)2},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyTypeObject ReaderType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Reader",
+    .tp_doc = "The receiving half of a subscription; shmbus.Subscription builds on it.",
+    .tp_basicsize = sizeof(ReaderObject),
+    .tp_weaklistoffset = offsetof(ReaderObject, weakrefs),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)reader_init,
+    .tp_dealloc = (destructor)reader_dealloc,
+    .tp_iter = PyObject_SelfIter,
+    .tp_iternext = (iternextfunc)reader_next,
+    .tp_getset = reader_getset,
+    .tp_methods = reader_methods,
+};
+
+/* ---- Waiter -------------------------------------------------------------------------------------------------------- */
+
+/* Sleeps for all subscriptions of an event loop, in a thread of its own, until one of them has something. */
+typedef struct {
+    PyObject_HEAD
+    _Atomic uint32_t kick;
+} WaiterObject;
+
+static PyObject *waiter_kick(WaiterObject *self, PyObject *Py_UNUSED(none)) {
+    shmbus_bell_signal(&self->kick);
+    Py_RETURN_NONE;
+}
+
+static PyObject *waiter_wait(WaiterObject *self, PyObject *args) {
+    PyObject *readers;
+    double timeout;
+    if (!PyArg_ParseTuple(args, "O!d", &PyList_Type, &readers, &timeout))
+        return NULL;
+    _Atomic uint32_t *words[SHMBUS_MAX_WAIT];
+    uint32_t expected[SHMBUS_MAX_WAIT], count = 0;
+    Py_ssize_t number = PyList_GET_SIZE(readers), covered = 0;
+    words[count++] = &self->kick;
+    for (; covered < number && count + 2 < SHMBUS_MAX_WAIT; covered++) {
+        if (!PyObject_TypeCheck(PyList_GET_ITEM(readers, covered), &ReaderType)) {
+            PyErr_SetString(PyExc_TypeError, "wait() takes a list of readers");
+            return NULL;
+        }
+        reader_words(PyList_GET_ITEM(readers, covered), words, &count, WORDS_FOR_RINGS);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        expected[i] = shmbus_bell_arm(words[i]);
+    bool found = covered < number; /* more readers than words: do not sleep on a part of them for long */
+    uint64_t until = shmbus_now_ns() + (uint64_t)((found && timeout > 0.001 ? 0.001 : timeout) * 1e9);
+    found = false;
+    for (Py_ssize_t i = 0; i < number && !found; i++)
+        found = reader_ready(PyList_GET_ITEM(readers, i));
+    if (!found) {
+        Py_BEGIN_ALLOW_THREADS
+        shmbus_bell_wait(words, expected, count, until);
+        Py_END_ALLOW_THREADS
+    }
+    PyObject *ready = PyList_New(0);
+    for (Py_ssize_t i = 0; ready && i < PyList_GET_SIZE(readers); i++) {
+        PyObject *reader = PyList_GET_ITEM(readers, i);
+        if (reader_ready(reader) && PyList_Append(ready, reader) < 0)
+            Py_CLEAR(ready);
+    }
+    return ready;
+}
+
+static void waiter_dealloc(WaiterObject *self) {
+    Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+static PyMethodDef waiter_methods[] = {
+    {"kick", (PyCFunction)waiter_kick, METH_NOARGS, NULL},
+    {"wait", (PyCFunction)waiter_wait, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyTypeObject WaiterType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Waiter",
+    .tp_doc = "Sleeps for many readers at once.",
+    .tp_basicsize = sizeof(WaiterObject),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_dealloc = (destructor)waiter_dealloc,
+    .tp_methods = waiter_methods,
+};
