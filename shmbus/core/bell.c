@@ -61,6 +61,8 @@ static struct timespec timespec_of(uint64_t ns) {
 int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns) {
     struct timespec deadline = timespec_of(deadline_ns);
     long result;
+    if (count == 0 || count > SHMBUS_MAX_WAIT)
+        return EINVAL;
     if (count == 1) {
         result = syscall(SYS_futex, words[0], FUTEX_WAIT_BITSET, expected[0], &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
     } else {

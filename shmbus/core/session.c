@@ -31,7 +31,10 @@ static enum shmbus_result check(uint64_t magic, uint64_t expected, uint32_t layo
         return SHMBUS_OTHER_LAYOUT;
     if (memcmp(found_boot, boot_id, 16) != 0)
         return SHMBUS_OTHER_BOOT;
-    return wanted <= size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
+    if (wanted > size)
+        return SHMBUS_BAD_SIZE;
+    KILLPOINT("attach.checked");
+    return SHMBUS_OK;
 }
 
 enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]) {
@@ -41,6 +44,12 @@ enum shmbus_result shmbus_session_check(const void *memory, size_t size, const u
     uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
     return check(magic, SESSION_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_session_bytes(page->capacity),
                  size);
+}
+
+void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position) {
+    /* release: pairs with scan_gates(), every copy is done before its space may be used again */
+    atomic_store_explicit(&cursor->position, position, memory_order_release);
+    KILLPOINT("read.placed");
 }
 
 size_t shmbus_bells_bytes(uint32_t bells) {

@@ -158,7 +158,7 @@ struct shmbus_writer {
     uint32_t producer;
     uint64_t producer_sequence;          /* of the last message published */
     uint64_t head;                       /* last packed head seen: spares a cache miss while there is room */
-    uint64_t bytes;                      /* frame bytes not yet added to the ring's counter */
+    uint64_t seen;                       /* sequence for which that head showed room */
     const struct shmbus_session_ref *sessions;
     uint32_t session_count;
     struct shmbus_blocked blocked;
@@ -180,6 +180,7 @@ struct shmbus_view {
     uint64_t sequence;
     const unsigned char *frame; /* in the ring; untrusted until shmbus_take() has copied and checked it */
     uint32_t length;            /* payload bytes */
+    bool gated;                 /* for the caller to set: a gate holds this message, so nobody overwrites it meanwhile */
 };
 
 /* What is at `cursor`? On SHMBUS_OK the view says how much room shmbus_take() needs. */
@@ -246,6 +247,9 @@ struct shmbus_session_setup {
 size_t shmbus_session_bytes(uint32_t cursors);
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup);
 enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]);
+/* The reader is done with everything before `position`. Who rings the space bell after this puts a seq_cst fence between,
+ * so that it either sees a waiting writer or is seen by it. */
+void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position);
 size_t shmbus_bells_bytes(uint32_t bells);
 void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]);
 enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uint8_t boot_id[16]);

@@ -18,7 +18,6 @@ struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t i
     return index < ring->gates ? (struct shmbus_gate *)(void *)base + index : NULL;
 }
 
-
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity) {
     struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
     if (!entry)
@@ -43,15 +42,17 @@ bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, stru
     if (!entry)
         return false;
     uint32_t version = atomic_load_explicit(&entry->version, memory_order_acquire);
-    memcpy(identity->name, entry->name, sizeof identity->name);
-    identity->name[SHMBUS_NAME_BYTES - 1] = 0;
-    identity->pid = entry->pid;
-    identity->session = entry->session;
-    identity->uid = entry->uid;
-    identity->start_time = entry->start_time;
-    identity->pid_namespace = entry->pid_namespace;
+    struct shmbus_identity found;
+    copy_unprotected(found.name, entry->name, sizeof found.name);
+    found.name[SHMBUS_NAME_BYTES - 1] = 0;
+    copy_unprotected(&found.pid, &entry->pid, sizeof found.pid);
+    copy_unprotected(&found.session, &entry->session, sizeof found.session);
+    copy_unprotected(&found.uid, &entry->uid, sizeof found.uid);
+    copy_unprotected(&found.start_time, &entry->start_time, sizeof found.start_time);
+    copy_unprotected(&found.pid_namespace, &entry->pid_namespace, sizeof found.pid_namespace);
     FENCE(memory_order_acquire); /* pairs with the release above */
-    return !(version & 1u) && atomic_load_explicit(&entry->version, memory_order_relaxed) == version && identity->pid != 0;
+    *identity = found;
+    return !(version & 1u) && atomic_load_explicit(&entry->version, memory_order_relaxed) == version && found.pid != 0;
 }
 
 bool shmbus_gate_set(const struct shmbus_ring *ring, uint32_t index, uint32_t session, uint32_t cursor, uint64_t floor) {
