@@ -65,8 +65,8 @@ def _is_hidden(pid: int) -> bool:
         os.kill(pid, 0)
     except PermissionError:
         return True
-    except OSError:
-        pass
+    except (OSError, OverflowError):
+        pass  # no such process, or no such number: identities are also read from memory that others wrote
     return False
 
 

@@ -9,7 +9,7 @@ name comes before `+`, and `+` before `#`; a pattern that ends there comes befor
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 from shmbus.errors import PatternError, TopicNameError
@@ -55,6 +55,11 @@ def matches(pattern: str, topic: str) -> bool:
 def specificity(pattern: str) -> tuple[int, ...]:
     """A sorting key: of the patterns that match one topic, the most specific comes first."""
     return tuple({"+": 1, "#": 2}.get(segment, 0) for segment in pattern.split("."))
+
+
+def most_specific(patterns: Iterable[str], topic: str) -> str:
+    """The most specific of the patterns that match the topic. Raises ValueError when none does."""
+    return min((pattern for pattern in patterns if matches(pattern, topic)), key=specificity)
 
 
 def _topic_fault(topic: str, segments: list[str]) -> str:

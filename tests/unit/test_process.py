@@ -77,6 +77,7 @@ def test_a_process_that_proc_hides_is_taken_to_be_alive(monkeypatch):
 def test_nobody_has_a_pid_that_cannot_be():
     assert identity_of(2**30) is None
     assert not is_alive(Identity(2**30, 1, own_identity().namespace))
+    assert not is_alive(Identity(2**63, 1, own_identity().namespace))
 
 
 RENAMES_ITSELF = """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shmbus.errors import PatternError, TopicNameError
-from shmbus.topic import PatternTrie, check_pattern, check_topic, is_pattern, matches, specificity
+from shmbus.topic import PatternTrie, check_pattern, check_topic, is_pattern, matches, most_specific, specificity
 
 # Few different segments, so that patterns and topics meet often.
 SEGMENT = st.sampled_from(["a", "b", "c-1", "d_2"])
@@ -139,6 +139,12 @@ def test_the_most_specific_pattern_comes_first():
     for number, pattern in enumerate(order[::-1]):
         assert trie.insert(pattern, number)
     assert [pattern for pattern, _ in trie.match("a.b.c")] == order
+
+
+def test_the_most_specific_of_a_few_patterns_is_found_without_a_trie():
+    assert most_specific(["#", "a.+", "+.b", "c"], "a.b") == "a.+"
+    with pytest.raises(ValueError, match="empty"):
+        most_specific(["c"], "a.b")
 
 
 def test_a_value_with_several_patterns_is_reported_with_the_most_specific():
