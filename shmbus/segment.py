@@ -18,13 +18,17 @@ the process that makes it, so that one left behind by a killed process can be to
 
 A private bus takes the name away right after `create.opened`: its segments live as long as somebody has them open.
 
-Names are for the coordinator, tools and repair. Everybody else is handed descriptors over the control socket.
+Names are for the coordinator, tools and repair. Everybody else is handed descriptors over the control socket, which
+stands beside a lock file, <bus>.sock and <bus>.lock, in $SHMBUS_RUNTIME_DIR, or else in /run/shmbus (root),
+$XDG_RUNTIME_DIR/shmbus, or /tmp/shmbus-<uid>.
 """
 
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import posix_ipc
@@ -90,6 +94,38 @@ def parse_name(name: str) -> SegmentName | None:
         return None
     maker = Identity(int(match["pid"]), int(match["start"]), int(match["namespace"])) if match["pid"] else None
     return SegmentName(name, int(match["uid"]), match["bus"], match["what"], maker)
+
+
+def runtime_directory() -> Path:
+    """Where this user's control sockets stand; it may not exist yet."""
+    if given := os.environ.get("SHMBUS_RUNTIME_DIR"):
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/shmbus")
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(session, "shmbus")
+    return Path(f"/tmp/shmbus-{os.geteuid()}")
+
+
+def make_runtime_directory() -> Path:
+    """The same, made if need be. Raises AccessDenied when others could put a socket of theirs there."""
+    path = runtime_directory()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        remedy = f"It must be a directory of uid {os.geteuid()} that nobody else can write to: set SHMBUS_RUNTIME_DIR."
+        raise AccessDenied("keep a control socket in", str(path), f"uid {os.geteuid()}", remedy)
+    return path
+
+
+def socket_path(bus: str) -> Path:
+    """The control socket of a bus. Raises ConfigurationError for a name that cannot be one."""
+    return runtime_directory() / f"{check_bus_name(bus)}.sock"
+
+
+def lock_path(bus: str) -> Path:
+    """The file whose lock the coordinator of a bus holds for life. Raises ConfigurationError."""
+    return runtime_directory() / f"{check_bus_name(bus)}.lock"
 
 
 def create(name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False) -> tuple[int, _Made]:

@@ -223,3 +223,35 @@ def test_the_boot_id_is_the_kernels():
     with open("/proc/sys/kernel/random/boot_id") as file:
         text = file.read().strip()
     assert re.sub("(.{8})(.{4})(.{4})(.{4})(.{12})", r"\1-\2-\3-\4-\5", segment.boot_id().hex()) == text
+
+
+def test_control_sockets_stand_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(tmp_path / "a" / "b"))
+    assert segment.socket_path("lab") == tmp_path / "a" / "b" / "lab.sock"
+    assert segment.lock_path("lab") == tmp_path / "a" / "b" / "lab.lock"
+    assert stat.S_IMODE(segment.make_runtime_directory().stat().st_mode) == 0o700
+    assert segment.make_runtime_directory() == tmp_path / "a" / "b"
+
+
+@pytest.mark.parametrize(
+    ("uid", "session", "path"),
+    [(0, "/run/user/0", "/run/shmbus"), (7, "/run/user/7", "/run/user/7/shmbus"), (7, None, "/tmp/shmbus-7")],
+)
+def test_without_a_word_each_user_has_a_place_of_its_own(monkeypatch, uid, session, path):
+    monkeypatch.delenv("SHMBUS_RUNTIME_DIR")
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    if session:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", session)
+    assert str(segment.runtime_directory()) == path
+
+
+def test_a_place_that_others_can_write_to_is_refused(monkeypatch, tmp_path):
+    place, link = tmp_path / "place", tmp_path / "link"
+    place.mkdir()
+    link.symlink_to(place)
+    place.chmod(0o770)
+    for path in (place, link):
+        monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(path))
+        with pytest.raises(AccessDenied, match="set SHMBUS_RUNTIME_DIR"):
+            segment.make_runtime_directory()
