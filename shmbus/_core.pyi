@@ -6,6 +6,7 @@ into exceptions. `AttachError` is raised for memory that is not what it should b
 
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Final, final
 
 from typing_extensions import Buffer, Self
@@ -42,6 +43,7 @@ def configure(
     *,
     make_gap: Callable[[Source, int, int, str], object],
     make_producer: Callable[[str, int, int, int, int, int], object],
+    make_time: Callable[[int], object],
     parse_envelope: Callable[[Message], object],
     parse_event: Callable[[Message], object],
     context: ContextVar[Any],
@@ -229,6 +231,9 @@ class Message:
     @property
     def sequence(self) -> int: ...
     @property
+    def time(self) -> datetime:
+        """When it was published, time of day (UTC)."""
+    @property
     def time_ns(self) -> int:
         """When it was published, CLOCK_MONOTONIC."""
     @property
@@ -316,7 +321,7 @@ class Reader:
 
 @final
 class Waiter:
-    """Sleeps for many readers at once."""
+    """Sleeps for many readers, and writers that wait for room, at once."""
 
     def kick(self) -> None: ...
-    def wait(self, readers: list[Any], timeout: float, /) -> list[Any]: ...
+    def wait(self, sleepers: list[Reader | Writer], timeout: float, /) -> list[Reader | Writer]: ...

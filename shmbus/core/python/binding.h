@@ -14,6 +14,7 @@ extern unsigned long fork_generation;
 struct hooks {
     PyObject *make_gap;       /* (source, first sequence, count, reason) */
     PyObject *make_producer;  /* (name, pid, start time, pid namespace, session, uid) */
+    PyObject *make_time;      /* (CLOCK_MONOTONIC ns) */
     PyObject *parse_envelope; /* (message) */
     PyObject *parse_event;    /* (message) */
     PyObject *context;        /* ContextVar of what is being handled, for asyncio */
@@ -89,6 +90,8 @@ extern _Thread_local PyObject *handling;
 
 void reader_words(PyObject *reader, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity);
 int reader_ready(PyObject *reader);
+_Atomic uint32_t *writer_word(PyObject *writer);
+int writer_ready(PyObject *writer);
 
 static inline void cpu_relax(void) {
 #if defined(__x86_64__)

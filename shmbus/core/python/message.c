@@ -73,6 +73,14 @@ static PyObject *message_event(MessageObject *self, void *Py_UNUSED(closure)) {
     return made_once((PyObject *)self, &self->event, hooks.parse_event);
 }
 
+static PyObject *message_time(MessageObject *self, void *Py_UNUSED(closure)) {
+    if (!hooks.make_time) {
+        PyErr_SetString(PyExc_RuntimeError, "shmbus.message has not been imported");
+        return NULL;
+    }
+    return PyObject_CallFunction(hooks.make_time, "K", (unsigned long long)self->frame.time_ns);
+}
+
 static bool varint(const unsigned char **at, const unsigned char *end, uint64_t *value) {
     *value = 0;
     for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
@@ -146,6 +154,7 @@ static PyGetSetDef message_getset[] = {
     NUMBER("sequence", 0), NUMBER("time_ns", 1), NUMBER("expires_ns", 2), NUMBER("producer_sequence", 3),
     NUMBER("priority", 4), NUMBER("kind", 5), NUMBER("flags", 6),
     {"topic", (getter)message_topic, NULL, NULL, NULL},
+    {"time", (getter)message_time, NULL, NULL, NULL},
     {"type_name", (getter)message_type_name, NULL, NULL, NULL},
     {"pattern", (getter)message_pattern, NULL, NULL, NULL},
     {"payload", (getter)message_payload, NULL, NULL, NULL},

@@ -56,13 +56,16 @@ static PyObject *module_arm(PyObject *Py_UNUSED(module), PyObject *args) {
 #endif
 
 static PyObject *module_configure(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"make_gap", "make_producer", "parse_envelope", "parse_event", "context", NULL};
-    struct hooks given;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$OOOOO", names, &given.make_gap, &given.make_producer,
-                                     &given.parse_envelope, &given.parse_event, &given.context))
+    static char *names[] = {"make_gap", "make_producer", "make_time", "parse_envelope", "parse_event", "context", NULL};
+    struct hooks given = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOOOO", names, &given.make_gap, &given.make_producer,
+                                     &given.make_time, &given.parse_envelope, &given.parse_event, &given.context))
         return NULL;
+    if (!given.make_gap || !given.make_producer || !given.make_time || !given.parse_envelope || !given.parse_event || !given.context)
+        return PyErr_Format(PyExc_TypeError, "configure() takes all of its arguments");
     Py_XSETREF(hooks.make_gap, Py_NewRef(given.make_gap));
     Py_XSETREF(hooks.make_producer, Py_NewRef(given.make_producer));
+    Py_XSETREF(hooks.make_time, Py_NewRef(given.make_time));
     Py_XSETREF(hooks.parse_envelope, Py_NewRef(given.parse_envelope));
     Py_XSETREF(hooks.parse_event, Py_NewRef(given.parse_event));
     Py_XSETREF(hooks.context, Py_NewRef(given.context));

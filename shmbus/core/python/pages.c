@@ -194,7 +194,7 @@ static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs
     PyObject *boot;
     struct shmbus_session_setup setup = {0};
     struct segment segment;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$IIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &setup.bell,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &setup.bell,
                                      &setup.pid, &start, &namespace, &boot) ||
         !copy_bytes(boot, setup.boot_id, sizeof setup.boot_id, "boot_id") ||
         !segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors), 0, true))
@@ -210,7 +210,7 @@ static PyObject *session_attach(PyObject *type, PyObject *args, PyObject *kwargs
     int descriptor, writable;
     PyObject *boot;
     struct segment segment;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$pS", names, &descriptor, &writable, &boot) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ipS", names, &descriptor, &writable, &boot) ||
         !attach_page(&segment, descriptor, writable, boot, "session", shmbus_session_check))
         return NULL;
     return session_wrap((PyTypeObject *)type, segment, writable);

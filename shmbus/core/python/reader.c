@@ -513,9 +513,10 @@ static PyObject *next_until(ReaderObject *self, uint64_t deadline_ns) {
     }
 }
 
-static PyObject *out_of_luck(ReaderObject *self) {
-    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_nothing", "O", self->ended || self->closed ? Py_True : Py_False);
-    return answer; /* it raises what is right: a timeout, or the end */
+/* Python raises what is right: a timeout, or the end. */
+static PyObject *out_of_luck(ReaderObject *self, PyObject *timeout) {
+    double waited = timeout == Py_None ? 0 : PyFloat_AsDouble(timeout);
+    return PyObject_CallMethod((PyObject *)self, "_nothing", "Od", self->ended || self->closed ? Py_True : Py_False, waited);
 }
 
 static PyObject *reader_receive(ReaderObject *self, PyObject *args, PyObject *kwargs) {
@@ -525,7 +526,7 @@ static PyObject *reader_receive(ReaderObject *self, PyObject *args, PyObject *kw
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &timeout) || !usable(self) || !deadline(timeout, &at))
         return NULL;
     PyObject *found = next_until(self, at);
-    return found || PyErr_Occurred() ? found : out_of_luck(self);
+    return found || PyErr_Occurred() ? found : out_of_luck(self, timeout);
 }
 
 static PyObject *reader_try_receive(ReaderObject *self, PyObject *Py_UNUSED(none)) {
@@ -548,7 +549,7 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
         return PyErr_Format(PyExc_ValueError, "receive_many() takes a limit of at least 1, not %zd", limit);
     PyObject *found = next_until(self, at);
     if (!found)
-        return PyErr_Occurred() ? NULL : out_of_luck(self);
+        return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
     PyObject *list = PyList_New(0);
     while (list && found) {
         int failed = PyList_Append(list, found);
@@ -648,38 +649,44 @@ static PyObject *waiter_kick(WaiterObject *self, PyObject *Py_UNUSED(none)) {
     Py_RETURN_NONE;
 }
 
+static bool sleeper_ready(PyObject *item) {
+    return PyObject_TypeCheck(item, &ReaderType) ? reader_ready(item) : writer_ready(item);
+}
+
 static PyObject *waiter_wait(WaiterObject *self, PyObject *args) {
-    PyObject *readers;
+    PyObject *sleepers;
     double timeout;
-    if (!PyArg_ParseTuple(args, "O!d", &PyList_Type, &readers, &timeout))
+    if (!PyArg_ParseTuple(args, "O!d", &PyList_Type, &sleepers, &timeout))
         return NULL;
     _Atomic uint32_t *words[SHMBUS_MAX_WAIT];
     uint32_t expected[SHMBUS_MAX_WAIT], count = 0;
-    Py_ssize_t number = PyList_GET_SIZE(readers), covered = 0;
+    Py_ssize_t number = PyList_GET_SIZE(sleepers), covered = 0;
     words[count++] = &self->kick;
     for (; covered < number && count + 2 < SHMBUS_MAX_WAIT; covered++) {
-        if (!PyObject_TypeCheck(PyList_GET_ITEM(readers, covered), &ReaderType)) {
-            PyErr_SetString(PyExc_TypeError, "wait() takes a list of readers");
-            return NULL;
-        }
-        reader_words(PyList_GET_ITEM(readers, covered), words, &count, WORDS_FOR_RINGS);
+        PyObject *item = PyList_GET_ITEM(sleepers, covered);
+        if (PyObject_TypeCheck(item, &ReaderType))
+            reader_words(item, words, &count, WORDS_FOR_RINGS);
+        else if (PyObject_TypeCheck(item, &WriterType))
+            words[count++] = writer_word(item);
+        else
+            return PyErr_Format(PyExc_TypeError, "wait() takes readers and writers, not %R", item);
     }
     for (uint32_t i = 0; i < count; i++)
         expected[i] = shmbus_bell_arm(words[i]);
-    bool found = covered < number; /* more readers than words: do not sleep on a part of them for long */
-    uint64_t until = shmbus_now_ns() + (uint64_t)((found && timeout > 0.001 ? 0.001 : timeout) * 1e9);
-    found = false;
+    /* More sleepers than words: the rest is looked at every millisecond. */
+    uint64_t until = shmbus_now_ns() + (uint64_t)((covered < number && timeout > 0.001 ? 0.001 : timeout) * 1e9);
+    bool found = false;
     for (Py_ssize_t i = 0; i < number && !found; i++)
-        found = reader_ready(PyList_GET_ITEM(readers, i));
+        found = sleeper_ready(PyList_GET_ITEM(sleepers, i));
     if (!found) {
         Py_BEGIN_ALLOW_THREADS
         shmbus_bell_wait(words, expected, count, until);
         Py_END_ALLOW_THREADS
     }
     PyObject *ready = PyList_New(0);
-    for (Py_ssize_t i = 0; ready && i < PyList_GET_SIZE(readers); i++) {
-        PyObject *reader = PyList_GET_ITEM(readers, i);
-        if (reader_ready(reader) && PyList_Append(ready, reader) < 0)
+    for (Py_ssize_t i = 0; ready && i < PyList_GET_SIZE(sleepers); i++) {
+        PyObject *item = PyList_GET_ITEM(sleepers, i);
+        if (sleeper_ready(item) && PyList_Append(ready, item) < 0)
             Py_CLEAR(ready);
     }
     return ready;

@@ -64,7 +64,7 @@ static PyObject *ring_create(PyObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *boot, *fingerprint;
     struct shmbus_ring_setup setup = {0};
     struct shmbus_geometry *g = &setup.geometry;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$IKIIIKIKKsIIIIKSsS|I", names, &descriptor, &g->slots, &arena,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIKIIIKIKKsIIIIKSsS|I", names, &descriptor, &g->slots, &arena,
                                      &g->producers, &g->gates, &setup.limits.max_messages, &max_bytes,
                                      &setup.limits.max_message_bytes, &retention, &claim_timeout, &setup.topic,
                                      &setup.topic_id, &setup.lane, &setup.generation, &setup.bell, &first, &boot,
@@ -96,7 +96,7 @@ static PyObject *ring_attach(PyObject *type, PyObject *args, PyObject *kwargs) {
     uint8_t boot_id[16];
     struct stat status;
     _Alignas(128) unsigned char header[SHMBUS_HEADER_BYTES] = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i$pS", names, &descriptor, &writable, &boot) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ipS", names, &descriptor, &writable, &boot) ||
         !copy_bytes(boot, boot_id, sizeof boot_id, "boot_id"))
         return NULL;
     if (fstat(descriptor, &status) < 0 || pread(descriptor, header, sizeof header, 0) < 0)

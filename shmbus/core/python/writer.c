@@ -6,7 +6,7 @@
 #include <structmember.h>
 #include <time.h>
 
-enum { SPIN_NS = 5000, RETIRE_AHEAD = 64, ENVELOPE_PARTS = 5, WRAPPER_BYTES = 8, BATCH_PER_CLOCK = 32 };
+enum { SPIN_NS = 5000, RETIRE_AHEAD = 64, ENVELOPE_PARTS = 5, WRAPPER_BYTES = 8, TYPED = 1, BATCH_PER_CLOCK = 32 };
 
 typedef struct {
     PyObject_HEAD
@@ -284,8 +284,8 @@ static size_t put_metadata(WriterObject *self, unsigned char *to, uint8_t priori
 struct envelope {
     const char *prefix, *wrapper; /* constant metadata; fields of the payload message that stand before the event */
     Py_ssize_t prefix_length, wrapper_length;
-    unsigned int outer, inner;    /* tags; inner 0: the event is the payload; outer 0: the event is an envelope itself */
-};
+    unsigned int outer, inner;    /* tags; inner 0: the event is the payload; outer 0: the event is an envelope itself, */
+};                                /* or, with inner TYPED, no envelope at all */
 
 static bool envelope_for(WriterObject *self, PyObject *type, struct envelope *envelope) {
     PyObject *known = PyDict_GetItemWithError(self->envelopes, type);
@@ -331,6 +331,16 @@ struct options {
     uint64_t ttl_ns, timeout_ns;
 };
 
+static bool put_bytes(WriterObject *self, const void *data, size_t length, enum shmbus_kind kind, const struct options *options,
+                      uint64_t now_ns, uint64_t *sequence) {
+    struct shmbus_part part = {data, length};
+    struct shmbus_message message = {
+        .parts = &part, .count = 1, .time_ns = now_ns, .priority = options->priority, .kind = (uint8_t)kind,
+        .expires_ns = options->ttl_ns ? now_ns + options->ttl_ns : 0,
+    };
+    return put(self, &message, options->timeout_ns, sequence);
+}
+
 static bool put_event(WriterObject *self, PyObject *event, const struct options *options, uint64_t now_ns, uint64_t *sequence) {
     struct envelope envelope;
     PyObject *bytes = NULL, *correlation = NULL;
@@ -343,6 +353,10 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
         goto out;
     }
     size_t length = (size_t)PyBytes_GET_SIZE(bytes);
+    if (envelope.outer == 0 && envelope.inner == TYPED) {
+        done = put_bytes(self, PyBytes_AS_STRING(bytes), length, SHMBUS_KIND_TYPED, options, now_ns, sequence);
+        goto out;
+    }
     unsigned char dynamic[128], *at = dynamic, header[32], *h = header;
     at += put_metadata(self, at, options->priority, options->ttl_ns / 1000000u);
     if (envelope.outer) {
@@ -373,19 +387,9 @@ out:
     return done;
 }
 
-static bool put_raw(WriterObject *self, const void *data, size_t length, const struct options *options, uint64_t now_ns,
-                    uint64_t *sequence) {
-    struct shmbus_part part = {data, length};
-    struct shmbus_message message = {
-        .parts = &part, .count = 1, .time_ns = now_ns, .priority = options->priority, .kind = SHMBUS_KIND_RAW,
-        .expires_ns = options->ttl_ns ? now_ns + options->ttl_ns : 0,
-    };
-    return put(self, &message, options->timeout_ns, sequence);
-}
-
 static bool put_any(WriterObject *self, PyObject *event, const struct options *options, uint64_t now_ns, uint64_t *sequence) {
     if (PyBytes_CheckExact(event) && !options->correlation)
-        return put_raw(self, PyBytes_AS_STRING(event), (size_t)PyBytes_GET_SIZE(event), options, now_ns, sequence);
+        return put_bytes(self, PyBytes_AS_STRING(event), (size_t)PyBytes_GET_SIZE(event), SHMBUS_KIND_RAW, options, now_ns, sequence);
     if (!PyObject_CheckBuffer(event))
         return put_event(self, event, options, now_ns, sequence);
     if (options->correlation) {
@@ -395,7 +399,7 @@ static bool put_any(WriterObject *self, PyObject *event, const struct options *o
     Py_buffer view;
     if (PyObject_GetBuffer(event, &view, PyBUF_SIMPLE) < 0)
         return false;
-    bool done = put_raw(self, view.buf, (size_t)view.len, options, now_ns, sequence);
+    bool done = put_bytes(self, view.buf, (size_t)view.len, SHMBUS_KIND_RAW, options, now_ns, sequence);
     PyBuffer_Release(&view);
     return done;
 }
@@ -545,6 +549,18 @@ PyTypeObject WriterType = {
     .tp_getset = writer_getset,
     .tp_methods = writer_methods,
 };
+
+/* For a Waiter: the word that is rung when there is room, and whether there may be. */
+_Atomic uint32_t *writer_word(PyObject *object) {
+    return ((WriterObject *)object)->space_bell;
+}
+
+int writer_ready(PyObject *object) {
+    WriterObject *self = (WriterObject *)object;
+    struct shmbus_blocked blocked;
+    return !self->ring || self->writer.head != atomic_load_explicit(&self->ring->ring.header->head, memory_order_acquire) ||
+           shmbus_retire(&self->ring->ring, RETIRE_AHEAD, self->refs, self->writer.session_count, &blocked) > 0;
+}
 
 bool writer_names(void) {
     name_serialize = PyUnicode_InternFromString("SerializeToString");

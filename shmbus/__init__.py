@@ -1,0 +1,101 @@
+"""shmbus: an event bus for one host, over POSIX shared memory.
+
+    import shmbus
+
+    with shmbus.connect() as bus:
+        with bus.publisher("events.process.start") as publisher:
+            publisher.publish(event)
+
+    with shmbus.connect() as bus:
+        for message in bus.subscribe("events.process.+", "events.network.#"):
+            print(message.topic, message.sequence, message.event)
+
+`async with` and `async for` do the same for asyncio. `shmbus.embedded()` in place of `connect()` is a private bus that lives
+and dies with the caller.
+"""
+
+import os
+import sys
+from typing import Final
+
+from shmbus import correlation, errors
+from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
+from shmbus.bus import Bus
+from shmbus.embedded import embedded
+from shmbus.errors import (
+    AccessDenied,
+    BackpressureError,
+    BusExists,
+    BusyError,
+    ClosedError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    CorrelationError,
+    ForkedError,
+    LimitError,
+    MessageTooLarge,
+    PatternError,
+    ProtocolError,
+    PublishRevoked,
+    ReceiveTimeout,
+    SegmentError,
+    ShmbusError,
+    StorageFull,
+    TopicNameError,
+    TypeMismatch,
+    VersionError,
+)
+from shmbus.message import Gap, Message, Producer
+from shmbus.publisher import Publisher
+from shmbus.subscription import Subscription
+
+__version__: Final = "0.1.0"
+
+__all__ = [
+    "AccessDenied",
+    "AsyncBus",
+    "AsyncPublisher",
+    "AsyncSubscription",
+    "BackpressureError",
+    "Bus",
+    "BusExists",
+    "BusyError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLost",
+    "CorrelationError",
+    "ForkedError",
+    "Gap",
+    "LimitError",
+    "Message",
+    "MessageTooLarge",
+    "PatternError",
+    "Producer",
+    "ProtocolError",
+    "PublishRevoked",
+    "Publisher",
+    "ReceiveTimeout",
+    "SegmentError",
+    "ShmbusError",
+    "StorageFull",
+    "Subscription",
+    "TopicNameError",
+    "TypeMismatch",
+    "VersionError",
+    "connect",
+    "correlation",
+    "embedded",
+    "errors",
+]
+
+
+def connect(bus: str | None = None, *, name: str | None = None, timeout: float = 5.0) -> Bus:
+    """Connect to a running bus: by its name (default: $SHMBUS_BUS, else "default"), or an embedded one's address.
+
+    `name` is what others see this process as (default: the program's name). `timeout` in seconds. Raises ConnectError
+    (with how to start the bus), AccessDenied, VersionError.
+    """
+    program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
+    return Bus(bus or os.environ.get("SHMBUS_BUS") or "default", name=name or program, timeout=timeout)

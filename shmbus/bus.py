@@ -1,0 +1,427 @@
+"""One process's connection to a bus: its session, the rings it has mapped, its publishers and subscriptions.
+
+Whatever the coordinator pushes (rings, successors, sessions that gate a ring) is taken in here, by whichever thread looks
+first, and left where its owner finds it. Nothing here is on the data path, and the coordinator's death ends none of it.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+from weakref import WeakValueDictionary
+
+from google.protobuf.message import Message as ProtobufMessage
+
+from shmbus import schema
+from shmbus._core import AttachError, Bells, Ring, Session
+from shmbus.control import ControlConnection, NeedDescriptors, Received
+from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
+from shmbus.process import Identity, is_alive
+from shmbus.publisher import Publisher
+from shmbus.subscription import Arrival, Start, Subscription
+from shmbus.v1 import control_pb2 as wire
+from shmbus.v1.eventbus_pb2 import EventBusMessage
+
+if TYPE_CHECKING:
+    from shmbus.aio import AsyncBus
+
+TopicLane = tuple[int, int]
+Page = TypeVar("Page", Bells, Session, Ring)
+
+_ENVELOPE_TYPE: Final = wire.TopicType(
+    name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
+)
+
+
+class Bus:
+    """A connection to a bus. Made by `shmbus.connect` or `shmbus.embedded`; closed by leaving its `with` block.
+
+    `async with` gives the same for asyncio (see `shmbus.aio`). Publishers and subscriptions may be used by one thread at a
+    time each; the bus itself by any.
+    """
+
+    def __init__(self, target: str, *, name: str, timeout: float, on_close: Callable[[], None] | None = None) -> None:
+        self.client_name: Final = name
+        self._on_close = on_close
+        self._opened_by = os.getpid()
+        self._lock = threading.RLock()  # guards what is below, and that pushes are taken in in order
+        self._publishers: dict[TopicLane, WeakValueDictionary[int, Publisher]] = {}
+        self._subscriptions: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
+        self._next_subscription = 1
+        self._readable: dict[tuple[int, int, int], Ring] = {}
+        self._writable: dict[TopicLane, Ring] = {}
+        self._successors: dict[TopicLane, Ring] = {}
+        self._foreign: dict[int, Session] = {}
+        self._end_reason: str | None = None
+        self._closed = False
+        self._control, welcome = ControlConnection.connect(target, name, timeout=timeout)
+        try:
+            self._take_welcome(welcome)
+        except BaseException:
+            self._control.close()
+            raise
+
+    def _take_welcome(self, welcome: Received) -> None:
+        with welcome:
+            message: wire.Welcome = welcome.message
+            self.name: Final = message.bus
+            self.address: Final = _printable(self._control.address)
+            self._boot_id: bytes = message.boot_id
+            self._session_bell: int = message.bell
+            self.directory_fd: Final = welcome.take()
+            self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
+            session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            self._sessions = {session.session: session}
+
+    # ---- publishing --------------------------------------------------------------------------------------------------
+
+    def publisher(
+        self,
+        topic: str,
+        *,
+        type: type[ProtobufMessage] | None = None,
+        name: str | None = None,
+        on_full: str = "block",
+        timeout: float | None = 30.0,
+    ) -> Publisher:
+        """A publisher of `topic`, which is made if there is none.
+
+        `type` is a protobuf class of your own that the topic carries; without it the topic carries the envelopes of the
+        schema, and bytes. `on_full` is "block" (wait for lossless readers up to `timeout` seconds, None: for ever) or
+        "raise". `name` is what subscribers see as the producer (default: the client's name).
+
+        Raises TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError, StorageFull,
+        ConnectionLost.
+        """
+        if on_full not in ("block", "raise"):
+            raise ValueError(f"on_full is 'block' or 'raise', not {on_full!r}")
+        self._check_usable()
+        with self._lock:
+            opened, ring = self._open_publisher(topic, type, name or self.client_name)
+            publisher = Publisher(
+                self,
+                topic,
+                ring,
+                opened.producer,
+                name=name or self.client_name,
+                own_type=type.DESCRIPTOR.full_name if type is not None else None,
+                block=on_full == "block",
+                timeout=timeout,
+            )
+            publisher._set_sessions(list(self._foreign.values()))
+            key = (opened.topic_id, opened.lane)
+            self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
+            return publisher
+
+    def _open_publisher(
+        self, topic: str, kind: type[ProtobufMessage] | None, name: str
+    ) -> tuple[wire.PublisherOpened, Ring]:
+        topic_type = _ENVELOPE_TYPE
+        descriptor = EventBusMessage.DESCRIPTOR
+        if kind is not None:
+            descriptor = kind.DESCRIPTOR
+            topic_type = wire.TopicType(name=descriptor.full_name, fingerprint=schema.fingerprint(descriptor))
+        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name)
+        try:
+            answer = self._request(request)
+        except NeedDescriptors:
+            request.type.descriptors = schema.descriptor_set(descriptor)
+            answer = self._request(request)
+        with answer:
+            opened: wire.PublisherOpened = answer.message
+            fd = answer.take()
+            held = self._writable.get((opened.topic_id, opened.lane))
+            if held is not None and held.generation == opened.generation:
+                os.close(fd)
+                return opened, held
+            ring = self._attach_ring(fd, topic, writable=True)
+            self._writable[opened.topic_id, opened.lane] = ring
+            return opened, ring
+
+    def _close_publisher(self, publisher: Publisher) -> None:
+        with self._lock:
+            key = (publisher._topic_id, publisher._lane)
+            rest = self._publishers.get(key, {})
+            rest.pop(publisher._producer_id, None)
+            if not rest:
+                self._publishers.pop(key, None)
+                if (ring := self._writable.pop(key, None)) is not None:
+                    ring.close()
+            self._tell(wire.ClosePublisher(topic_id=key[0], producer=publisher._producer_id))
+
+    # ---- subscribing -------------------------------------------------------------------------------------------------
+
+    def subscribe(self, *patterns: str, lossless: bool = False, start: Start = "latest") -> Subscription:
+        """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
+
+        A lossy subscription (the default) never holds publishers back: what it misses comes as a `Gap`. A lossless one
+        does: publishers wait for it. `start` is "latest", "earliest", or a sequence number; topics that are made later are
+        read from their first message.
+
+        Raises PatternError, AccessDenied, TypeMismatch, LimitError, ConnectionLost.
+        """
+        if not patterns:
+            raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
+        self._check_usable()
+        with self._lock:
+            number, self._next_subscription = self._next_subscription, self._next_subscription + 1
+            subscription = Subscription(self, number, patterns, lossless, start)
+            self._subscriptions[number] = subscription
+            try:
+                self._request(
+                    wire.Subscribe(
+                        subscription=number, patterns=patterns, lossless=lossless, start=_start_position(start)
+                    )
+                ).close()
+                self._attend(subscription)
+                subscription._take_arrivals()
+            except BaseException:
+                del self._subscriptions[number]
+                subscription._close()
+                raise
+            return subscription
+
+    def _close_subscription(self, subscription: Subscription) -> None:
+        with self._lock:
+            if self._subscriptions.pop(subscription._number, None) is None or self._closed:
+                return
+            # A cursor that is used again must hold until it is placed again, so it is left unplaced.
+            for session, cursor in subscription._cursors:
+                if (page := self._sessions.get(session)) is not None:
+                    page.set_position(cursor, 0)
+            self._tell(wire.Unsubscribe(subscription=subscription._number))
+            self._forget_unread()
+
+    def _forget_unread(self) -> None:
+        """Unmap rings that nobody here reads any more."""
+        read = {key for subscription in self._subscriptions.values() for key in subscription._ring_keys()}
+        for key in [key for key in self._readable if key not in read]:
+            self._readable.pop(key).close()
+
+    def _ring_left(self, ring: Ring) -> None:
+        with self._lock:
+            self._forget_unread()
+
+    # ---- what the coordinator pushes ---------------------------------------------------------------------------------
+
+    def _attend(self, asking: Subscription | None = None) -> None:
+        """Take in what was pushed. Subscriptions other than `asking` find theirs when they next look at their bell."""
+        with self._lock:
+            others = False
+            for push in self._control.drain():
+                with push:
+                    touched = self._take_in(push)
+                    others |= any(one is not asking for one in touched)
+            if others:
+                self._bells.ring(self._session_bell)
+
+    def _take_in(self, push: Received) -> list[Subscription]:
+        message = push.message
+        if isinstance(message, wire.RingAdded):
+            return self._add_ring(message, push)
+        if isinstance(message, wire.SessionAdded):
+            self._foreign[message.session] = _attached(
+                push.take(),
+                lambda fd: Session.attach(fd, writable=False, boot_id=self._boot_id),
+                f"session {message.session}",
+            )
+            self._share_sessions()
+        elif isinstance(message, wire.SessionRemoved):
+            self._foreign.pop(message.session, None)
+            self._share_sessions()
+        elif isinstance(message, wire.SessionExtended):
+            self._sessions[message.session] = _attached(
+                push.take(), self._attach_own_session, f"session {message.session}"
+            )
+        elif isinstance(message, wire.Successor):
+            ring = self._attach_ring(push.take(), f"topic {message.topic_id}", writable=True)
+            self._successors[message.topic_id, message.lane] = ring
+        elif isinstance(message, wire.Goodbye):
+            return self._end(message.reason)
+        return []
+
+    def _add_ring(self, message: wire.RingAdded, push: Received) -> list[Subscription]:
+        key = (message.topic_id, message.lane, message.generation)
+        ring = self._readable.get(key)
+        if message.has_descriptor:
+            fd = push.take()
+            if ring is None:
+                ring = self._readable[key] = self._attach_ring(fd, message.topic, writable=False)
+            else:
+                os.close(fd)
+        touched = []
+        for binding in message.bindings:
+            subscription = self._subscriptions.get(binding.subscription)
+            if subscription is not None and ring is not None:
+                subscription._arrivals.append(Arrival(ring, binding, message.continues))
+                touched.append(subscription)
+        return touched
+
+    def _end(self, reason: str) -> list[Subscription]:
+        self._end_reason = reason or "the bus was stopped"
+        subscriptions = list(self._subscriptions.values())
+        for subscription in subscriptions:
+            subscription._end()
+        return subscriptions
+
+    def _share_sessions(self) -> None:
+        sessions = list(self._foreign.values())
+        for publishers in self._publishers.values():
+            for publisher in publishers.values():
+                publisher._set_sessions(sessions)
+
+    # ---- asked by publishers and subscriptions -----------------------------------------------------------------------
+
+    def _successor(self, key: TopicLane, generation: int) -> Ring | None:
+        """The ring that goes on after `generation` of a topic, if it has been pushed."""
+        with self._lock:
+            self._attend()
+            for found in (self._successors.pop(key, None), self._writable.get(key)):
+                if found is not None and found.generation > generation:
+                    self._writable[key] = found
+                    return found
+            return None
+
+    def _wait_for_push(self, deadline: float) -> bool:
+        """Wait until the coordinator pushes something; False when there is no coordinator, or the deadline has passed."""
+        return self._control.lost is None and self._control.wait(max(0.0, deadline - time.monotonic()))
+
+    def _learn_session(self, session: int) -> None:
+        """A gate names a session that its publishers were told of before the gate was set."""
+        self._attend()
+        if session not in self._foreign and not self._wait_for_push(time.monotonic() + 1.0):
+            raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
+
+    def _drop_dead_session(self, ring: Ring, session: int) -> bool:
+        """Clear the gates of a session whose owner is dead, in case the coordinator cannot; True when there were any."""
+        self._attend()
+        page = self._foreign.get(session)
+        if page is None or is_alive(Identity(*page.identity)):
+            return False
+        gates = [index for index, owner, _, _ in ring.gates() if owner == session]
+        for index in gates:
+            ring.clear_gate(index)
+        return bool(gates)
+
+    def _session_holder(self, session: int) -> tuple[str, int]:
+        page = self._foreign.get(session)
+        return (f"session {session}", page.identity[0] if page is not None else 0)
+
+    def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
+        self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
+
+    # ---- administration ----------------------------------------------------------------------------------------------
+
+    def resize(self, topic: str, *, slots: int = 0, arena_bytes: int = 0) -> None:
+        """Continue a topic in a ring of another size, while it is in use. 0 leaves a size as it is.
+
+        Raises LimitError, StorageFull, AccessDenied, ConnectionLost.
+        """
+        self._request(wire.Resize(topic=topic, slots=slots, arena_bytes=arena_bytes)).close()
+
+    def status(self) -> wire.StatusReply:
+        """What the coordinator says of itself, its clients and collectors. Raises ConnectionLost."""
+        with self._request(wire.GetStatus()) as answer:
+            status: wire.StatusReply = answer.message
+            return status
+
+    def stop(self) -> None:
+        """Have the coordinator end in order: collectors stopped, subscribers told, nothing left."""
+        self._request(wire.StopBus()).close()
+
+    # ---- life --------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close everything that was opened here."""
+        with self._lock:
+            if self._closed:
+                return
+            for subscription in list(self._subscriptions.values()):
+                subscription.close()
+            for publishers in list(self._publishers.values()):
+                for publisher in list(publishers.values()):
+                    publisher.close()
+            self._closed = True
+            self._control.close()
+            os.close(self.directory_fd)
+            for ring in (*self._readable.values(), *self._writable.values(), *self._successors.values()):
+                ring.close()
+        if self._on_close is not None and os.getpid() == self._opened_by:
+            self._on_close()
+
+    @property
+    def closed(self) -> bool:
+        """Closed by this process."""
+        return self._closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "AsyncBus":
+        from shmbus.aio import AsyncBus
+
+        self._async = AsyncBus(self)
+        return self._async
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._async.close()
+
+    def __repr__(self) -> str:
+        return f"<Bus {self.name}{', closed' if self._closed else ''}>"
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._opened_by:
+            raise ForkedError(repr(self), self._opened_by, os.getpid())
+        if self._closed:
+            raise ClosedError(repr(self))
+
+    def _request(self, message: ProtobufMessage) -> Received:
+        self._check_usable()
+        return self._control.request(message)
+
+    def _tell(self, message: ProtobufMessage) -> None:
+        """Say something that matters only while there is a coordinator."""
+        if self._control.lost is None and not self._control.closed:
+            try:
+                self._control.request(message).close()
+            except ConnectionLost:
+                pass
+
+    def _attach_own_session(self, fd: int) -> Session:
+        return Session.attach(fd, writable=True, boot_id=self._boot_id)
+
+    def _attach_ring(self, fd: int, topic: str, *, writable: bool) -> Ring:
+        return _attached(fd, lambda one: Ring.attach(one, writable=writable, boot_id=self._boot_id), f"ring of {topic}")
+
+
+def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
+    """Map what a descriptor holds and close the descriptor: a mapping needs it no longer."""
+    try:
+        return attach(fd)
+    except AttachError as error:
+        raise SegmentError(name, str(error)) from None
+    finally:
+        os.close(fd)
+
+
+def _start_position(start: Start) -> wire.StartPosition:
+    if start == "latest":
+        return wire.StartPosition(latest=True)
+    if start == "earliest":
+        return wire.StartPosition(earliest=True)
+    if isinstance(start, int) and start >= 1:
+        return wire.StartPosition(sequence=start)
+    raise ValueError(f"start is 'latest', 'earliest' or a sequence from 1 up, not {start!r}")
+
+
+def _printable(address: str) -> str:
+    return "@" + address[1:] if address.startswith("\0") else address

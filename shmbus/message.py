@@ -1,0 +1,108 @@
+"""What a subscription hands out: messages, and gaps where messages are missing.
+
+A `Message` lives in the native core; what needs Python (the parsed envelope, the event, the time of day) is made here on
+first use. A `Gap` stands in the stream where messages were lost, exactly counted, so that an agent can raise an alert on it.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NamedTuple
+
+from shmbus import _core, schema
+from shmbus._core import KIND_EVENT, KIND_TYPED, Message
+from shmbus.correlation import HANDLING
+from shmbus.v1.eventbus_pb2 import CollectionEventPayload, EventBusMessage
+
+__all__ = ["Gap", "Message", "Producer"]
+
+_COLLECTION_FIELD: Final = 3
+
+
+class Producer(NamedTuple):
+    """Who published a message, as the coordinator attested it when the publisher was opened."""
+
+    name: str
+    pid: int
+    start_time: int  # clock ticks since boot
+    pid_namespace: int
+    session: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """`count` sequences of `topic` from `first` on that will not come.
+
+    overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
+    bounds were wrong.
+    """
+
+    topic: str
+    pattern: str
+    first: int
+    count: int
+    reason: Literal["overrun", "expired", "corrupt"]
+
+    @property
+    def last(self) -> int:
+        """The last sequence that is missing."""
+        return self.first + self.count - 1
+
+
+def _make_gap(source: _core.Source, first: int, count: int, reason: Any) -> Gap:
+    return Gap(source.topic, source.pattern, first, count, reason)
+
+
+def _make_time(time_ns: int) -> datetime:
+    """CLOCK_MONOTONIC as the time of day, by the clocks' present distance."""
+    return datetime.fromtimestamp((time.time_ns() - time.monotonic_ns() + time_ns) / 1e9, UTC)
+
+
+def _parse_envelope(message: Message) -> EventBusMessage | None:
+    return EventBusMessage.FromString(memoryview(message)) if message.kind == KIND_EVENT else None
+
+
+def _parse_event(message: Message) -> Any:
+    """The event inside: the typed payload of an envelope, a message of the topic's own type, or the bytes themselves."""
+    if message.kind == KIND_TYPED:
+        return schema.message_class(message.type_name).FromString(message.payload)
+    if message.kind != KIND_EVENT:
+        return message.payload
+    place = message._locate()
+    if place is None:
+        return _event_of(message.envelope)
+    outer, inner, data = place
+    return _CLASSES[outer, inner].FromString(data)
+
+
+def _event_of(envelope: EventBusMessage) -> Any:
+    payload = envelope.WhichOneof("payload")
+    if payload is None:
+        return None
+    body = getattr(envelope, payload)
+    if not isinstance(body, CollectionEventPayload):
+        return body
+    event = body.WhichOneof("event_data")
+    return None if event is None else getattr(body, event)
+
+
+def _classes() -> dict[tuple[int, int], Any]:
+    """The class behind each (payload field, event field)."""
+    outer = EventBusMessage.DESCRIPTOR.oneofs_by_name["payload"].fields
+    inner = CollectionEventPayload.DESCRIPTOR.oneofs_by_name["event_data"].fields
+    classes = {(field.number, 0): schema.class_of(field.message_type) for field in outer}
+    classes |= {(_COLLECTION_FIELD, field.number): schema.class_of(field.message_type) for field in inner}
+    return classes
+
+
+_CLASSES: Final = _classes()
+
+_core.configure(
+    make_gap=_make_gap,
+    make_producer=Producer,
+    make_time=_make_time,
+    parse_envelope=_parse_envelope,
+    parse_event=_parse_event,
+    context=HANDLING,
+)

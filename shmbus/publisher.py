@@ -1,0 +1,175 @@
+"""Publishing to one topic.
+
+The core does the work: `publish` checks for room, claims, copies and commits in one native call. What is here is what
+happens when that call cannot do it at once: the ring is full, has moved on, or needs a session that gates it.
+"""
+
+import os
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from shmbus import _core, correlation, encoding
+from shmbus._core import Ring, Writer
+from shmbus.errors import (
+    BackpressureError,
+    BusyError,
+    ClosedError,
+    ConnectionLost,
+    ForkedError,
+    MessageTooLarge,
+    PublishRevoked,
+    SegmentError,
+    ShmbusError,
+)
+from shmbus.process import Identity, is_alive
+
+if TYPE_CHECKING:
+    from shmbus.bus import Bus
+
+SUCCESSOR_WAIT_SECONDS: Final = 5.0
+
+
+class Publisher(Writer):
+    """A publisher of one topic. Made by `Bus.publisher`; closed by leaving its `with` block.
+
+    `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema (or
+    of the type that the publisher was opened with), or anything with the buffer protocol, and answers its sequence. `ttl`
+    and `timeout` are in seconds. `publish_many(events, ...)` does it for many and answers how many.
+
+    Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
+    ForkedError, TypeError. After an error from `publish_many`, its attribute `published` says how many went out.
+    """
+
+    def __init__(
+        self,
+        bus: "Bus",
+        topic: str,
+        ring: Ring,
+        producer: int,
+        *,
+        name: str,
+        own_type: str | None,
+        block: bool,
+        timeout: float | None,
+    ) -> None:
+        # Message ids start with 64 random bits of their own, so they stay unique across restarts and buses.
+        super().__init__(ring, producer, bus._bells, os.urandom(8).hex() + "-", block, -1.0 if timeout is None else timeout)
+        self.topic: Final = topic
+        self.name: Final = name
+        self._bus = bus
+        self._own_type = own_type
+        self._opened_by = os.getpid()
+        self._topic_id, self._lane = ring.topic_id, ring.lane
+        self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
+
+    def try_publish(self, event: Any, **options: Any) -> int | None:
+        """Publish without waiting: the sequence, or None when the topic is full."""
+        try:
+            return self.publish(event, **{**options, "timeout": 0})
+        except BackpressureError:
+            return None
+
+    def close(self) -> None:
+        """Give the producer id back. What has been published stays."""
+        if self._ring is None:
+            return
+        self._detach()
+        if not self._forked:
+            self._bus._close_publisher(self)
+
+    @property
+    def closed(self) -> bool:
+        """Closed by this process."""
+        return self._ring is None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self.published} published"
+        return f"<Publisher {self.topic}, {state}>"
+
+    # ---- called by the core ------------------------------------------------------------------------------------------
+
+    def _envelope(self, kind: type[Any]) -> encoding.Envelope:
+        return encoding.envelope_for(kind, self.topic, self.name, self._own_type)
+
+    def _correlate(self, given: Any) -> bytes | None:
+        metadata = correlation.resolve(given)
+        return None if metadata is None else encoding.correlation_field(metadata)
+
+    def _trouble(
+        self,
+        result: int,
+        length: int,
+        waited_ns: int,
+        give_up: bool,
+        by: int,
+        sequence: int,
+        behind: int,
+        producer: int,
+        session: int,
+        cursor: int,
+        word: int,
+    ) -> None:
+        """The core could not publish. Return to have it try again, or raise."""
+        ring = self._ring
+        if ring is None or self._forked or result == _core.OK:
+            raise self._unusable()
+        if result == _core.TOO_LARGE:
+            messages, arena, limit, _, _ = ring.limits
+            raise MessageTooLarge(self.topic, length, min(limit, arena - _core.FRAME_HEADER_BYTES))
+        if result == _core.REVOKED:
+            raise PublishRevoked(self.topic, sequence, ring.limits[4] / 1e9)
+        if result == _core.CORRUPT:
+            raise SegmentError(f"ring of {self.topic}", "corrupt")
+        if result == _core.SEALED:
+            self._move_on(ring)
+        elif result == _core.UNKNOWN_SESSION:
+            self._bus._learn_session(session)
+        elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
+            raise self._backpressure(ring, by, producer, session, behind)
+
+    def _unusable(self) -> ShmbusError:
+        thing = f"the publisher of '{self.topic}'"
+        if self._forked:
+            return ForkedError(thing, self._opened_by, os.getpid())
+        return ClosedError(thing) if self._ring is None else BusyError(thing)
+
+    def _move_on(self, ring: Ring) -> None:
+        """The ring has been sealed: its successor was announced before."""
+        key = (self._topic_id, self._lane)
+        deadline = time.monotonic() + SUCCESSOR_WAIT_SECONDS
+        while (successor := self._bus._successor(key, ring.generation)) is None:
+            if time.monotonic() >= deadline or not self._bus._wait_for_push(deadline):
+                raise ConnectionLost(self._bus.name, None, f"'{self.topic}' was moved to a ring that never came")
+        self._move(successor, self._producer_id)
+
+    def _unblock(self, ring: Ring, by: int, sequence: int, producer: int, session: int, word: int) -> bool:
+        """Take a dead participant out of the way; True when there was one, so that trying again makes sense."""
+        if by == _core.BY_GATE:
+            return self._bus._drop_dead_session(ring, session)
+        since = self._stuck[1] if self._stuck[0] == word else time.monotonic()
+        self._stuck = (word, since)
+        owner = ring.producer(producer)
+        if owner is not None and not is_alive(Identity(*owner[1:4])):
+            return ring.repair(producer) > 0
+        if time.monotonic() - since > ring.limits[4] / 1e9:
+            self._bus._report_stuck(self._topic_id, self._lane, sequence, full=True)
+        return False
+
+    def _backpressure(self, ring: Ring, by: int, producer: int, session: int, behind: int) -> BackpressureError:
+        messages, capacity, _, _, _ = ring.limits
+        if by == _core.BY_GATE:
+            name, pid = self._bus._session_holder(session)
+            return BackpressureError(self.topic, capacity, messages, name, pid, behind)
+        owner = ring.producer(producer)
+        name, pid = (owner[0], owner[1]) if owner else ("unknown", 0)
+        return BackpressureError(self.topic, capacity, messages, name, pid, behind, unfinished=True)
+

@@ -1,0 +1,165 @@
+"""Reading what matches some patterns.
+
+The core reads the rings; here is what happens beside that: rings come and go, a claim stays unfinished, nothing comes.
+"""
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from shmbus._core import Reader, Ring
+from shmbus.errors import BusyError, ClosedError, ForkedError, ReceiveTimeout
+from shmbus.process import Identity, is_alive
+from shmbus.v1.control_pb2 import Binding
+
+if TYPE_CHECKING:
+    from shmbus.bus import Bus
+
+STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
+
+Start = str | int
+
+
+class Arrival(NamedTuple):
+    """A ring that this subscription is to read."""
+
+    ring: Ring
+    binding: Binding
+    continues: bool
+
+
+class Subscription(Reader):
+    """An iterator of messages and gaps. Made by `Bus.subscribe`; closed by leaving its `with` block or the bus's.
+
+    `receive(timeout=None)` waits for one (seconds; raises ReceiveTimeout), `try_receive()` answers None when nothing is
+    there, `receive_many(limit=1024, timeout=None)` waits for one and takes what else is there. All raise ClosedError once
+    it is closed or the bus has ended, ForkedError in a forked child, BusyError when another thread is receiving.
+
+    In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
+    """
+
+    def __init__(self, bus: "Bus", number: int, patterns: tuple[str, ...], lossless: bool, start: Start) -> None:
+        super().__init__(bus._bells, bus._session_bell)
+        self.patterns: Final = patterns
+        self.lossless: Final = lossless
+        self._bus = bus
+        self._number = number
+        self._start = start
+        self._opened_by = os.getpid()
+        self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
+        self._successors: dict[tuple[int, int, int], Arrival] = {}
+        self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
+        self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
+
+    def close(self) -> None:
+        """End it: its cursors hold nobody back any more."""
+        if self.closed:
+            return
+        self._close()
+        if not self._forked:
+            self._bus._close_subscription(self)
+
+    @property
+    def lost(self) -> int:
+        """Messages that were overrun, expired or corrupt so far, over all topics."""
+        return sum(sum(counters[3:6]) for counters in self._counters())
+
+    @property
+    def delivered(self) -> int:
+        """Messages handed out so far, over all topics that are still open."""
+        return sum(counters[2] for counters in self._counters())
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that are read at present."""
+        return sorted({counters[0].topic for counters in self._counters()})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # A loop over a subscription that nobody keeps must not hold publishers back once it is left.
+        if hasattr(self, "_opened_by"):
+            self.close()
+
+    def __repr__(self) -> str:
+        kind = "lossless" if self.lossless else "lossy"
+        return f"<Subscription {', '.join(self.patterns)}, {kind}{', closed' if self.closed else ''}>"
+
+    # ---- called by the core ------------------------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        """The session's bell was rung: something was pushed to this client."""
+        self._bus._attend(self)
+        self._take_arrivals()
+
+    def _sealed(self, ring: Ring, position: int) -> None:
+        """The ring's last message has been read: go on in its successor."""
+        self._attend()
+        arrival = self._successors.pop((ring.topic_id, ring.lane, ring.generation + 1), None)
+        if arrival is not None:
+            pattern = next(pattern for held, pattern in self._held() if held is ring)
+            self._remove(ring)
+            self._begin(arrival, pattern, position)
+            self._bus._ring_left(ring)
+
+    def _stuck(self, ring: Ring, position: int, producer: int, since_ns: int) -> bool:
+        """A claim stays unfinished. True: its owner is dead and nobody has repaired it, so step over."""
+        owner = ring.producer(producer)
+        if owner is not None and not is_alive(Identity(*owner[1:4])):
+            return since_ns > STEP_OVER_SECONDS * 1e9
+        if since_ns > ring.limits[4]:
+            self._bus._report_stuck(ring.topic_id, ring.lane, position, full=False)
+        return False
+
+    def _nothing(self, ended: bool, waited: float) -> None:
+        if ended:
+            raise ClosedError(repr(self), self._bus._end_reason or "it has been closed")
+        raise ReceiveTimeout(waited, self.patterns)
+
+    def _unusable(self, busy: bool) -> None:
+        if self._forked:
+            raise ForkedError(repr(self), self._opened_by, os.getpid())
+        if busy:
+            raise BusyError(repr(self))
+        raise ClosedError(repr(self))
+
+    # ---- rings -------------------------------------------------------------------------------------------------------
+
+    def _held(self) -> list[tuple[Ring, str]]:
+        return [(ring, self._matched[ring.topic_id, ring.lane]) for ring, *_ in self._counters()]
+
+    def _ring_keys(self) -> list[tuple[int, int, int]]:
+        """The rings that this subscription reads or will go on with."""
+        waiting = [arrival.ring for arrival in (*self._arrivals, *self._successors.values())]
+        return [(ring.topic_id, ring.lane, ring.generation) for ring in (*(held[0] for held in self._counters()), *waiting)]
+
+    def _take_arrivals(self) -> None:
+        arrivals, self._arrivals = self._arrivals, []
+        for arrival in arrivals:
+            ring = arrival.ring
+            if arrival.continues and any((r.topic_id, r.lane) == (ring.topic_id, ring.lane) for r, _ in self._held()):
+                self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
+            else:
+                self._begin(arrival, arrival.binding.pattern, arrival.binding.start)
+
+    def _begin(self, arrival: Arrival, pattern: str, position: int) -> None:
+        ring, binding = arrival.ring, arrival.binding
+        session = self._bus._sessions.get(binding.session)
+        if session is not None:
+            session.bind_cursor(binding.cursor, ring.topic_id, self._number)
+            self._cursors.append((binding.session, binding.cursor))
+        self._matched[ring.topic_id, ring.lane] = pattern
+        self._add(ring, pattern, position or self._place(ring), self.lossless, session, binding.cursor)
+
+    def _place(self, ring: Ring) -> int:
+        """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed: the
+        tail is read after that, so no publisher's older look at the gates reaches past it."""
+        if isinstance(self._start, int):
+            return self._start
+        return ring.tail if self._start == "latest" else ring.head
