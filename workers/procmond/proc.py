@@ -121,7 +121,7 @@ class Snapshot(NamedTuple):
 def parse_stat(raw: bytes) -> Stat:
     """The fields of /proc/PID/stat. The name may hold spaces, brackets and newlines. ValueError: not such a line."""
     left, right = raw.index(b"("), raw.rindex(b")")
-    field = raw[right + 2 :].split()
+    field = raw[right + 2 :].split(None, 22)
     if len(field) < 22:
         raise ValueError(f"/proc/PID/stat has {len(field)} fields after the name, not 22 or more")
     comm, kernel_thread = raw[left + 1 : right], bool(int(field[6]) & _KERNEL_THREAD)
