@@ -1,8 +1,9 @@
 /* CRC32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where there is one.
  *
- * The instruction takes a step every cycle but answers after three, so long inputs run in three lanes that are joined
- * by shifting a lane's checksum over the bytes of the lanes behind it (multiplication by x^(8 n) modulo the polynomial,
- * four table look-ups). Tables are computed once, before main() or at load.
+ * The instruction takes a step every cycle but answers after three, so longer inputs run in three lanes side by side. The
+ * lanes are joined by shifting a lane's checksum over the bytes behind it: a carry-less product with x^n modulo the
+ * polynomial, reduced by the same instruction (V. Gopal et al., "Fast CRC Computation for iSCSI Polynomial Using CRC32
+ * Instruction", Intel, 2011). Tables are computed when the library is loaded.
  */
 #include <string.h>
 
@@ -10,23 +11,26 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define HARDWARE __attribute__((target("sse4.2")))
+#define HARDWARE __attribute__((target("sse4.2,pclmul")))
 #define STEP8(crc, word) ((uint32_t)_mm_crc32_u64(crc, word))
 #define STEP1(crc, byte) _mm_crc32_u8(crc, byte)
+#define PRODUCT(a, b) \
+    ((uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(_mm_cvtsi32_si128((int)(a)), _mm_cvtsi32_si128((int)(b)), 0)))
 #elif defined(__aarch64__)
 #include <arm_acle.h>
+#include <arm_neon.h>
 #include <sys/auxv.h>
-#define HARDWARE __attribute__((target("+crc")))
+#define HARDWARE __attribute__((target("+crc+aes")))
 #define STEP8(crc, word) __crc32cd(crc, word)
 #define STEP1(crc, byte) __crc32cb(crc, byte)
+#define PRODUCT(a, b) vgetq_lane_u64(vreinterpretq_u64_p128(vmull_p64((poly64_t)(a), (poly64_t)(b))), 0)
 #endif
 
 #define POLYNOMIAL 0x82f63b78u /* reflected */
 
-enum { SHORT_LANE = 64, LONG_LANE = 1024 };
+enum { LANE_WORDS = 64, LANES_FROM = 96 }; /* the longest lane; bytes from which three lanes pay */
 
 static uint32_t bytewise[8][256];
-static uint32_t shift_short[4][256], shift_long[4][256];
 
 static uint32_t load32(const unsigned char *p) {
     uint32_t value;
@@ -45,20 +49,17 @@ static uint32_t portable(uint32_t crc, const unsigned char *p, size_t length) {
     return crc;
 }
 
-/* What `bytes` zero bytes make of every value of each of a checksum's four bytes. */
-static void fill_shift(uint32_t table[4][256], size_t bytes) {
-    for (uint32_t lane = 0; lane < 4; lane++)
-        for (uint32_t value = 0; value < 256; value++) {
-            uint32_t crc = value << (8 * lane);
-            for (size_t i = 0; i < bytes; i++)
-                crc = crc >> 8 ^ bytewise[0][crc & 255];
-            table[lane][value] = crc;
-        }
-}
-
 #ifdef HARDWARE
-static uint32_t shifted(uint32_t table[4][256], uint32_t crc) {
-    return table[0][crc & 255] ^ table[1][crc >> 8 & 255] ^ table[2][crc >> 16 & 255] ^ table[3][crc >> 24];
+/* x^(64 words - 33): a product with it, reduced, shifts a checksum over that many words. */
+static uint32_t powers[2 * LANE_WORDS + 1];
+
+static void fill_powers(void) {
+    uint32_t power = 0x80000000u; /* x^0, reflected */
+    for (uint32_t bit = 0; bit <= 64 * 2 * LANE_WORDS - 33; bit++) {
+        if ((bit + 33) % 64 == 0)
+            powers[(bit + 33) / 64] = power;
+        power = power >> 1 ^ (power & 1 ? POLYNOMIAL : 0);
+    }
 }
 
 static uint64_t load64(const unsigned char *p) {
@@ -67,21 +68,20 @@ static uint64_t load64(const unsigned char *p) {
     return value;
 }
 
-HARDWARE static inline uint32_t three_lanes(uint32_t crc, const unsigned char *p, size_t lane, uint32_t table[4][256]) {
-    uint32_t second = 0, third = 0;
-    for (size_t i = 0; i < lane; i += 8) {
-        crc = STEP8(crc, load64(p + i));
-        second = STEP8(second, load64(p + lane + i));
-        third = STEP8(third, load64(p + 2 * lane + i));
-    }
-    return shifted(table, shifted(table, crc) ^ second) ^ third;
-}
-
 HARDWARE static uint32_t hardware(uint32_t crc, const unsigned char *p, size_t length) {
-    for (; length >= 3 * LONG_LANE; p += 3 * LONG_LANE, length -= 3 * LONG_LANE)
-        crc = three_lanes(crc, p, LONG_LANE, shift_long);
-    for (; length >= 3 * SHORT_LANE; p += 3 * SHORT_LANE, length -= 3 * SHORT_LANE)
-        crc = three_lanes(crc, p, SHORT_LANE, shift_short);
+    while (length >= LANES_FROM) {
+        size_t words = length / 24 < LANE_WORDS ? length / 24 : LANE_WORDS;
+        const unsigned char *second = p + 8 * words, *third = second + 8 * words;
+        uint32_t b = 0, c = 0;
+        for (size_t i = 0; i < 8 * words; i += 8) {
+            crc = STEP8(crc, load64(p + i));
+            b = STEP8(b, load64(second + i));
+            c = STEP8(c, load64(third + i));
+        }
+        crc = STEP8(0, PRODUCT(crc, powers[2 * words])) ^ STEP8(0, PRODUCT(b, powers[words])) ^ c;
+        p += 24 * words;
+        length -= 24 * words;
+    }
     for (; length >= 8; p += 8, length -= 8)
         crc = STEP8(crc, load64(p));
     for (; length; length--)
@@ -102,13 +102,15 @@ __attribute__((constructor)) static void choose(void) {
     for (uint32_t k = 1; k < 8; k++)
         for (uint32_t i = 0; i < 256; i++)
             bytewise[k][i] = bytewise[k - 1][i] >> 8 ^ bytewise[0][bytewise[k - 1][i] & 255];
-    fill_shift(shift_short, SHORT_LANE);
-    fill_shift(shift_long, LONG_LANE);
+#ifdef HARDWARE
+    fill_powers();
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
-        chosen = hardware;
-#elif defined(__aarch64__)
-    if (getauxval(AT_HWCAP) & (1ul << 7)) /* HWCAP_CRC32 */
+    bool able = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
+#else
+    const unsigned long wanted = 1ul << 7 | 1ul << 4; /* HWCAP_CRC32, HWCAP_PMULL */
+    bool able = (getauxval(AT_HWCAP) & wanted) == wanted;
+#endif
+    if (able)
         chosen = hardware;
 #endif
 }

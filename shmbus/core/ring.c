@@ -440,8 +440,7 @@ static void write_frame(struct shmbus_writer *writer, const struct shmbus_messag
     };
     unsigned char *bytes = ring->arena + (size_t)(won->position & (ring->arena_units - 1)) * SHMBUS_UNIT;
     unsigned char *payload = bytes + sizeof frame;
-    uint32_t crc = shmbus_crc32c(0, &frame, offsetof(struct shmbus_frame, crc32c));
-    crc = shmbus_crc32c(crc, &frame.producer, sizeof frame - offsetof(struct shmbus_frame, producer));
+    uint32_t crc = shmbus_crc32c(0, &frame, sizeof frame);
     for (uint32_t i = 0; i < message->count; i++) {
         crc = shmbus_crc32c(crc, message->parts[i].data, message->parts[i].length);
         memcpy(payload, message->parts[i].data, message->parts[i].length);
@@ -548,9 +547,9 @@ enum shmbus_result shmbus_take(const struct shmbus_ring *ring, const struct shmb
         return SHMBUS_OVERRUN;
     if (frame->sequence != view->sequence || frame->length != view->length)
         return shmbus_head(ring) > view->sequence ? SHMBUS_OVERRUN : SHMBUS_CORRUPT; /* 40 bits may have gone half round */
-    uint32_t crc = shmbus_crc32c(0, frame, offsetof(struct shmbus_frame, crc32c));
-    crc = shmbus_crc32c(crc, &frame->producer, sizeof *frame - offsetof(struct shmbus_frame, producer));
-    crc = shmbus_crc32c(crc, payload, view->length);
+    struct shmbus_frame unsummed = *frame;
+    unsummed.crc32c = 0;
+    uint32_t crc = shmbus_crc32c(shmbus_crc32c(0, &unsummed, sizeof unsummed), payload, view->length);
     KILLPOINT("read.taken");
     return crc == frame->crc32c ? SHMBUS_OK : SHMBUS_CORRUPT;
 }

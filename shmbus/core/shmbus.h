@@ -113,7 +113,7 @@ struct shmbus_frame {
     uint64_t expires_ns;        /* 0: never */
     uint64_t producer_sequence; /* counts this producer's messages, from 1 */
     uint32_t length;            /* of the payload */
-    uint32_t crc32c;            /* over the header without this field, then the payload */
+    uint32_t crc32c;            /* over the header with this field zero, then the payload */
     uint16_t producer;
     uint8_t priority, kind;
     uint32_t flags;
