@@ -15,6 +15,6 @@ WATCHDOG_SECONDS = 900  # the run takes about one minute of a core
 @pytest.mark.timeout(WATCHDOG_SECONDS + 30)
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (apt-get install {' '.join(MISSING)})")
 def test_the_model_holds_and_every_mutation_of_it_is_found() -> None:
-    faulthandler.cancel_dump_traceback_later()  # the watchdog of all tests is for native code, and shorter than this one
+    faulthandler.cancel_dump_traceback_later()  # the one of all tests is for native code, and shorter
     ended = subprocess.run([RUN, "--ci"], capture_output=True, text=True, timeout=WATCHDOG_SECONDS, check=False)
     assert ended.returncode == 0, f"\n{ended.stdout}\n{ended.stderr}"
