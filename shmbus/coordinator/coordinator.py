@@ -1,0 +1,258 @@
+"""The coordinator of one bus: puts the rooms together, lives on an event loop, and leaves nothing behind.
+
+start    lock, leftovers of a dead one removed, segments made, socket bound, declared topics made, collectors started
+run      requests, deaths, a look around once a second while there are topics
+stop     collectors stopped, goodbye said, waiters woken, segments, socket and lock removed
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from shmbus import segment
+from shmbus._core import Bells
+from shmbus.coordinator.access import Access
+from shmbus.coordinator.children import Children
+from shmbus.coordinator.endpoint import Endpoint
+from shmbus.coordinator.gates import Gates
+from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.listing import Listing
+from shmbus.coordinator.outbox import Opener
+from shmbus.coordinator.plan import Planner
+from shmbus.coordinator.post import Log, Post
+from shmbus.coordinator.refusal import NotFound
+from shmbus.coordinator.registry import Client, Registry, Topic
+from shmbus.coordinator.requests import Requests
+from shmbus.coordinator.rings import Rings
+from shmbus.coordinator.server import Server
+from shmbus.coordinator.sessions import Sessions
+from shmbus.coordinator.settings import Settings
+from shmbus.coordinator.store import Store
+from shmbus.coordinator.sweep import PERIOD_SECONDS, Sweep
+from shmbus.coordinator.tables import NumberTable
+from shmbus.coordinator.topics import Topics
+from shmbus.directory import BusState, Capacities
+from shmbus.v1.control_pb2 import (
+    ClientStatus,
+    CollectorStatus,
+    ControlCollector,
+    Done,
+    GetStatus,
+    StatusReply,
+    StopBus,
+    TopicType,
+)
+
+
+class Coordinator:
+    """One bus. `private`: an embedded one, whose segments and socket have no names."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log: Log = lambda line: None,
+        private: bool = False,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings, self._log, self._private, self._ready = settings, log, private, ready
+        self._access = Access(settings.access)
+        self._endpoint = Endpoint(settings.bus, private=private, open_to_others=self._access.names_others, log=log)
+        self._started = time.monotonic()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_reason: asyncio.Future[str] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def bus(self) -> str:
+        """The name of the bus."""
+        return self.settings.bus
+
+    @property
+    def address(self) -> str:
+        """What clients connect to: a path, or "@..." for a private bus. Known from the start on."""
+        return self._endpoint.address
+
+    def run(self, *, signals: bool = True) -> str:
+        """Start, serve until stopped, clean up; why it was stopped. Blocks.
+
+        With `signals` SIGINT and SIGTERM stop it (main thread only). Raises BusExists, StorageFull, OSError.
+        """
+        with asyncio.Runner() as runner:
+            return runner.run(self._main(signals))
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Have run() end. From any thread; more than once does no harm."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._request_stop, reason)
+
+    def snapshot(self) -> StatusReply:
+        """What there is now. On the loop's thread; others ask over the control socket (GetStatus)."""
+        clients = [self._client_status(client) for client in self._registry.clients.values()]
+        return StatusReply(
+            bus=self.bus,
+            pid=os.getpid(),
+            uptime_ms=int((time.monotonic() - self._started) * 1000),
+            topics=len(self._registry.topics),
+            clients=clients,
+            collectors=[
+                CollectorStatus(name=one.name, state=one.state, pid=one.pid, restarts=one.restarts, reason=one.reason)
+                for one in self._children.collectors.values()
+            ],
+            repaired_claims=self._sweep.repaired + self._topics.repaired,
+            skipped_claims=self._sweep.skipped,
+            successors=self._topics.successors,
+            refused_peers=self._server.refused,
+        )
+
+    async def _main(self, signals: bool) -> str:
+        self._loop = asyncio.get_running_loop()
+        self._stop_reason = self._loop.create_future()
+        if signals:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._request_stop, number.name)
+        self._endpoint.open(time.time())
+        try:
+            self._build()
+            try:
+                self._open_for_business()
+                reason = await self._stop_reason
+                await self._wind_down(reason)
+                return reason
+            finally:
+                self._tear_down()
+        finally:
+            self._endpoint.close()
+
+    def _build(self) -> None:
+        log = self._log
+        self._store = store = Store(self.bus, private=self._private)
+        capacity = self.settings.max_bells
+        self._bells_segment, self._bells = store.make(
+            segment.bells_name(self.bus), Bells.layout(capacity), lambda fd: Bells.create(fd, capacity, store.boot_id)
+        )
+        numbers = NumberTable(capacity - 1, first=1)  # bell 0 is the bus-wide one
+        self._registry = registry = Registry()
+        self._listing = listing = Listing(store, self.address, self._capacities(), log)
+        self._post = post = Post(self._bells)
+        self._sessions = Sessions(store, registry, listing)
+        joins = Joins(registry, self._sessions, Gates(registry, post, self._bells), post, log)
+        self._topics = Topics(registry, Rings(store), joins, listing, post, self._bells, numbers)
+        self._sweep = Sweep(registry, self._topics, self._bells, log)
+        access, self._planner = self._access, Planner(self.settings)
+        self._requests = Requests(
+            registry, self._topics, joins, self._sweep, access, self._planner, listing, self._look_later
+        )
+        self._server = Server(
+            self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
+            numbers, access, (listing.segment, self._bells_segment), log,
+        )  # fmt: skip
+        self._server.handlers = {
+            **self._requests.handlers,
+            "get_status": self._get_status,
+            "control_collector": self._control_collector,
+            "stop_bus": self._stop_bus,
+        }
+        self._server.on_hello = self._greeted
+        environment = {
+            "SHMBUS_BUS": self.address if self._private else self.bus,
+            "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory()),
+        }
+        self._children = Children(environment, log, listing.put_collector, self.settings.grace_seconds)
+
+    def _capacities(self) -> Capacities:
+        its = self.settings
+        return Capacities(its.max_topics, its.max_sessions, its.max_collectors, its.max_descriptor_bytes)
+
+    def _open_for_business(self) -> None:
+        for name in self.settings.declared:
+            self._requests.make_topic(name, TopicType(), self._planner.plan(name, None))
+        self._listing.set_state(BusState.RUNNING)
+        self._ready()
+        for name in self.settings.collectors:
+            self._children.start(name)
+        self._schedule_sweep()
+
+    async def _wind_down(self, reason: str) -> None:
+        self._listing.set_state(BusState.STOPPING)
+        await self._children.stop_all()
+        self._server.stopping = True
+        self._server.close(reason)
+        self._listing.set_state(BusState.STOPPED)
+        self._bells.ring(0)
+        for topic in self._registry.topics.values():
+            self._bells.ring(topic.bell)
+            self._bells.ring_space(topic.bell)
+
+    def _tear_down(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for topic in self._registry.topics.values():
+            for generation in topic.generations:
+                generation.ring.close()
+        self._bells.close()
+        self._listing.close()
+        self._store.close()
+
+    def _request_stop(self, reason: str) -> None:
+        if self._stop_reason is not None and not self._stop_reason.done():
+            self._stop_reason.set_result(reason)
+
+    def _greeted(self, client: Client) -> None:
+        client.collector = self._children.connected(client.identity.pid)
+
+    def _schedule_sweep(self) -> None:
+        assert self._loop is not None
+        self._timer = self._loop.call_later(PERIOD_SECONDS, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self._sweep.run(time.monotonic_ns())
+        self._server.forget_settled()
+        self._schedule_sweep()
+
+    def _look_later(self, topic: Topic, at_ns: int) -> None:
+        assert self._loop is not None
+        delay = max(at_ns - time.monotonic_ns(), 0) / 1e9
+        self._loop.call_later(delay, self._look_now, topic)
+
+    def _look_now(self, topic: Topic) -> None:
+        for generation in list(topic.generations):
+            self._sweep.look(topic, generation, time.monotonic_ns(), asked=True)
+
+    def _get_status(self, client: Client, request: GetStatus) -> tuple[Message, Sequence[Opener]]:
+        return self.snapshot(), ()
+
+    def _control_collector(self, client: Client, request: ControlCollector) -> tuple[Message, Sequence[Opener]]:
+        self._access.check_administer(client, request.name)
+        actions: dict[int, Any] = {
+            ControlCollector.ACTION_START: self._children.start,
+            ControlCollector.ACTION_STOP: self._children.stop,
+            ControlCollector.ACTION_RESTART: self._children.restart,
+        }
+        try:
+            actions[request.action](request.name)
+        except KeyError:
+            known = ", ".join(self._children.collectors) or "none"
+            raise NotFound(f"there is no collector '{request.name}' to do that to; there are: {known}") from None
+        return Done(), ()
+
+    def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
+        self._access.check_administer(client, self.bus)
+        self._request_stop(f"asked for by {client.who}")
+        return Done(), ()
+
+    def _client_status(self, client: Client) -> ClientStatus:
+        return ClientStatus(
+            name=client.name,
+            pid=client.identity.pid,
+            uid=client.uid,
+            session=client.number,
+            publishers=sum(len(ids) for ids in client.producers.values()),
+            subscriptions=len(client.subscriptions),
+            queued_packets=self._server.queued(client),
+        )

@@ -1,0 +1,141 @@
+"""Subscriptions meet topics: cursors, gates, and the news of it (RingAdded).
+
+All subscriptions of one client to one ring are told in one packet, so that a new topic costs a client with ten
+thousand matching subscriptions a few packets.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from shmbus._core import killpoint
+from shmbus.coordinator.gates import Gates
+from shmbus.coordinator.post import Log, Post
+from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Subscription, Topic
+from shmbus.coordinator.sessions import Sessions
+from shmbus.errors import LimitError
+from shmbus.topic import matches, specificity
+from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
+
+BINDINGS_A_PACKET = 500
+
+
+class Joins:
+    """Binds subscriptions to the rings of topics."""
+
+    def __init__(self, registry: Registry, sessions: Sessions, gates: Gates, post: Post, log: Log) -> None:
+        self._registry, self._sessions, self.gates, self._post, self._log = registry, sessions, gates, post, log
+
+    def announce(self, topic: Topic) -> None:
+        """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
+        matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
+        first = topic.live.ring.first_sequence
+        for client, subscriptions in _by_client(matching):
+            bindings = [self._bind_or_degrade(topic, one, first) for one in subscriptions]
+            self._tell(client, topic, topic.live, bindings)
+            killpoint("topic.told")
+
+    def subscribe(self, subscription: Subscription) -> int:
+        """A subscription was made: it gets the topics that exist. How many rings that are.
+
+        One that begins in the past gets the sealed generations, too, oldest first.
+        """
+        rings = 0
+        for topic in self._registry.topics_matching(subscription.patterns):
+            if not accepts(subscription, topic):
+                continue
+            generations = topic.generations if subscription.earliest else [topic.live]
+            self._bind(topic, subscription, generations)
+            for place, generation in enumerate(generations):
+                start = generation.ring.first_sequence if place else 0
+                binding = self._binding(topic, generation, subscription, start)
+                self._tell(subscription.client, topic, generation, [binding], continues=place > 0)
+            rings += len(generations)
+        return rings
+
+    def follow(self, topic: Topic, successor: Generation) -> None:
+        """The topic goes on in a successor, not written to yet: every cursor goes on there, and gates hold there."""
+        for subscription, cursor in topic.bindings.items():
+            if subscription in topic.live.gate_of:
+                self.gates.set(topic, successor, subscription, cursor)
+        first = successor.ring.first_sequence
+        for client, subscriptions in _by_client(topic.bindings):
+            bindings = [self._binding(topic, successor, one, first) for one in subscriptions]
+            self._tell(client, topic, successor, bindings, continues=True)
+
+    def leave(self, subscription: Subscription) -> None:
+        """Gates and cursors of a subscription are free again."""
+        for topic, cursor in self._registry.remove_subscription(subscription):
+            if subscription.lossless:
+                self.gates.clear(topic, subscription, cursor)
+            self._sessions.give_back_cursor(subscription.client, cursor)
+
+    def _bind(self, topic: Topic, subscription: Subscription, generations: Sequence[Generation]) -> None:
+        client = subscription.client
+        cursor, added = self._sessions.take_cursor(client, topic.number, subscription.number)
+        topic.bindings[subscription] = cursor
+        if added is not None:
+            packet = ServerPacket(session_extended=SessionExtended(session=added.number))
+            self._post.push(client, packet, [added.segment.open_writable])
+        if subscription.lossless:
+            for generation in generations:
+                self.gates.set(topic, generation, subscription, cursor)
+
+    def _bind_or_degrade(self, topic: Topic, subscription: Subscription, first: int) -> Binding:
+        """A topic's maker must not fail because a gate is missing: that subscription is bound lossy, and told so."""
+        try:
+            self._bind(topic, subscription, [topic.live])
+        except LimitError as error:
+            self._log(
+                f"subscription {subscription.number} of {subscription.client.who} is lossy on '{topic.name}': {error}"
+            )
+        return self._binding(topic, topic.live, subscription, first)
+
+    def _binding(self, topic: Topic, generation: Generation, subscription: Subscription, start: int) -> Binding:
+        cursor = topic.bindings[subscription]
+        return Binding(
+            subscription=subscription.number,
+            pattern=most_specific(subscription.patterns, topic.name),
+            session=cursor.session,
+            cursor=cursor.place,
+            lossless=subscription in generation.gate_of,
+            start=start,
+        )
+
+    def _tell(
+        self, client: Client, topic: Topic, generation: Generation, bindings: list[Binding], *, continues: bool = False
+    ) -> None:
+        for begin in range(0, len(bindings), BINDINGS_A_PACKET):
+            first = begin == 0  # whether the client still has a descriptor from before is its own business
+            added = RingAdded(
+                topic=topic.name,
+                topic_id=topic.number,
+                lane=NORMAL_LANE,
+                generation=generation.number,
+                bell=topic.bell,
+                has_descriptor=first,
+                bindings=bindings[begin : begin + BINDINGS_A_PACKET],
+                type_name=topic.type_name,
+                continues=continues,
+            )
+            openers = [generation.segment.open_read_only] if first else []
+            self._post.push(client, ServerPacket(ring_added=added), openers)
+
+
+def accepts(subscription: Subscription, topic: Topic) -> bool:
+    """Does the topic carry what the subscription expects? An untyped side takes anything."""
+    if not subscription.type_name or not topic.type_name:
+        return True
+    return subscription.type_name == topic.type_name
+
+
+def most_specific(patterns: tuple[str, ...], topic: str) -> str:
+    """Of the patterns that match the topic, the one that is reported."""
+    if len(patterns) == 1:
+        return patterns[0]
+    return min((pattern for pattern in patterns if matches(pattern, topic)), key=specificity)
+
+
+def _by_client(subscriptions: Iterable[Subscription]) -> list[tuple[Client, list[Subscription]]]:
+    found: dict[int, tuple[Client, list[Subscription]]] = {}
+    for one in subscriptions:
+        found.setdefault(one.client.number, (one.client, []))[1].append(one)
+    return list(found.values())

@@ -1,0 +1,145 @@
+"""The directory, kept in step with the registry: tools read there what there is, without asking anybody."""
+
+import time
+
+from shmbus import segment
+from shmbus.coordinator.post import Log
+from shmbus.coordinator.registry import Client, Topic
+from shmbus.coordinator.rings import plan_of
+from shmbus.coordinator.store import Segment, Store
+from shmbus.coordinator.supervisor import State, Supervised
+from shmbus.directory import (
+    BusState,
+    Capacities,
+    CollectorEntry,
+    CollectorState,
+    DirectoryWriter,
+    Health,
+    Lane,
+    SessionEntry,
+    TopicEntry,
+    size_of,
+)
+from shmbus.errors import LimitError
+from shmbus.process import identity_of, own_identity
+
+_STATES = {
+    State.STARTING: CollectorState.STARTING,
+    State.RUNNING: CollectorState.RUNNING,
+    State.BACKING_OFF: CollectorState.BACKING_OFF,
+    State.STOPPING: CollectorState.STOPPING,
+    State.STOPPED: CollectorState.STOPPED,
+    State.FAILED: CollectorState.FAILED,
+}
+_HEALTH = {State.RUNNING: Health.HEALTHY, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+
+
+class Listing:
+    """Writes the directory of one bus."""
+
+    def __init__(self, store: Store, address: str, capacities: Capacities, log: Log) -> None:
+        def initialise(descriptor: int) -> DirectoryWriter:
+            return DirectoryWriter(
+                descriptor,
+                bus=store.bus,
+                address=address,
+                coordinator=own_identity(),
+                capacities=capacities,
+                boot_id=store.boot_id,
+            )
+
+        self._log = log
+        self._descriptors: dict[bytes, bytes] = {}
+        self._created: dict[int, int] = {}
+        self._full = False
+        made = store.make(segment.directory_name(store.bus), size_of(capacities), initialise)
+        self.segment: Segment = made[0]
+        self._writer = made[1]
+
+    def set_state(self, state: BusState) -> None:
+        """The bus is starting, running, stopping or stopped."""
+        self._writer.set_state(state)
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._writer.close()
+
+    def has_type(self, fingerprint: bytes) -> bool:
+        """Are the descriptors of this type known?"""
+        return fingerprint in self._descriptors
+
+    def add_type(self, fingerprint: bytes, descriptors: bytes) -> None:
+        """Keep the descriptors of a type. Raises LimitError when there is no room."""
+        self._writer.add_descriptors(fingerprint, descriptors)
+        self._descriptors[fingerprint] = descriptors
+
+    def descriptors(self, fingerprint: bytes) -> bytes:
+        """The descriptors of a type of some topic."""
+        return self._descriptors[fingerprint]
+
+    def put_topic(self, topic: Topic) -> None:
+        """A topic is new or has changed. Raises LimitError when there are too many."""
+        plan = plan_of(topic.live.ring)
+        self._writer.put_topic(
+            TopicEntry(
+                topic_id=topic.number,
+                name=topic.name,
+                lanes=(Lane(topic.live.number, topic.bell, plan.slots, plan.arena_bytes),),
+                max_messages=plan.max_messages,
+                max_bytes=plan.max_bytes,
+                max_message_bytes=plan.max_message_bytes,
+                retention_ns=plan.retention_ns,
+                claim_timeout_ns=plan.claim_timeout_ns,
+                producers=plan.producers,
+                gates=plan.gates,
+                type_name=topic.type_name,
+                fingerprint=topic.fingerprint,
+                created_ns=self._created.setdefault(topic.number, time.time_ns()),
+            )
+        )
+
+    def put_client(self, client: Client) -> None:
+        """All session pages of a client. One that does not fit is served nevertheless, and tools do not see it."""
+        try:
+            for page in client.pages:
+                self._writer.put_session(
+                    SessionEntry(
+                        session=page.number,
+                        client=_fitting(client.name, 64),
+                        process=client.identity,
+                        uid=client.uid,
+                        bell=client.bell,
+                        cursors=page.session.capacity,
+                        connected_ns=client.connected_ns,
+                    )
+                )
+        except LimitError as error:
+            if not self._full:
+                self._log(f"the directory does not show {client.who}: {error}")
+            self._full = True
+
+    def remove_client(self, client: Client) -> None:
+        """It is gone."""
+        for page in client.pages:
+            self._writer.remove_session(page.number)
+
+    def put_collector(self, collector: Supervised) -> None:
+        """A collector's state has changed."""
+        try:
+            self._writer.put_collector(
+                CollectorEntry(
+                    name=_fitting(collector.name, 64),
+                    state=_STATES[collector.state],
+                    health=_HEALTH.get(collector.state, Health.UNKNOWN),
+                    process=identity_of(collector.pid) if collector.pid else None,
+                    started_ns=time.time_ns() if collector.state is State.STARTING else 0,
+                    restarts=collector.restarts,
+                    detail=collector.reason,
+                )
+            )
+        except LimitError as error:
+            self._log(f"the directory does not show collector {collector.name}: {error}")
+
+
+def _fitting(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")

@@ -1,0 +1,74 @@
+"""One coordinator a named bus: a lock file that its owner holds for life, and what a dead one left behind.
+
+The kernel drops the lock with its owner, however that dies; the file itself may stay and says then who it was.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from shmbus import segment
+from shmbus.coordinator.post import Log
+from shmbus.errors import BusExists
+
+
+class BusLock:
+    """Held from acquire() to release()."""
+
+    def __init__(self, bus: str, path: Path) -> None:
+        self._bus, self._path = bus, path
+        self._descriptor = -1
+
+    def acquire(self, now: float) -> None:
+        """`now` in Unix seconds is told to whoever comes second. Raises BusExists."""
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = read_owner(descriptor)
+                os.close(descriptor)
+                raise BusExists(self._bus, *owner) from None
+            if self._is_at_path(descriptor):
+                break
+            os.close(descriptor)  # its last owner removed it between open and flock: that lock is no longer the bus's
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {now:.3f}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Remove the file, then let go."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _is_at_path(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+
+def read_owner(descriptor: int) -> tuple[int | None, float | None]:
+    """Pid and start (Unix seconds) that a lock file tells, None where it does not."""
+    words = os.pread(descriptor, 64, 0).split()
+    try:
+        return int(words[0]), float(words[1])
+    except (IndexError, ValueError):
+        return None, None
+
+
+def remove_leftovers(bus: str, socket_path: Path, log: Log) -> None:
+    """What a dead coordinator of this bus left. The lock is held, so nobody needs the names any more.
+
+    Publishers and subscribers that still run have the segments open and go on among themselves.
+    """
+    names = [found.name for found in segment.list_segments(bus=bus)]
+    for name in names:
+        segment.remove(name)
+    if names:
+        some = ", ".join(names[:4]) + (" ..." if names[4:] else "")
+        log(f"removed {len(names)} segments that a killed coordinator left: {some}")
+    if socket_path.is_socket():
+        socket_path.unlink(missing_ok=True)

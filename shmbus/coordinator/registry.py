@@ -1,0 +1,167 @@
+"""Who is there and what is there: clients, their sessions and subscriptions, topics and their generations.
+
+Plain records and the questions that are asked about them; no clock and no I/O. Everything that a client holds hangs
+from its Client, so that its death is one walk.
+"""
+
+from typing import NamedTuple
+
+from shmbus._core import Ring, Session
+from shmbus.coordinator.repair import ClaimWatch
+from shmbus.coordinator.store import Segment
+from shmbus.coordinator.tables import NumberTable, ProducerTable
+from shmbus.process import Identity
+from shmbus.topic import PatternTrie, is_pattern, matches
+
+NORMAL_LANE = 0
+
+
+class CursorRef(NamedTuple):
+    """Where a cursor stands."""
+
+    session: int
+    place: int
+
+
+class Page:
+    """One session segment of a client: the first, or an extension for more cursors."""
+
+    __slots__ = ("number", "segment", "session", "cursors")
+
+    def __init__(self, number: int, segment: Segment, session: Session) -> None:
+        self.number, self.segment, self.session = number, segment, session
+        self.cursors = NumberTable(session.capacity)
+
+
+class Client:
+    """One connection. Its number is that of its first session page."""
+
+    __slots__ = (
+        "number", "name", "identity", "uid", "gid", "groups", "token", "bell", "pages", "producers", "subscriptions",
+        "sessions_known", "alive", "collector", "connected_ns",
+    )  # fmt: skip
+
+    def __init__(self, number: int, name: str, identity: Identity, uid: int, gid: int) -> None:
+        self.number, self.name, self.identity, self.uid, self.gid = number, name, identity, uid, gid
+        self.groups: tuple[int, ...] = ()
+        self.token: str | None = None
+        self.collector: str | None = None  # the supervised collector that this is
+        self.connected_ns = 0  # Unix time
+        self.bell = 0
+        self.pages: list[Page] = []
+        self.producers: dict[int, set[int]] = {}  # by topic id
+        self.subscriptions: dict[int, Subscription] = {}
+        self.sessions_known: set[int] = set()
+        self.alive = True  # False: its process is dead; it may also just have hung up
+
+    @property
+    def who(self) -> str:
+        """For messages: name, pid and uid."""
+        return f"{self.name!r} (pid {self.identity.pid}, uid {self.uid})"
+
+
+class Subscription:
+    """One Subscribe of one client. There may be ten thousand of them: keep it small."""
+
+    __slots__ = ("client", "number", "patterns", "lossless", "earliest", "type_name")
+
+    def __init__(
+        self, client: Client, number: int, patterns: tuple[str, ...], *, lossless: bool, earliest: bool,
+        type_name: str = "",
+    ) -> None:  # fmt: skip
+        self.client, self.number, self.patterns = client, number, patterns
+        self.lossless, self.earliest = lossless, earliest
+        self.type_name = type_name
+
+
+class Generation:
+    """One ring segment of a topic."""
+
+    __slots__ = (
+        "number", "segment", "ring", "producers", "owners", "gates", "gate_of", "gating", "watch", "sealed",
+        "seen_tail", "seen_clean",
+    )  # fmt: skip
+
+    def __init__(self, number: int, segment: Segment, ring: Ring, watch: ClaimWatch) -> None:
+        self.number, self.segment, self.ring, self.watch = number, segment, ring, watch
+        self.producers = ProducerTable(ring.producer_capacity)
+        self.owners: dict[int, Client] = {}  # of producer ids, kept until the id is free again
+        self.gates = NumberTable(ring.gate_capacity)
+        self.gate_of: dict[Subscription, int] = {}
+        self.gating: dict[int, int] = {}  # session page -> how many gates name it
+        self.sealed = False
+        self.seen_tail, self.seen_clean = 0, False  # at the last sweep; clean: no claim was open then
+
+
+class Topic:
+    """A topic and its generations, oldest first; the last one is written to."""
+
+    __slots__ = ("number", "name", "type_name", "fingerprint", "bell", "generations", "bindings")
+
+    def __init__(self, number: int, name: str, bell: int) -> None:
+        self.number, self.name, self.bell = number, name, bell
+        self.type_name, self.fingerprint = "", b""
+        self.generations: list[Generation] = []
+        self.bindings: dict[Subscription, CursorRef] = {}
+
+    @property
+    def live(self) -> Generation:
+        """The generation that is written to."""
+        return self.generations[-1]
+
+    def publishers(self) -> dict[Client, set[int]]:
+        """Who writes to it, with which producer ids."""
+        found: dict[Client, set[int]] = {}
+        for producer in self.live.producers.active:
+            found.setdefault(self.live.owners[producer], set()).add(producer)
+        return found
+
+
+class Registry:
+    """All of it."""
+
+    def __init__(self) -> None:
+        self.clients: dict[int, Client] = {}
+        self.pages: dict[int, Page] = {}
+        self.topics: dict[str, Topic] = {}
+        self.topics_by_number: dict[int, Topic] = {}
+        self._patterns: PatternTrie[Subscription] = PatternTrie()
+        self._texts: dict[str, str] = {}  # one string object for a pattern, however many subscribe with it
+
+    def sessions_gating(self, generation: Generation) -> list[Session]:
+        """The pages whose cursors hold this ring."""
+        return [self.pages[number].session for number in generation.gating]
+
+    def add_topic(self, topic: Topic) -> None:
+        """It exists from now on."""
+        self.topics[topic.name] = topic
+        self.topics_by_number[topic.number] = topic
+
+    def add_subscription(self, subscription: Subscription) -> None:
+        """It is told of topics from now on."""
+        shared = tuple(self._texts.setdefault(pattern, pattern) for pattern in subscription.patterns)
+        subscription.patterns = shared
+        subscription.client.subscriptions[subscription.number] = subscription
+        for pattern in shared:
+            self._patterns.insert(pattern, subscription)
+
+    def matching(self, topic: str) -> dict[Subscription, str]:
+        """The subscriptions that match a topic, each with the most specific of its patterns that do."""
+        return self._patterns.best(topic)
+
+    def topics_matching(self, patterns: tuple[str, ...]) -> list[Topic]:
+        """The topics that at least one of the patterns matches."""
+        if not any(is_pattern(pattern) for pattern in patterns):
+            return [self.topics[name] for name in dict.fromkeys(patterns) if name in self.topics]
+        return [topic for topic in self.topics.values() if any(matches(pattern, topic.name) for pattern in patterns)]
+
+    def remove_subscription(self, subscription: Subscription) -> list[tuple[Topic, CursorRef]]:
+        """Forget it; the cursors that it held."""
+        del subscription.client.subscriptions[subscription.number]
+        for pattern in subscription.patterns:
+            self._patterns.remove(pattern, subscription)
+        return [
+            (topic, topic.bindings.pop(subscription))
+            for topic in self.topics.values()
+            if subscription in topic.bindings
+        ]

@@ -1,0 +1,233 @@
+"""What clients ask for, one method a request. Whatever is raised here is the answer."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from shmbus._core import killpoint
+from shmbus.control import NeedDescriptors
+from shmbus.coordinator.access import Access
+from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.listing import Listing
+from shmbus.coordinator.outbox import Opener
+from shmbus.coordinator.plan import Planner
+from shmbus.coordinator.refusal import NotFound
+from shmbus.coordinator.registry import NORMAL_LANE, Client, Registry, Subscription, Topic
+from shmbus.coordinator.rings import RingPlan, plan_of
+from shmbus.coordinator.settings import limited
+from shmbus.coordinator.sweep import Sweep
+from shmbus.coordinator.topics import Topics
+from shmbus.coordinator.types import differences, parse_descriptors
+from shmbus.errors import LimitError, ProtocolError, TypeMismatch
+from shmbus.topic import check_pattern, check_topic
+from shmbus.v1.control_pb2 import (
+    ClosePublisher,
+    Done,
+    ListTopics,
+    OpenPublisher,
+    PublisherOpened,
+    ReportStuck,
+    Resize,
+    SetLimits,
+    Subscribe,
+    Subscribed,
+    TopicEntry,
+    TopicList,
+    TopicType,
+    Unsubscribe,
+)
+
+MAX_PATTERNS = 64  # of one subscription
+MAX_SUBSCRIPTIONS = 100_000  # of one client
+
+Answer = tuple[Message, Sequence[Opener]]
+
+
+class Requests:
+    """Answers the requests about topics and subscriptions."""
+
+    def __init__(
+        self, registry: Registry, topics: Topics, joins: Joins, sweep: Sweep, access: Access, planner: Planner,
+        listing: Listing, look_at: Callable[[Topic, int], None],
+    ) -> None:  # fmt: skip
+        self._registry, self._topics, self._joins, self._sweep = registry, topics, joins, sweep
+        self._access, self._planner, self._listing, self._look_at = access, planner, listing, look_at
+        self.handlers: dict[str, Callable[[Client, Any], Answer]] = {
+            "open_publisher": self.open_publisher,
+            "close_publisher": self.close_publisher,
+            "subscribe": self.subscribe,
+            "unsubscribe": self.unsubscribe,
+            "report_stuck": self.report_stuck,
+            "resize": self.resize,
+            "set_limits": self.set_limits,
+            "list_topics": self.list_topics,
+        }
+
+    def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
+        """A producer id in the topic's ring; the topic is made if there is none."""
+        name = check_topic(request.topic)
+        self._access.check_publish(client, name)
+        topic = self._registry.topics.get(name)
+        created = topic is None
+        if topic is None:
+            topic = self.make_topic(name, request.type, self._planner.plan(name, request.limits))
+        else:
+            self._check_type(topic, request.type)
+        producer = self._topics.open(topic, client, request.producer_name or client.name)
+        killpoint("publisher.entered")
+        generation = topic.live
+        opened = PublisherOpened(
+            topic_id=topic.number,
+            lane=NORMAL_LANE,
+            generation=generation.number,
+            bell=topic.bell,
+            producer=producer,
+            created=created,
+            gating_sessions=sorted(generation.gating),
+        )
+        for session in generation.gating:
+            self._joins.gates.introduce(client, session)
+        return opened, [generation.segment.open_writable]
+
+    def make_topic(self, name: str, kind: TopicType, plan: RingPlan) -> Topic:
+        """A new topic of that type. The descriptors must come with the first use of a type."""
+        if kind.name and not self._listing.has_type(kind.fingerprint):
+            if not kind.descriptors:
+                raise NeedDescriptors(f"topic '{name}' is new, and so is {kind.name}: send its descriptors")
+            parse_descriptors(kind.descriptors, kind.name)
+            self._listing.add_type(kind.fingerprint, kind.descriptors)
+        return self._topics.make(name, kind.name, kind.fingerprint or bytes(32), plan)
+
+    def close_publisher(self, client: Client, request: ClosePublisher) -> Answer:
+        """The id is given back when the ring has moved on."""
+        topic = self._registry.topics_by_number.get(request.topic_id)
+        if topic is None or request.producer not in client.producers.get(topic.number, ()):
+            raise NotFound(f"{client.who} has no producer {request.producer} in topic {request.topic_id}: it is closed")
+        self._topics.close(topic, client, request.producer)
+        killpoint("publisher.left")
+        return Done(), ()
+
+    def subscribe(self, client: Client, request: Subscribe) -> Answer:
+        """Every topic that matches now is told before the answer, every other one when it is made."""
+        subscription = self._checked_subscription(client, request)
+        for name in subscription.patterns:
+            if topic := self._registry.topics.get(name):
+                self._check_type(topic, request.type)
+        self._registry.add_subscription(subscription)
+        try:
+            rings = self._joins.subscribe(subscription)
+        except BaseException:
+            self._joins.leave(subscription)
+            raise
+        killpoint("subscribe.done")
+        return Subscribed(rings=rings), ()
+
+    def unsubscribe(self, client: Client, request: Unsubscribe) -> Answer:
+        """Its gates and cursors are free."""
+        subscription = client.subscriptions.get(request.subscription)
+        if subscription is None:
+            raise NotFound(f"{client.who} has no subscription {request.subscription}: it is closed")
+        self._joins.leave(subscription)
+        killpoint("unsubscribe.done")
+        return Done(), ()
+
+    def report_stuck(self, client: Client, request: ReportStuck) -> Answer:
+        """Judge the claims of that topic now, and again when one of them is overdue."""
+        topic = self._topic(request.topic_id)
+        now = time.monotonic_ns()
+        for generation in topic.generations:
+            full = request.full and topic.number in client.producers
+            again = self._sweep.look(topic, generation, now, asked=True, in_the_way=full)
+            if again is not None:
+                self._look_at(topic, again)
+        return Done(), ()
+
+    def resize(self, client: Client, request: Resize) -> Answer:
+        """The topic goes on in a ring of another size."""
+        topic = self._named(request.topic)
+        self._access.check_administer(client, topic.name)
+        self._topics.continue_elsewhere(topic, plan_of(topic.live.ring).resized(request.slots, request.arena_bytes))
+        return Done(), ()
+
+    def set_limits(self, client: Client, request: SetLimits) -> Answer:
+        """Change what is set, in the running ring."""
+        topic = self._named(request.topic)
+        self._access.check_administer(client, topic.name)
+        plan = limited(plan_of(topic.live.ring), request.limits)
+        topic.live.ring.set_limits(
+            plan.max_messages, plan.max_bytes, plan.max_message_bytes, plan.retention_ns, plan.claim_timeout_ns
+        )
+        topic.live.watch.timeout_ns = plan.claim_timeout_ns
+        self._listing.put_topic(topic)
+        return Done(), ()
+
+    def list_topics(self, client: Client, request: ListTopics) -> Answer:
+        """What the directory has, with the rings' present state."""
+        return TopicList(topics=[_entry(topic) for topic in self._registry.topics.values()]), ()
+
+    def _checked_subscription(self, client: Client, request: Subscribe) -> Subscription:
+        if not request.subscription or request.subscription in client.subscriptions:
+            raise ProtocolError(client.who, f"subscription {request.subscription} is not a new number")
+        if len(client.subscriptions) >= MAX_SUBSCRIPTIONS:
+            present = len(client.subscriptions) + 1
+            raise LimitError("subscriptions of one client", MAX_SUBSCRIPTIONS, present, "Close some, or join patterns.")
+        if not 1 <= len(request.patterns) <= MAX_PATTERNS:
+            raise LimitError("patterns of a subscription", MAX_PATTERNS, len(request.patterns), "Name 1 to 64 of them.")
+        patterns = tuple(dict.fromkeys(map(check_pattern, request.patterns)))
+        for pattern in patterns:
+            self._access.check_subscribe(client, pattern)
+        start = request.start.WhichOneof("start")
+        return Subscription(
+            client,
+            request.subscription,
+            patterns,
+            lossless=request.lossless,
+            earliest=start not in (None, "latest"),
+            type_name=request.type.name,
+        )
+
+    def _check_type(self, topic: Topic, kind: TopicType) -> None:
+        if not kind.name or not topic.type_name or kind.fingerprint == topic.fingerprint:
+            return
+        if kind.name != topic.type_name:
+            raise TypeMismatch(topic.name, kind.name, topic.type_name)
+        if not kind.descriptors:
+            raise NeedDescriptors(f"topic '{topic.name}' has another version of {kind.name}: send yours")
+        theirs = parse_descriptors(kind.descriptors, kind.name)
+        ours = parse_descriptors(self._listing.descriptors(topic.fingerprint), topic.type_name)
+        found = differences(kind.name, ours, theirs)
+        if found:
+            raise TypeMismatch(topic.name, f"your {kind.name}", f"another version of {topic.type_name}", found)
+
+    def _topic(self, number: int) -> Topic:
+        topic = self._registry.topics_by_number.get(number)
+        if topic is None:
+            raise NotFound(f"there is no topic of number {number}: look with `shmbus topics`")
+        return topic
+
+    def _named(self, name: str) -> Topic:
+        topic = self._registry.topics.get(check_topic(name))
+        if topic is None:
+            raise NotFound(
+                f"there is no topic '{name}': it is made by its first publisher, or declared in the configuration"
+            )
+        return topic
+
+
+def _entry(topic: Topic) -> TopicEntry:
+    ring = topic.live.ring
+    return TopicEntry(
+        topic=topic.name,
+        topic_id=topic.number,
+        lane=NORMAL_LANE,
+        generation=topic.live.number,
+        type_name=topic.type_name,
+        head=ring.head,
+        tail=ring.tail,
+        used_bytes=ring.used_bytes,
+        publishers=len(topic.live.producers.active),
+        subscribers=len(topic.bindings),
+        gates=topic.live.gates.used,
+    )

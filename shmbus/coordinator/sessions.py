@@ -1,0 +1,77 @@
+"""Session segments of clients and the cursors in them.
+
+A client's first page holds few cursors; when it is full the client gets another one of twice the size, so that one
+subscription costs a page of memory and ten thousand cost little more than their cursors.
+"""
+
+from shmbus import segment
+from shmbus._core import Session, killpoint
+from shmbus.coordinator.listing import Listing
+from shmbus.coordinator.registry import Client, CursorRef, Page, Registry
+from shmbus.coordinator.store import Store
+
+FIRST_CURSORS = 60  # with the page's header: 4096 bytes
+MOST_CURSORS = 1 << 14  # of one page
+
+
+class Sessions:
+    """Makes and removes the pages."""
+
+    def __init__(self, store: Store, registry: Registry, listing: Listing) -> None:
+        self._store, self._registry, self._listing = store, registry, listing
+        self._last = 0
+
+    def open(self, client: Client) -> Page:
+        """The first page of a client, or the next one. Raises StorageFull."""
+        self._last += 1
+        number, cursors = self._last, min(FIRST_CURSORS << len(client.pages), MOST_CURSORS)
+        size = Session.layout(cursors)
+
+        def initialise(descriptor: int) -> Session:
+            return Session.create(
+                descriptor,
+                session=number,
+                cursors=cursors,
+                bell=client.bell,
+                pid=client.identity.pid,
+                start_time=client.identity.start_time,
+                pid_namespace=client.identity.namespace,
+                boot_id=self._store.boot_id,
+            )
+
+        made, session = self._store.make(segment.session_name(self._store.bus, number), size, initialise)
+        killpoint("session.made")
+        page = Page(number, made, session)
+        client.pages.append(page)
+        self._registry.pages[number] = page
+        self._listing.put_client(client)
+        return page
+
+    def take_cursor(self, client: Client, topic: int, subscription: int) -> tuple[CursorRef, Page | None]:
+        """A cursor that holds at its gate's floor, and the page that had to be added for it. Raises StorageFull."""
+        added = None
+        for page in reversed(client.pages):
+            if (index := page.cursors.take()) is not None:
+                break
+        else:
+            page = added = self.open(client)
+            index = page.cursors.take()
+            assert index is not None
+        page.session.bind_cursor(index, topic, subscription)
+        return CursorRef(page.number, index), added
+
+    def give_back_cursor(self, client: Client, cursor: CursorRef) -> None:
+        """Nobody uses it, and no gate names it."""
+        for page in client.pages:
+            if page.number == cursor.session:
+                page.cursors.give_back(cursor.place)
+
+    def close(self, client: Client) -> None:
+        """The client is gone and no gate names its sessions."""
+        self._listing.remove_client(client)
+        for page in client.pages:
+            del self._registry.pages[page.number]
+            page.session.close()
+            self._store.give_up(page.segment)
+            killpoint("session.removed")
+        client.pages.clear()

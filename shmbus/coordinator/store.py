@@ -1,0 +1,66 @@
+"""The segments that this coordinator made, and how their descriptors are handed out."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from shmbus import segment
+
+_Made = TypeVar("_Made")
+
+
+class Segment:
+    """One segment, held open so that it can be handed to clients that come later."""
+
+    __slots__ = ("name", "_descriptor", "_named")
+
+    def __init__(self, name: str, descriptor: int, *, named: bool) -> None:
+        self.name, self._descriptor, self._named = name, descriptor, named
+
+    def open_writable(self) -> int:
+        """A descriptor for a client that may write. Raises LookupError when the segment has been given up."""
+        return os.dup(self._checked())
+
+    def open_read_only(self) -> int:
+        """A descriptor for a client that may only read. Raises LookupError when the segment has been given up."""
+        return segment.open_read_only(self._checked())
+
+    def give_up(self) -> None:
+        """Name and descriptor go; whoever has it mapped keeps it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._named:
+            segment.remove(self.name)
+            self._named = False
+
+    def _checked(self) -> int:
+        if self._descriptor < 0:
+            raise LookupError(self.name)
+        return self._descriptor
+
+
+class Store:
+    """Makes segments of one bus and knows all that it made. Those of a private bus never keep a name."""
+
+    def __init__(self, bus: str, *, private: bool) -> None:
+        self.bus, self.private = bus, private
+        self.boot_id = segment.boot_id()
+        self._made: set[Segment] = set()
+
+    def make(self, name: str, size: int, initialise: Callable[[int], _Made]) -> tuple[Segment, _Made]:
+        """A new segment of `size` bytes. Raises StorageFull, SegmentError, OSError."""
+        descriptor, made = segment.create(name, size, initialise, private=self.private)
+        one = Segment(name, descriptor, named=not self.private)
+        self._made.add(one)
+        return one, made
+
+    def give_up(self, one: Segment) -> None:
+        """This one is not needed any more."""
+        self._made.discard(one)
+        one.give_up()
+
+    def close(self) -> None:
+        """Give up all of them."""
+        while self._made:
+            self._made.pop().give_up()

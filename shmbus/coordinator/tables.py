@@ -1,0 +1,105 @@
+"""Numbers that are given out and come back: producers of a ring, gates of a ring, cursors of a session, bells.
+
+No clock and no I/O: the ring's head is handed in.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+
+class NumberTable:
+    """The lowest free number of [first, first + capacity)."""
+
+    __slots__ = ("_first", "_next", "_free", "capacity")
+
+    def __init__(self, capacity: int, first: int = 0) -> None:
+        self.capacity = capacity
+        self._first, self._next = first, first
+        self._free: list[int] = []
+
+    def take(self) -> int | None:
+        """A number that nobody has, or None when all are given out."""
+        if self._free:
+            return heappop(self._free)
+        if self._next - self._first == self.capacity:
+            return None
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, number: int) -> None:
+        """It is nobody's again."""
+        heappush(self._free, number)
+
+    @property
+    def used(self) -> int:
+        """How many are given out."""
+        return self._next - self._first - len(self._free)
+
+
+@dataclass(slots=True)
+class _Parted:
+    producer: int
+    tail: int  # of the ring when its owner left: older messages may still name it
+    unfinished: bool  # a slot may still name it as CLAIMED or SKIPPED: its owner lives and may come back to the claim
+
+
+class ProducerTable:
+    """The producer ids of one ring, 1..capacity.
+
+    An id whose owner left is given out again only when the head has passed every message that its owner may have
+    written (a reader that looks up the name of a producer must not find somebody else's) and no claim of it is open.
+    """
+
+    __slots__ = ("_numbers", "_parted", "active")
+
+    def __init__(self, capacity: int) -> None:
+        self._numbers = NumberTable(capacity, first=1)
+        self._parted: deque[_Parted] = deque()
+        self.active: set[int] = set()
+
+    @property
+    def capacity(self) -> int:
+        """How many producers there can be at a time."""
+        return self._numbers.capacity
+
+    @property
+    def parted(self) -> int:
+        """How many ids wait for the head to pass."""
+        return len(self._parted)
+
+    def take(self) -> int | None:
+        """A free id, or None."""
+        producer = self._numbers.take()
+        if producer is not None:
+            self.active.add(producer)
+        return producer
+
+    def adopt(self, producers: set[int]) -> None:
+        """Have these ids in use, as they were in the generation before. For an empty table only."""
+        highest = max(producers, default=0)
+        for number in range(1, highest + 1):
+            self._numbers.take()
+            if number not in producers:
+                self._numbers.give_back(number)
+        self.active |= producers
+
+    def part(self, producer: int, tail: int, *, unfinished: bool) -> None:
+        """Its owner is gone: dead and repaired, or has closed it while the tail stood there."""
+        self.active.discard(producer)
+        self._parted.append(_Parted(producer, tail, unfinished))
+
+    def settled(self, producer: int) -> None:
+        """No slot names it in a claim any more."""
+        for entry in self._parted:
+            if entry.producer == producer:
+                entry.unfinished = False
+
+    def reclaim(self, head: int) -> list[int]:
+        """The ids that are free again now that the head stands there."""
+        free = [entry.producer for entry in self._parted if entry.tail <= head and not entry.unfinished]
+        if free:
+            self._parted = deque(entry for entry in self._parted if entry.tail > head or entry.unfinished)
+            for producer in free:
+                self._numbers.give_back(producer)
+        return free

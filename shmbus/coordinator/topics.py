@@ -1,0 +1,188 @@
+"""Topics: made, opened by publishers, continued in a successor, swept.
+
+Sites at which the coordinator can be killed, and what is left then (nothing is lost in any of them; a topic that nobody
+opened yet is made anew by the next coordinator):
+
+    ring.made           a segment that nobody knows
+    topic.told          some subscribers know a topic that has no publisher
+    producer.set        an id that nobody uses
+    successor.told      publishers and subscribers have a successor and do not need it: the ring is not sealed
+    successor.sealed    publishers move over by themselves
+"""
+
+from shmbus._core import Bells, killpoint
+from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.listing import Listing
+from shmbus.coordinator.post import Post
+from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Topic
+from shmbus.coordinator.rings import RingPlan, Rings, is_spent, plan_of
+from shmbus.coordinator.tables import NumberTable
+from shmbus.errors import LimitError
+from shmbus.v1.control_pb2 import ServerPacket, SessionRemoved, Successor
+
+NAME_BYTES = 31  # of a producer's entry in a ring
+
+
+class Topics:
+    """All topics of the bus."""
+
+    def __init__(
+        self, registry: Registry, rings: Rings, joins: Joins, listing: Listing, post: Post, bells: Bells,
+        numbers: NumberTable,
+    ) -> None:  # fmt: skip
+        self._registry, self._rings, self._joins, self._listing, self._post = registry, rings, joins, listing, post
+        self._bells, self._numbers = bells, numbers
+        self._last = 0
+        self.successors = 0
+        self.repaired = 0
+
+    def make(self, name: str, type_name: str, fingerprint: bytes, plan: RingPlan) -> Topic:
+        """A new topic; subscribers are told. Raises LimitError, StorageFull, ValueError."""
+        bell = self._numbers.take()
+        if bell is None:
+            capacity = self._numbers.capacity
+            raise LimitError(
+                "topics and clients of the bus", capacity, capacity + 1, "Close some, or raise bus.max_bells."
+            )
+        topic = Topic(self._last + 1, name, bell)
+        topic.type_name, topic.fingerprint = type_name, fingerprint
+        try:
+            topic.generations.append(self._rings.make(topic, plan))
+            self._listing.put_topic(topic)
+        except BaseException:
+            self._numbers.give_back(bell)
+            for generation in topic.generations:
+                self._rings.give_up(generation)
+            raise
+        self._last += 1
+        self._registry.add_topic(topic)
+        self._joins.announce(topic)
+        killpoint("topic.made")
+        return topic
+
+    def open(self, topic: Topic, client: Client, name: str) -> int:
+        """A producer id for a client. Raises LimitError when all are in use."""
+        producer = self._take_producer(topic)
+        self._enter(topic.live, producer, client, name)
+        client.producers.setdefault(topic.number, set()).add(producer)
+        killpoint("producer.set")
+        return producer
+
+    def close(self, topic: Topic, client: Client, producer: int) -> None:
+        """The client does not publish under that id any more."""
+        client.producers[topic.number].discard(producer)
+        for generation in topic.generations:
+            if generation.owners.get(producer) is client and producer in generation.producers.active:
+                open_claims = any(owner == producer for _, owner, _ in generation.ring.claims())
+                generation.producers.part(producer, generation.ring.tail, unfinished=open_claims)
+
+    def bury(self, client: Client) -> int:
+        """The client's process is dead: its claims are aborted in every ring. How many were."""
+        aborted = 0
+        for topic in self._registry.topics.values():
+            for generation in topic.generations:
+                aborted += self._bury_in(topic, generation, client)
+        return aborted
+
+    def holds_claims(self, client: Client) -> bool:
+        """Does a ring still name a producer id of this client?"""
+        return any(
+            owner is client
+            for topic in self._registry.topics.values()
+            for generation in topic.generations
+            for owner in generation.owners.values()
+        )
+
+    def drop_client(self, client: Client) -> None:
+        """Its subscriptions end, its gates are cleared, and publishers forget its sessions."""
+        for subscription in list(client.subscriptions.values()):
+            self._joins.leave(subscription)
+        numbers = {page.number for page in client.pages}
+        for other in self._registry.clients.values():
+            for number in other.sessions_known & numbers:
+                other.sessions_known.discard(number)
+                self._post.push(other, ServerPacket(session_removed=SessionRemoved(session=number)))
+
+    def continue_elsewhere(self, topic: Topic, plan: RingPlan | None = None) -> None:
+        """The topic goes on in a new ring. Raises StorageFull, ValueError; then it goes on where it is."""
+        old = topic.live
+        successor = self._rings.make(topic, plan or plan_of(old.ring))
+        successor.producers.adopt(old.producers.active)
+        for producer in old.producers.active:
+            name = (old.ring.producer(producer) or ("",))[0]
+            self._enter(successor, producer, old.owners[producer], name)
+        self._joins.follow(topic, successor)
+        for publisher in topic.publishers():
+            self._push_successor(publisher, topic, successor)
+        killpoint("successor.told")
+        old.ring.seal(successor.number)
+        old.sealed = True
+        topic.generations.append(successor)
+        self.successors += 1
+        self._listing.put_topic(topic)
+        self._bells.ring(topic.bell)
+        self._bells.ring_space(topic.bell)
+        killpoint("successor.sealed")
+
+    def prune(self, topic: Topic) -> None:
+        """Give up the sealed generations that nobody needs."""
+        while is_spent(topic, topic.generations[0]):
+            generation = topic.generations.pop(0)
+            self._rings.give_up(generation)
+
+    def reclaim(self, generation: Generation) -> None:
+        """Producer ids whose messages are gone are free again."""
+        for producer in generation.producers.reclaim(generation.ring.head):
+            del generation.owners[producer]
+            generation.ring.clear_producer(producer)
+
+    def _take_producer(self, topic: Topic) -> int:
+        self.reclaim(topic.live)
+        producer = topic.live.producers.take()
+        if producer is None and topic.live.producers.parted:
+            # Publishers came and went faster than the ring moves on: a new ring has an empty table.
+            self.continue_elsewhere(topic)
+            producer = topic.live.producers.take()
+        if producer is None:
+            capacity = topic.live.producers.capacity
+            raise LimitError(
+                f"publishers of topic '{topic.name}'", capacity, capacity + 1,
+                "Close some, or raise the topic's max_producers.",
+            )  # fmt: skip
+        return producer
+
+    def _enter(self, generation: Generation, producer: int, client: Client, name: str) -> None:
+        generation.owners[producer] = client
+        generation.producers.active.add(producer)
+        identity = client.identity
+        short = name.encode()[:NAME_BYTES].decode(errors="ignore")
+        # A producer entry of pid 0 is an empty one: a client that cannot be named is told by the coordinator's own -1.
+        generation.ring.set_producer(
+            producer, short, identity.pid or -1, identity.start_time, identity.namespace, client.number, client.uid
+        )
+
+    def _bury_in(self, topic: Topic, generation: Generation, client: Client) -> int:
+        aborted = 0
+        for producer, owner in generation.owners.items():
+            if owner is not client:
+                continue
+            aborted += generation.ring.repair(producer)
+            killpoint("repair.done")
+            generation.producers.settled(producer)
+            if producer in generation.producers.active:
+                generation.producers.part(producer, generation.ring.tail, unfinished=False)
+        self.repaired += aborted
+        if aborted:
+            self._bells.ring(topic.bell)
+            self._bells.ring_space(topic.bell)
+        return aborted
+
+    def _push_successor(self, publisher: Client, topic: Topic, successor: Generation) -> None:
+        packet = Successor(
+            topic_id=topic.number,
+            lane=NORMAL_LANE,
+            generation=successor.number,
+            bell=topic.bell,
+            first_sequence=successor.ring.first_sequence,
+        )
+        self._post.push(publisher, ServerPacket(successor=packet), [successor.segment.open_writable])
