@@ -184,6 +184,17 @@ def test_a_zombie_still_tells_its_name(world: World) -> None:
     assert world.heard() == [("START", "CREATED", 20, "quick")]
 
 
+def test_a_process_that_is_reaped_while_it_is_read_keeps_its_parent_and_session(world: World) -> None:
+    world.fork(10, 20)
+    world.execute(20, "quick", state="X", threads=0, ppid=10)
+    process = world.tracker.get(20)
+    assert process is not None
+    world.pass_time(MS)
+    world.shows(20, "quick", ppid=0, start=world.now - MS, state="X", threads=0, process_group=-1, session=-1)
+    world.tracker.feed(Exec(world.now, 20))
+    assert (process.ppid, process.process_group, process.session) == (10, 20, 1)
+
+
 def test_an_exec_of_a_known_process_is_a_change(world: World) -> None:
     world.execute(10, "bash")
     assert world.heard() == [("MODIFY", "UPDATED", 10, "bash")]

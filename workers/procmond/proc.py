@@ -52,6 +52,11 @@ class Stat(NamedTuple):
         """Nothing of the process runs any more: it only waits to be reaped."""
         return self.state in "ZXx" and self.threads <= 1
 
+    @property
+    def reaped(self) -> bool:
+        """It was reaped while it was read: its parent, session and process group are no longer told."""
+        return self.process_group < 0
+
 
 class Credentials(NamedTuple):
     """Who the process is and what it may: from /proc/PID/status. None: not known.

@@ -112,9 +112,10 @@ class Process:
     def take_stat(self, stat: Stat) -> None:
         """Takes over what /proc/PID/stat says, but not the name and not the sample of CPU time."""
         self.start_ticks = stat.start_ticks
-        self.ppid = stat.ppid
-        self.session = stat.session
-        self.process_group = stat.process_group
+        if not stat.reaped:
+            self.ppid = stat.ppid
+            self.session = stat.session
+            self.process_group = stat.process_group
         self.kernel_thread = stat.kernel_thread
         self.memory = stat.memory or None  # right after an exec the kernel has not counted yet
         self.comm = stat.comm
