@@ -1,0 +1,347 @@
+"""The configuration of a bus: one TOML file, typed, with a default for everything.
+
+    [bus]                                   # sizes of what is made once, at start
+    name = "default"
+    max_topics = 1024
+
+    [defaults]                              # settings of every topic
+    slots = 8192
+
+    [[topics]]                              # settings of some topics; those of the most specific match apply
+    topic = "events.process.+"
+    arena_bytes = 16_777_216
+
+    [collectors.procmond]
+    enabled = false
+
+    [[access.publish]]                      # without rules only the user who runs the bus may do anything
+    topic = "events.#"
+    users = ["alice", 1001]
+
+Units are in the names of the keys. A topic without wildcards is made when the bus starts. Unknown keys are errors.
+"""
+
+import grp
+import os
+import pwd
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from shmbus.directory import Capacities
+from shmbus.errors import ConfigurationError, PatternError, TopicNameError
+from shmbus.segment import check_bus_name
+from shmbus.topic import PatternTrie, check_pattern, check_topic, is_pattern
+
+COLLECTOR_GROUP: Final = "shmbus.collectors"
+LANES: Final = 2
+RESERVED_COLLECTORS: Final = frozenset({"lifecycle", "config", "task", "registration"})  # topics control.collector.…
+
+_MAX_ARENA_BYTES = 2**29
+_MAX_FRAME_BYTES = (2**18 - 1) * 64 - 48  # what a slot's 18 bits of 64-byte units hold, without the frame's header
+_COLLECTOR_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def _ids(database: Any, field: str, kind: str) -> Any:
+    def look_up(names: Any) -> Any:
+        if not isinstance(names, list):
+            raise ValueError(f"a list of {kind} names and ids is needed")
+        return tuple(_id(name) for name in names)
+
+    def _id(name: Any) -> int:
+        if isinstance(name, int) and not isinstance(name, bool):
+            return name
+        try:
+            return int(getattr(database(name), field))
+        except (KeyError, TypeError):
+            raise ValueError(f"there is no {kind} {name!r}; a name or a numeric id is needed") from None
+
+    return BeforeValidator(look_up)
+
+
+Users = Annotated[tuple[int, ...], _ids(pwd.getpwnam, "pw_uid", "user")]
+Groups = Annotated[tuple[int, ...], _ids(grp.getgrnam, "gr_gid", "group")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class BusSettings(_Section):
+    """[bus]: what is made once, when the bus starts."""
+
+    name: str = Field(default_factory=lambda: os.environ.get("SHMBUS_BUS") or "default")
+    max_topics: Count = 1024
+    max_sessions: Count = 1024
+    max_collectors: Count = 64
+    max_descriptor_bytes: Count = 1 << 20
+    session_cursors: Annotated[int, Field(ge=1, le=1 << 16)] = 512
+    heartbeat_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 30_000
+    grace_seconds: Annotated[float, Field(ge=0, le=3600, strict=False)] = 30.0
+
+    @property
+    def max_bells(self) -> int:
+        """One for the bus, one for each ring, one for each session."""
+        return 1 + LANES * self.max_topics + self.max_sessions
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        try:
+            return check_bus_name(name)
+        except ConfigurationError as error:
+            raise ValueError(error.allowed) from None
+
+
+class TopicSettings(_Section):
+    """[defaults], and each of [[topics]]: one topic's ring and limits. Fields after those that they depend on."""
+
+    slots: Annotated[int, Field(ge=2, le=2**24)] = 8192
+    max_message_bytes: Annotated[int, Field(ge=1, le=_MAX_FRAME_BYTES)] = 1 << 20
+    arena_bytes: Annotated[int, Field(ge=4096, le=_MAX_ARENA_BYTES)] = 4 << 20
+    max_messages: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are slots, less one
+    max_bytes: Annotated[int, Field(ge=0)] = 0  # 0: the whole arena
+    retention_ms: Milliseconds = 0  # 0: no limit by time
+    claim_timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 1000
+    producers: Annotated[int, Field(ge=1, le=4094)] = 128
+    gates: Annotated[int, Field(ge=1, le=4096)] = 64
+    on_full: Literal["block", "raise", "shed"] = "block"
+    block_timeout_ms: Milliseconds = 30_000
+
+    @property
+    def effective_max_messages(self) -> int:
+        """The limit by count: one slot is always kept free."""
+        return self.max_messages or self.slots - 1
+
+    @property
+    def effective_max_bytes(self) -> int:
+        """The limit by size."""
+        return self.max_bytes or self.arena_bytes
+
+    @field_validator("slots", "arena_bytes")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            below = 1 << (value.bit_length() - 1)
+            raise ValueError(f"must be a power of two, such as {below} or {below * 2}")
+        return value
+
+    @field_validator("arena_bytes")
+    @classmethod
+    def _room_for_two(cls, value: int, info: ValidationInfo) -> int:
+        message = info.data.get("max_message_bytes", 0)
+        if value < 2 * message:
+            raise ValueError(f"must be at least twice max_message_bytes ({message}); lower that, or raise this")
+        return value
+
+    @field_validator("max_messages")
+    @classmethod
+    def _fits_slots(cls, value: int, info: ValidationInfo) -> int:
+        slots = info.data.get("slots", 2**24)
+        if value > slots - 1:
+            raise ValueError(f"must be at most slots - 1 ({slots - 1}); lower it, or raise slots")
+        return value
+
+    @field_validator("max_bytes")
+    @classmethod
+    def _fits_arena(cls, value: int, info: ValidationInfo) -> int:
+        arena = info.data.get("arena_bytes", _MAX_ARENA_BYTES)
+        if value > arena:
+            raise ValueError(f"must be at most arena_bytes ({arena}); lower it, or raise arena_bytes")
+        return value
+
+
+class TopicRule(TopicSettings):
+    """[[topics]]: settings of the topics that `topic`, a name or a pattern, matches."""
+
+    topic: str
+
+    @field_validator("topic")
+    @classmethod
+    def _valid(cls, topic: str) -> str:
+        return _checked_topic(topic)
+
+
+class CollectorSettings(_Section):
+    """[collectors.<name>]: one installed collector."""
+
+    enabled: bool = True
+    arguments: list[str] = []
+    environment: dict[str, str] = {}
+
+
+class AccessRule(_Section):
+    """[[access.publish]] and so on: these users and groups may do it on the topics that `topic` matches."""
+
+    topic: str
+    users: Users = Field(default=(), validate_default=False)
+    groups: Groups = Field(default=(), validate_default=False)
+
+    @field_validator("topic")
+    @classmethod
+    def _valid(cls, topic: str) -> str:
+        return _checked_topic(topic)
+
+
+class AccessSettings(_Section):
+    """[access]: who besides the user who runs the bus may publish, subscribe, and administer."""
+
+    publish: list[AccessRule] = []
+    subscribe: list[AccessRule] = []
+    administer: list[AccessRule] = []
+
+    @property
+    def names_others(self) -> bool:
+        """Is there any rule, so that others may connect at all?"""
+        return bool(self.publish or self.subscribe or self.administer)
+
+
+class Config(_Section):
+    """All of it. Config() is the default; `load` reads a file."""
+
+    model_config = ConfigDict(ignored_types=(cached_property,))
+
+    bus: BusSettings = Field(default_factory=BusSettings)
+    defaults: TopicSettings = Field(default_factory=TopicSettings)
+    topics: list[TopicRule] = []
+    collectors: dict[str, CollectorSettings] = {}
+    access: AccessSettings = Field(default_factory=AccessSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit_defaults(cls, data: Any) -> Any:
+        """What a topic does not set is as [defaults] sets it, before the settings are checked against each other."""
+        if not isinstance(data, dict):
+            return data
+        defaults, topics = data.get("defaults"), data.get("topics")
+        if not isinstance(defaults, dict) or not isinstance(topics, list):
+            return data
+        return {**data, "topics": [{**defaults, **rule} if isinstance(rule, dict) else rule for rule in topics]}
+
+    @field_validator("topics")
+    @classmethod
+    def _each_once(cls, rules: list[TopicRule]) -> list[TopicRule]:
+        seen: set[str] = set()
+        for rule in rules:
+            if rule.topic in seen:
+                raise ValueError(f"'{rule.topic}' stands there twice; keep one of them")
+            seen.add(rule.topic)
+        return rules
+
+    @field_validator("collectors")
+    @classmethod
+    def _collector_names(cls, collectors: dict[str, CollectorSettings]) -> dict[str, CollectorSettings]:
+        for name in collectors:
+            if not _COLLECTOR_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no collector's name: 1 to 32 characters of a-z, 0-9, '_' and '-'")
+            if name in RESERVED_COLLECTORS:
+                raise ValueError(f"a collector must not be called '{name}': 'control.collector.{name}' has another use")
+        return collectors
+
+    @cached_property
+    def _rules(self) -> PatternTrie[int]:
+        rules = PatternTrie[int]()
+        for number, rule in enumerate(self.topics):
+            rules.insert(rule.topic, number)
+        return rules
+
+    def settings_for(self, topic: str) -> TopicSettings:
+        """The settings of a topic: those of the most specific rule that matches it, else the defaults."""
+        for number in self._rules.best(topic):
+            return self.topics[number]
+        return self.defaults
+
+    def declared_topics(self) -> list[str]:
+        """The topics to be made when the bus starts."""
+        return [rule.topic for rule in self.topics if not is_pattern(rule.topic)]
+
+    def collector_names(self) -> list[str]:
+        """The collectors to be started: all that are installed or named here, but for those that are not enabled."""
+        known = {entry.name for entry in metadata.entry_points(group=COLLECTOR_GROUP)} | set(self.collectors)
+        off = {name for name, collector in self.collectors.items() if not collector.enabled}
+        return sorted(known - off)
+
+    def capacities(self) -> Capacities:
+        """How large the directory is made."""
+        bus = self.bus
+        return Capacities(bus.max_topics, bus.max_sessions, bus.max_collectors, bus.max_descriptor_bytes)
+
+    def with_bus(self, name: str) -> Self:
+        """The same for a bus of another name. Raises ConfigurationError."""
+        return self.model_copy(update={"bus": self.bus.model_copy(update={"name": check_bus_name(name)})})
+
+
+def load(path: str | Path | None = None) -> Config:
+    """The configuration in a file, or the default. Raises ConfigurationError, which names the file, key and value."""
+    if path is None:
+        return parse({})
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(str(path), None, None, f"cannot be read: {reason}") from None
+    try:
+        return parse(tomllib.loads(text), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(str(path), None, None, f"is not valid TOML: {error}") from None
+
+
+def parse(data: Mapping[str, Any], file: str | None = None) -> Config:
+    """The configuration in a mapping, as tomllib makes one of a file. Raises ConfigurationError."""
+    try:
+        return Config.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        allowed = _allowed(first["type"], first["loc"], first["msg"])
+        raise ConfigurationError(file, _key(first["loc"]), first["input"], allowed) from None
+
+
+def _checked_topic(topic: str) -> str:
+    try:
+        return check_pattern(topic) if is_pattern(topic) or "*" in topic else check_topic(topic)
+    except (PatternError, TopicNameError) as error:
+        raise ValueError(error.reason) from None
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _allowed(kind: str, location: tuple[int | str, ...], message: str) -> str:
+    if kind == "extra_forbidden":
+        return f"there is no such key. Known here are: {', '.join(sorted(_model_at(location[:-1]).model_fields))}"
+    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    return message[0].lower() + message[1:]
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The section that a key stands in."""
+    sections: dict[str, type[BaseModel]] = {
+        "bus": BusSettings,
+        "defaults": TopicSettings,
+        "topics": TopicRule,
+        "collectors": CollectorSettings,
+    }
+    if not location:
+        return Config
+    if location[0] == "access":
+        return AccessRule if len(location) > 1 else AccessSettings
+    return sections[str(location[0])]

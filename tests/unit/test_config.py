@@ -1,0 +1,179 @@
+"""The configuration: defaults for everything, and errors that name the file, the key, the value and what is allowed."""
+
+import grp
+import os
+import pwd
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from shmbus import config
+from shmbus.config import Config, load, parse
+from shmbus.errors import ConfigurationError
+
+
+def written(tmp_path, text):
+    path = tmp_path / "bus.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(data):
+    with pytest.raises(ConfigurationError) as caught:
+        parse(data)
+    return caught.value
+
+
+def test_without_a_file_everything_has_a_default(monkeypatch):
+    monkeypatch.delenv("SHMBUS_BUS")
+    found = load()
+    assert found.bus.name == "default"
+    topic = found.settings_for("events.process.start")
+    assert (topic.slots, topic.arena_bytes, topic.max_message_bytes) == (8192, 4 << 20, 1 << 20)
+    assert (topic.effective_max_messages, topic.effective_max_bytes) == (8191, 4 << 20)
+    assert (topic.retention_ms, topic.claim_timeout_ms, topic.on_full) == (0, 1000, "block")
+    assert (topic.producers, topic.gates) == (128, 64)
+    assert found.declared_topics() == []
+    assert not found.access.names_others
+    assert found.capacities() == (1024, 1024, 64, 1 << 20)
+    assert found.bus.max_bells == 1 + 2 * 1024 + 1024
+
+
+def test_the_environment_names_the_bus_unless_the_file_does(bus_name):
+    assert load().bus.name == bus_name
+    assert parse({"bus": {"name": "lab"}}).bus.name == "lab"
+    assert load().with_bus("other").bus.name == "other"
+    with pytest.raises(ConfigurationError, match="1 to 32 characters"):
+        load().with_bus("no/such")
+
+
+def test_the_example_in_the_documentation_is_valid():
+    assert config.__doc__ is not None
+    lines = [line[4:] for line in config.__doc__.splitlines() if line.startswith("    ")]
+    data = tomllib.loads("\n".join(lines))
+    data["access"]["publish"][0]["users"] = [1001]  # nobody need be called alice here
+    found = parse(data)
+    assert found.settings_for("events.process.start").arena_bytes == 16 << 20
+
+
+def test_the_settings_of_the_most_specific_match_apply(tmp_path):
+    found = load(
+        written(
+            tmp_path,
+            """
+            [defaults]
+            slots = 1024
+            gates = 8
+            [[topics]]
+            topic = "events.#"
+            slots = 2048
+            [[topics]]
+            topic = "events.process.start"
+            gates = 9
+            [[topics]]
+            topic = "events.+.start"
+            on_full = "shed"
+            """,
+        )
+    )
+    start, stop = found.settings_for("events.process.start"), found.settings_for("events.process.stop")
+    assert (start.slots, start.gates, start.on_full) == (1024, 9, "block")
+    assert (stop.slots, stop.gates) == (2048, 8)
+    assert found.settings_for("events.network.start").on_full == "shed"
+    assert found.settings_for("other").slots == 1024
+    assert found.declared_topics() == ["events.process.start"]
+
+
+def test_collectors_are_the_installed_ones_and_the_named_ones_that_are_enabled(monkeypatch):
+    class Entry:
+        name = "procmond"
+
+    monkeypatch.setattr(config.metadata, "entry_points", lambda group: [Entry()])
+    assert Config().collector_names() == ["procmond"]
+    named = {"netmond": {"arguments": ["-v"], "environment": {"A": "b"}}, "procmond": {"enabled": False}}
+    found = parse({"collectors": named})
+    assert found.collector_names() == ["netmond"]
+    assert found.collectors["netmond"].environment == {"A": "b"}
+
+
+def test_access_rules_take_names_and_ids():
+    user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(0)
+    found = parse(
+        {"access": {"publish": [{"topic": "events.#", "users": [user.pw_name, 7], "groups": [group.gr_name]}]}}
+    )
+    [rule] = found.access.publish
+    assert (rule.users, rule.groups) == ((user.pw_uid, 7), (0,))
+    assert found.access.names_others
+
+
+@pytest.mark.parametrize(
+    ("data", "key", "allowed"),
+    [
+        ({"buss": {}}, "buss", "no such key. Known here are: access, bus, collectors, defaults, topics"),
+        ({"bus": {"max_topic": 1}}, "bus.max_topic", "max_topics"),
+        ({"topics": [{"topic": "a", "slot": 2}]}, "topics[0].slot", "slots, topic"),
+        ({"access": {"call": []}}, "access.call", "administer, publish, subscribe"),
+        ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "groups, topic, users"),
+        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "arguments, enabled, environment"),
+        ({"bus": {"name": "No"}}, "bus.name", "1 to 32 characters"),
+        ({"bus": {"max_topics": 0}}, "bus.max_topics", "greater than or equal to 1"),
+        ({"bus": {"max_topics": "8"}}, "bus.max_topics", "valid integer"),
+        ({"bus": {"max_topics": True}}, "bus.max_topics", "valid integer"),
+        ({"bus": 1}, "bus", "valid dictionary"),
+        ({"topics": {}}, "topics", "valid list"),
+        ({"topics": [3]}, "topics[0]", "valid dictionary"),
+        ({"topics": [{"slots": 4}]}, "topics[0].topic", "required"),
+        ({"defaults": {"slots": 1000}}, "defaults.slots", "must be a power of two, such as 512 or 1024"),
+        ({"defaults": {"arena_bytes": 5000}}, "defaults.arena_bytes", "such as 4096 or 8192"),
+        ({"defaults": {"arena_bytes": 1 << 20}}, "defaults.arena_bytes", r"twice max_message_bytes (1048576)"),
+        ({"defaults": {"arena_bytes": 1 << 30}}, "defaults.arena_bytes", "less than or equal to 536870912"),
+        ({"defaults": {"slots": 64, "max_messages": 64}}, "defaults.max_messages", "at most slots - 1 (63)"),
+        ({"defaults": {"max_bytes": 1 << 23}}, "defaults.max_bytes", "at most arena_bytes (4194304)"),
+        ({"defaults": {"on_full": "drop"}}, "defaults.on_full", "should be 'block', 'raise' or 'shed'"),
+        ({"defaults": {"retention_ms": -1}}, "defaults.retention_ms", "greater than or equal to 0"),
+        ({"topics": [{"topic": "a.*"}]}, "topics[0].topic", "'*' is no wildcard"),
+        ({"topics": [{"topic": "system.x"}]}, "topics[0].topic", "reserved"),
+        ({"topics": [{"topic": "a"}, {"topic": "a"}]}, "topics", "'a' stands there twice"),
+        ({"collectors": {"../x": {}}}, "collectors", "'../x' is no collector's name"),
+        ({"collectors": {"config": {}}}, "collectors", "must not be called 'config'"),
+        ({"access": {"publish": [{"topic": "a", "users": ["no such user"]}]}}, "access.publish[0].users", "no user"),
+        ({"access": {"publish": [{"topic": "a", "groups": "adm"}]}}, "access.publish[0].groups", "a list of group"),
+        ({"access": {"publish": [{"topic": "a", "users": [True]}]}}, "access.publish[0].users", "no user True"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key_and_what_is_allowed(data, key, allowed):
+    error = refused(data)
+    assert error.key == key
+    assert allowed in error.allowed
+    assert key in str(error)
+
+
+def test_the_defaults_of_a_topic_are_checked_against_what_it_changes():
+    error = refused({"defaults": {"max_messages": 100}, "topics": [{"topic": "a", "slots": 64}]})
+    assert error.key == "topics[0].max_messages"
+
+
+def test_a_value_is_shown_as_it_stands_in_the_file(tmp_path):
+    path = written(tmp_path, "[defaults]\nslots = 1000\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: defaults.slots = 1000: must be a power of two, such as 512 or 1024"
+    assert (caught.value.file, caught.value.value) == (str(path), 1000)
+
+
+def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        load(tmp_path / "missing.toml")
+    with pytest.raises(ConfigurationError, match="is not valid TOML: .*line 1"):
+        load(written(tmp_path, "bus = ]"))
+    (tmp_path / "latin.toml").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="it is not UTF-8"):
+        load(Path(tmp_path, "latin.toml"))
+
+
+def test_a_configuration_cannot_be_changed():
+    found = load()
+    for section in (found, found.bus, found.defaults):
+        with pytest.raises(ValueError, match="frozen"):
+            section.name = "other"
