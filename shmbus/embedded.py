@@ -7,22 +7,26 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from shmbus.bus import Bus
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.settings import Settings
 
+if TYPE_CHECKING:
+    from shmbus.config import Config
+
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 
 
-def embedded(settings: Settings | None = None, *, name: str | None = None, timeout: float = 5.0) -> Bus:
+def embedded(config: "Config | Settings | None" = None, *, name: str | None = None, timeout: float = 5.0) -> Bus:
     """A private bus that lives until it is closed, or this process ends; `bus.address` lets other processes connect.
 
     `name` is what others see this process as (default: the program's name). `timeout` in seconds. Raises StorageFull,
     OSError.
     """
-    address, stop = start_embedded(settings)
+    address, stop = start_embedded(config)
     try:
         return Bus(address, name=name or _program(), timeout=timeout, on_close=stop)
     except BaseException:
@@ -31,13 +35,13 @@ def embedded(settings: Settings | None = None, *, name: str | None = None, timeo
 
 
 def start_embedded(
-    settings: Settings | None = None, *, log: Callable[[str], None] = lambda line: None
+    config: "Config | Settings | None" = None, *, log: Callable[[str], None] = lambda line: None
 ) -> tuple[str, Callable[[], None]]:
     """Start a private coordinator: its address ("@...", for any process of this user), and what stops it.
 
     Milliseconds. `log` is called on the coordinator's thread. Raises what kept it from starting (StorageFull, OSError).
     """
-    runner = _Runner(settings or Settings(), log)
+    runner = _Runner(config, log)
     runner.start()
     return runner.coordinator.address, runner.stop
 
@@ -49,10 +53,10 @@ def _program() -> str:
 class _Runner:
     """The thread, and how it ended."""
 
-    def __init__(self, settings: Settings, log: Callable[[str], None]) -> None:
+    def __init__(self, config: "Config | Settings | None", log: Callable[[str], None]) -> None:
         self._started = threading.Event()
         self._error: BaseException | None = None
-        self.coordinator = Coordinator(settings, log=log, private=True, ready=self._started.set)
+        self.coordinator = Coordinator(config, log=log, private=True, ready=self._started.set)
         # A daemon: a process that forgets to close its bus must still be able to end.
         self._thread = threading.Thread(target=self._run, name="shmbus coordinator", daemon=True)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from shmbus.coordinator.post import Log
+from shmbus.coordinator.settings import CollectorPlan, Settings
 from shmbus.coordinator.supervisor import Action, State, Supervised
 
 LINE_BYTES = 64 * 1024  # a longer line is told in pieces
@@ -49,9 +50,10 @@ class _Output:
 class Children:
     """All collectors of a bus, on an event loop."""
 
-    def __init__(self, environment: Mapping[str, str], log: Log, changed: Changed, grace_seconds: float) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Log, changed: Changed, settings: Settings) -> None:
         self.collectors: dict[str, Supervised] = {}
-        self._environment, self._log, self._changed, self._grace = environment, log, changed, grace_seconds
+        self._environment, self._log, self._changed, self._grace = environment, log, changed, settings.grace_seconds
+        self._plans = {plan.name: plan for plan in settings.collectors}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._outputs: dict[str, list[_Output]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -107,14 +109,15 @@ class Children:
         self._do(collector, collector.elapsed(time.monotonic()))
 
     def _spawn(self, collector: Supervised) -> None:
-        command = [sys.executable, "-P", "-m", "shmbus.coordinator.launch", collector.name]
+        plan = self._plans.get(collector.name) or CollectorPlan(collector.name)
+        command = [sys.executable, "-P", "-m", "shmbus.coordinator.launch", plan.name, *plan.arguments]
         try:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **plan.environment, **self._environment},
                 process_group=0,
             )
         except OSError as error:

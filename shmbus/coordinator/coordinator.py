@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
@@ -18,6 +18,7 @@ from shmbus import segment
 from shmbus._core import Bells
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children
+from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.endpoint import Endpoint
 from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.joins import Joins
@@ -48,21 +49,25 @@ from shmbus.v1.control_pb2 import (
     TopicType,
 )
 
+if TYPE_CHECKING:
+    from shmbus.config import Config
+
 
 class Coordinator:
     """One bus. `private`: an embedded one, whose segments and socket have no names."""
 
     def __init__(
         self,
-        settings: Settings,
+        config: "Config | Settings | None" = None,
         *,
         log: Log = lambda line: None,
         private: bool = False,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self.settings, self._log, self._private, self._ready = settings, log, private, ready
-        self._access = Access(settings.access)
-        self._endpoint = Endpoint(settings.bus, private=private, open_to_others=self._access.names_others, log=log)
+        self.settings = as_settings(config)
+        self._log, self._private, self._ready = log, private, ready
+        self._access = Access(self.settings)
+        self._endpoint = Endpoint(self.settings.bus, private=private, open_to_others=self._access.names_others, log=log)
         self._started = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_reason: asyncio.Future[str] | None = None
@@ -140,9 +145,10 @@ class Coordinator:
         self._registry = registry = Registry()
         self._listing = listing = Listing(store, self.address, self._capacities(), log)
         self._post = post = Post(self._bells)
-        self._sessions = Sessions(store, registry, listing)
+        self._sessions = Sessions(store, registry, listing, self.settings.session_cursors)
         joins = Joins(registry, self._sessions, Gates(registry, post, self._bells), post, log)
         self._topics = Topics(registry, Rings(store), joins, listing, post, self._bells, numbers)
+        self._topics.on_made = self._schedule_sweep
         self._sweep = Sweep(registry, self._topics, self._bells, log)
         access, self._planner = self._access, Planner(self.settings)
         self._requests = Requests(
@@ -163,7 +169,7 @@ class Coordinator:
             "SHMBUS_BUS": self.address if self._private else self.bus,
             "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory()),
         }
-        self._children = Children(environment, log, listing.put_collector, self.settings.grace_seconds)
+        self._children = Children(environment, log, listing.put_collector, self.settings)
 
     def _capacities(self) -> Capacities:
         its = self.settings
@@ -171,12 +177,11 @@ class Coordinator:
 
     def _open_for_business(self) -> None:
         for name in self.settings.declared:
-            self._requests.make_topic(name, TopicType(), self._planner.plan(name, None))
+            self._requests.make_topic(name, TopicType(), self._planner.plan(name))
         self._listing.set_state(BusState.RUNNING)
         self._ready()
-        for name in self.settings.collectors:
-            self._children.start(name)
-        self._schedule_sweep()
+        for collector in self.settings.collectors:
+            self._children.start(collector.name)
 
     async def _wind_down(self, reason: str) -> None:
         self._listing.set_state(BusState.STOPPING)
@@ -207,10 +212,13 @@ class Coordinator:
         client.collector = self._children.connected(client.identity.pid)
 
     def _schedule_sweep(self) -> None:
+        """From the first topic on: before that there is nothing to look after."""
         assert self._loop is not None
-        self._timer = self._loop.call_later(PERIOD_SECONDS, self._sweep_now)
+        if self._timer is None:
+            self._timer = self._loop.call_later(PERIOD_SECONDS, self._sweep_now)
 
     def _sweep_now(self) -> None:
+        self._timer = None
         self._sweep.run(time.monotonic_ns())
         self._server.forget_settled()
         self._schedule_sweep()
@@ -228,7 +236,7 @@ class Coordinator:
         return self.snapshot(), ()
 
     def _control_collector(self, client: Client, request: ControlCollector) -> tuple[Message, Sequence[Opener]]:
-        self._access.check_administer(client, request.name)
+        self._access.check_administer(client, "#")
         actions: dict[int, Any] = {
             ControlCollector.ACTION_START: self._children.start,
             ControlCollector.ACTION_STOP: self._children.stop,
@@ -242,7 +250,7 @@ class Coordinator:
         return Done(), ()
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
-        self._access.check_administer(client, self.bus)
+        self._access.check_administer(client, "#")
         self._request_stop(f"asked for by {client.who}")
         return Done(), ()
 

@@ -1,4 +1,4 @@
-"""What the child process of a supervised collector runs: `python -m shmbus.coordinator.launch NAME`.
+"""What the child process of a supervised collector runs: `python -m shmbus.coordinator.launch NAME [ARGUMENTS]`.
 
 A collector outlives a killed coordinator, and nobody reads what it prints then: the first write that finds the pipe
 broken turns that stream to /dev/null instead of failing.
@@ -30,16 +30,16 @@ def _forgiving(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def main(name: str) -> object:
+def main(name: str, *arguments: str) -> object:
     """Run the collector that is installed under that name in the entry-point group `shmbus.collectors`."""
     sys.stdout, sys.stderr = _forgiving(1), _forgiving(2)
     found = importlib.metadata.entry_points(group=GROUP, name=name)
     if not found:
         known = ", ".join(sorted(importlib.metadata.entry_points(group=GROUP).names)) or "none"
         sys.exit(f"no collector named {name!r} is installed; installed are: {known}")
-    sys.argv = [name]
+    sys.argv = [name, *arguments]
     return next(iter(found)).load()()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))  # type: ignore[arg-type]
+    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]

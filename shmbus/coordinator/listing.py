@@ -92,6 +92,8 @@ class Listing:
                 claim_timeout_ns=plan.claim_timeout_ns,
                 producers=plan.producers,
                 gates=plan.gates,
+                on_full=topic.on_full,
+                block_timeout_ns=topic.block_timeout_ns,
                 type_name=topic.type_name,
                 fingerprint=topic.fingerprint,
                 created_ns=self._created.setdefault(topic.number, time.time_ns()),

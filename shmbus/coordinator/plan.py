@@ -1,7 +1,8 @@
 """With which sizes and limits a topic is made: the request, over the configuration's best pattern, over the default."""
 
-from shmbus.coordinator.rings import RingPlan
-from shmbus.coordinator.settings import Settings, limited
+from dataclasses import replace
+
+from shmbus.coordinator.settings import Settings, TopicPlan, limited
 from shmbus.topic import PatternTrie
 from shmbus.v1.control_pb2 import TopicLimits
 
@@ -10,13 +11,13 @@ class Planner:
     """Looks up the plan of a topic."""
 
     def __init__(self, settings: Settings) -> None:
-        self._default = settings.default_plan
-        self._plans: PatternTrie[RingPlan] = PatternTrie()
-        for pattern, plan in settings.plans.items():
-            self._plans.insert(pattern, plan)
+        self._settings = settings
+        self._patterns: PatternTrie[str] = PatternTrie()
+        for pattern in settings.topics:
+            self._patterns.insert(pattern, pattern)
 
-    def plan(self, topic: str, limits: TopicLimits | None) -> RingPlan:
+    def plan(self, topic: str, limits: TopicLimits | None = None) -> TopicPlan:
         """For a topic that is to be made."""
-        for _, plans in self._plans.match(topic):
-            return limited(next(iter(plans)), limits)
-        return limited(self._default, limits)
+        pattern = next(iter(self._patterns.best(topic)), None)
+        plan = self._settings.default if pattern is None else self._settings.topics[pattern]
+        return replace(plan, ring=limited(plan.ring, limits))

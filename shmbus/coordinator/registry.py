@@ -96,11 +96,14 @@ class Generation:
 class Topic:
     """A topic and its generations, oldest first; the last one is written to."""
 
-    __slots__ = ("number", "name", "type_name", "fingerprint", "bell", "generations", "bindings")
+    __slots__ = (
+        "number", "name", "type_name", "fingerprint", "bell", "generations", "bindings", "on_full", "block_timeout_ns",
+    )  # fmt: skip
 
     def __init__(self, number: int, name: str, bell: int) -> None:
         self.number, self.name, self.bell = number, name, bell
         self.type_name, self.fingerprint = "", b""
+        self.on_full, self.block_timeout_ns = "block", 0
         self.generations: list[Generation] = []
         self.bindings: dict[Subscription, CursorRef] = {}
 

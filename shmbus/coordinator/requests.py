@@ -15,8 +15,8 @@ from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.registry import NORMAL_LANE, Client, Registry, Subscription, Topic
-from shmbus.coordinator.rings import RingPlan, plan_of
-from shmbus.coordinator.settings import limited
+from shmbus.coordinator.rings import plan_of
+from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
@@ -91,7 +91,7 @@ class Requests:
             self._joins.gates.introduce(client, session)
         return opened, [generation.segment.open_writable]
 
-    def make_topic(self, name: str, kind: TopicType, plan: RingPlan) -> Topic:
+    def make_topic(self, name: str, kind: TopicType, plan: TopicPlan) -> Topic:
         """A new topic of that type. The descriptors must come with the first use of a type."""
         if kind.name and not self._listing.has_type(kind.fingerprint):
             if not kind.descriptors:

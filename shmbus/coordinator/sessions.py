@@ -1,7 +1,7 @@
 """Session segments of clients and the cursors in them.
 
-A client's first page holds few cursors; when it is full the client gets another one of twice the size, so that one
-subscription costs a page of memory and ten thousand cost little more than their cursors.
+A client's first page holds the configured number of cursors; when it is full the client gets another one of twice the
+size, so that ten thousand subscriptions cost little more than their cursors.
 """
 
 from shmbus import segment
@@ -10,21 +10,21 @@ from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.registry import Client, CursorRef, Page, Registry
 from shmbus.coordinator.store import Store
 
-FIRST_CURSORS = 60  # with the page's header: 4096 bytes
-MOST_CURSORS = 1 << 14  # of one page
+MOST_CURSORS = 1 << 16  # of one page
 
 
 class Sessions:
     """Makes and removes the pages."""
 
-    def __init__(self, store: Store, registry: Registry, listing: Listing) -> None:
+    def __init__(self, store: Store, registry: Registry, listing: Listing, first_cursors: int) -> None:
         self._store, self._registry, self._listing = store, registry, listing
+        self._first_cursors = first_cursors
         self._last = 0
 
     def open(self, client: Client) -> Page:
         """The first page of a client, or the next one. Raises StorageFull."""
         self._last += 1
-        number, cursors = self._last, min(FIRST_CURSORS << len(client.pages), MOST_CURSORS)
+        number, cursors = self._last, min(self._first_cursors << len(client.pages), MOST_CURSORS)
         size = Session.layout(cursors)
 
         def initialise(descriptor: int) -> Session:

@@ -10,12 +10,15 @@ opened yet is made anew by the next coordinator):
     successor.sealed    publishers move over by themselves
 """
 
+from collections.abc import Callable
+
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Topic
 from shmbus.coordinator.rings import RingPlan, Rings, is_spent, plan_of
+from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
 from shmbus.errors import LimitError
 from shmbus.v1.control_pb2 import ServerPacket, SessionRemoved, Successor
@@ -35,8 +38,9 @@ class Topics:
         self._last = 0
         self.successors = 0
         self.repaired = 0
+        self.on_made: Callable[[], None] = lambda: None
 
-    def make(self, name: str, type_name: str, fingerprint: bytes, plan: RingPlan) -> Topic:
+    def make(self, name: str, type_name: str, fingerprint: bytes, plan: TopicPlan) -> Topic:
         """A new topic; subscribers are told. Raises LimitError, StorageFull, ValueError."""
         bell = self._numbers.take()
         if bell is None:
@@ -46,8 +50,9 @@ class Topics:
             )
         topic = Topic(self._last + 1, name, bell)
         topic.type_name, topic.fingerprint = type_name, fingerprint
+        topic.on_full, topic.block_timeout_ns = plan.on_full, plan.block_timeout_ns
         try:
-            topic.generations.append(self._rings.make(topic, plan))
+            topic.generations.append(self._rings.make(topic, plan.ring))
             self._listing.put_topic(topic)
         except BaseException:
             self._numbers.give_back(bell)
@@ -58,6 +63,7 @@ class Topics:
         self._registry.add_topic(topic)
         self._joins.announce(topic)
         killpoint("topic.made")
+        self.on_made()
         return topic
 
     def open(self, topic: Topic, client: Client, name: str) -> int:

@@ -1,0 +1,76 @@
+"""The settings of a coordinator out of a configuration.
+
+Apart from settings.py so that an embedded bus without a configuration imports neither pydantic nor tomllib.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shmbus.coordinator.rings import RingPlan
+from shmbus.coordinator.settings import CollectorPlan, Grant, Settings, TopicPlan
+
+if TYPE_CHECKING:
+    from shmbus.config import AccessRule, Config, TopicSettings
+
+
+def as_settings(config: "Config | Settings | None") -> Settings:
+    """Whatever a coordinator is given to go by; None: an embedded bus with the defaults."""
+    if config is None:
+        return Settings()
+    return config if isinstance(config, Settings) else settings_of(config)
+
+
+def settings_from(path: Path | None, *, bus: str | None = None, collectors: Sequence[str] | None = None) -> Settings:
+    """From a file, or the defaults. A name and collectors given here count more. Raises ConfigurationError."""
+    from shmbus.config import load
+
+    config = load(path)
+    return settings_of(config.with_bus(bus) if bus else config, collectors=collectors)
+
+
+def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) -> Settings:
+    """From a configuration. `collectors`: those to be started, instead of the configured ones."""
+    names = config.collector_names() if collectors is None else collectors
+    its = config.bus
+    return Settings(
+        bus=its.name,
+        max_topics=its.max_topics,
+        max_sessions=its.max_sessions,
+        max_collectors=its.max_collectors,
+        max_descriptor_bytes=its.max_descriptor_bytes,
+        max_bells=its.max_bells,
+        session_cursors=its.session_cursors,
+        grace_seconds=its.grace_seconds,
+        default=_topic_plan(config.defaults),
+        topics={rule.topic: _topic_plan(rule) for rule in config.topics},
+        declared=tuple(config.declared_topics()),
+        collectors=tuple(_collector(config, name) for name in names),
+        publish=_grants(config.access.publish),
+        subscribe=_grants(config.access.subscribe),
+        administer=_grants(config.access.administer),
+    )
+
+
+def _topic_plan(topic: "TopicSettings") -> TopicPlan:
+    ring = RingPlan(
+        slots=topic.slots,
+        arena_bytes=topic.arena_bytes,
+        producers=topic.producers,
+        gates=topic.gates,
+        max_messages=topic.effective_max_messages,
+        max_bytes=topic.effective_max_bytes,
+        max_message_bytes=topic.max_message_bytes,
+        retention_ns=topic.retention_ms * 1_000_000,
+        claim_timeout_ns=topic.claim_timeout_ms * 1_000_000,
+    )
+    return TopicPlan(ring, topic.on_full, topic.block_timeout_ms * 1_000_000)
+
+
+def _collector(config: "Config", name: str) -> CollectorPlan:
+    known = config.collectors.get(name)
+    return CollectorPlan(name, tuple(known.arguments), dict(known.environment)) if known else CollectorPlan(name)
+
+
+def _grants(rules: "Sequence[AccessRule]") -> tuple[Grant, ...]:
+    return tuple(Grant(rule.topic, frozenset(rule.users), frozenset(rule.groups)) for rule in rules)
