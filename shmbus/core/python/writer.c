@@ -92,9 +92,7 @@ static void writer_dealloc(WriterObject *self) {
     Py_XDECREF(self->sessions);
     Py_XDECREF(self->envelopes);
     PyMem_Free(self->refs);
-    type->tp_free((PyObject *)self);
-    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
-        Py_DECREF(type);
+    type->tp_free((PyObject *)self); /* a subclass's own dealloc, which called this one, gives back the type */
 }
 
 static PyObject *writer_detach(WriterObject *self, PyObject *Py_UNUSED(none)) {
@@ -193,10 +191,16 @@ static bool ready(WriterObject *self) {
     return false;
 }
 
-static uint64_t now_realtime_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+/* Unix milliseconds of a CLOCK_MONOTONIC time; how far the two are apart is looked up ten times a second. */
+static uint64_t unix_ms(uint64_t now_ns) {
+    static uint64_t apart_ns, looked_ns;
+    if (now_ns - looked_ns > 100000000u) {
+        struct timespec now;
+        clock_gettime(CLOCK_REALTIME, &now);
+        apart_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - now_ns;
+        looked_ns = now_ns;
+    }
+    return (now_ns + apart_ns) / 1000000u;
 }
 
 static void ring_bells(WriterObject *self) {
@@ -250,7 +254,7 @@ static size_t varint_size(uint64_t value) {
 
 /* The part of MessageMetadata that differs from message to message. Concatenated protobuf merges, so it follows the
  * constant part: message_id = 1, priority = 4, timestamp = 5 (Unix ms), ttl_ms = 6, as field 1 of the envelope. */
-static size_t put_metadata(WriterObject *self, unsigned char *to, uint8_t priority, uint64_t ttl_ms) {
+static size_t put_metadata(WriterObject *self, unsigned char *to, uint64_t now_ns, uint8_t priority, uint64_t ttl_ms) {
     unsigned char body[96], *at = body;
     uint64_t number = self->writer.producer_sequence + 1;
     char digits[16];
@@ -269,7 +273,7 @@ static size_t put_metadata(WriterObject *self, unsigned char *to, uint8_t priori
         at = put_varint(at, priority);
     }
     *at++ = 0x28;
-    at = put_varint(at, now_realtime_ms());
+    at = put_varint(at, unix_ms(now_ns));
     if (ttl_ms) {
         *at++ = 0x30;
         at = put_varint(at, ttl_ms);
@@ -358,7 +362,7 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
         goto out;
     }
     unsigned char dynamic[128], *at = dynamic, header[32], *h = header;
-    at += put_metadata(self, at, options->priority, options->ttl_ns / 1000000u);
+    at += put_metadata(self, at, now_ns, options->priority, options->ttl_ns / 1000000u);
     if (envelope.outer) {
         size_t inner = envelope.inner ? varint_size(envelope.inner) + varint_size(length) : 0;
         h = put_varint(h, envelope.outer);
