@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus._core import Message, Reader, Waiter, Writer
-from shmbus.correlation import HANDLING
+from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.errors import BackpressureError, BusyError, ReceiveTimeout
 from shmbus.publisher import Publisher
 from shmbus.subscription import Start, Subscription
@@ -186,7 +186,7 @@ class AsyncSubscription:
                     break
                 found = await self._wait(None)
             if isinstance(found, Message):
-                HANDLING.set(found)
+                HANDLING.set(CorrelationContext(found))
             return found
         raise StopAsyncIteration
 
