@@ -84,9 +84,7 @@ static void reader_dealloc(ReaderObject *self) {
         PyObject_ClearWeakRefs((PyObject *)self);
     reader_drop_all(self);
     Py_XDECREF(self->bells);
-    type->tp_free((PyObject *)self);
-    if (type->tp_flags & Py_TPFLAGS_HEAPTYPE)
-        Py_DECREF(type);
+    type->tp_free((PyObject *)self); /* a subclass's own dealloc, which called this one, gives back the type */
 }
 
 static bool reader_free(ReaderObject *self) {
