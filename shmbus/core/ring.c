@@ -146,17 +146,18 @@ void shmbus_ring_init(void *memory, const struct shmbus_ring_setup *setup) {
 }
 
 enum shmbus_result shmbus_ring_check(const void *memory, size_t size, const uint8_t boot_id[16], struct shmbus_geometry *g) {
-    const struct shmbus_ring_header *h = memory;
     if (size < SHMBUS_HEADER_BYTES)
         return SHMBUS_BAD_SIZE;
-    uint64_t magic = atomic_load_explicit(&((struct shmbus_ring_header *)(uintptr_t)memory)->magic, memory_order_acquire);
+    uint64_t magic = atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)memory, memory_order_acquire);
     if (magic != RING_MAGIC)
         return magic == 0 ? SHMBUS_EARLY : SHMBUS_FOREIGN;
-    if (h->layout_version != SHMBUS_LAYOUT_VERSION)
+    struct shmbus_ring_header h; /* a copy: it stays what was checked, and memory need not be aligned as a header is */
+    memcpy(&h, memory, sizeof h);
+    if (h.layout_version != SHMBUS_LAYOUT_VERSION)
         return SHMBUS_OTHER_LAYOUT;
-    if (memcmp(h->boot_id, boot_id, sizeof h->boot_id) != 0)
+    if (memcmp(h.boot_id, boot_id, sizeof h.boot_id) != 0)
         return SHMBUS_OTHER_BOOT;
-    *g = (struct shmbus_geometry){h->slots, h->producers, h->gates, h->arena_bytes};
+    *g = (struct shmbus_geometry){h.slots, h.producers, h.gates, h.arena_bytes};
     if (shmbus_ring_bytes(g) != size)
         return SHMBUS_BAD_SIZE;
     KILLPOINT("attach.checked");

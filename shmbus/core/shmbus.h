@@ -98,7 +98,7 @@ size_t shmbus_ring_bytes(const struct shmbus_geometry *geometry);      /* 0: no 
 size_t shmbus_ring_meta_bytes(const struct shmbus_geometry *geometry); /* what precedes the arena */
 /* Initialise zeroed memory; the magic number is stored last, with release. */
 void shmbus_ring_init(void *memory, const struct shmbus_ring_setup *setup);
-/* Check a header that was copied out of a segment of `size` bytes, and tell its geometry. */
+/* Check a header of a segment of `size` bytes, the segment's own or a copy, aligned to 8 bytes; and tell its geometry. */
 enum shmbus_result shmbus_ring_check(const void *header, size_t size, const uint8_t boot_id[16],
                                      struct shmbus_geometry *geometry);
 /* `memory` holds meta bytes, then the arena twice. */
