@@ -1,8 +1,20 @@
 /* Message: one received message; the payload is a private, checked copy that stands in the object itself. */
 #include "binding.h"
 
+/* Small messages are kept for the next ones: a batch that is read and dropped would otherwise have the allocator give whole
+ * arenas back to the kernel and fault them in again, which costs more than the messages. */
+enum { SMALL_PAYLOAD = 400, KEPT = 1024 };
+static MessageObject *kept[KEPT];
+static unsigned kept_count;
+
 MessageObject *message_new(SourceObject *source, uint32_t length) {
-    MessageObject *self = PyObject_NewVar(MessageObject, &MessageType, (Py_ssize_t)length);
+    MessageObject *self;
+    if (length > SMALL_PAYLOAD)
+        self = PyObject_NewVar(MessageObject, &MessageType, (Py_ssize_t)length);
+    else if (kept_count)
+        self = (MessageObject *)PyObject_InitVar((PyVarObject *)kept[--kept_count], &MessageType, (Py_ssize_t)length);
+    else if ((self = PyObject_NewVar(MessageObject, &MessageType, SMALL_PAYLOAD)))
+        Py_SET_SIZE(self, (Py_ssize_t)length);
     if (self) {
         self->source = (SourceObject *)Py_NewRef(source);
         self->producer = self->envelope = self->event = NULL;
@@ -15,7 +27,10 @@ static void message_dealloc(MessageObject *self) {
     Py_XDECREF(self->producer);
     Py_XDECREF(self->envelope);
     Py_XDECREF(self->event);
-    PyObject_Free(self);
+    if (Py_SIZE(self) <= SMALL_PAYLOAD && kept_count < KEPT)
+        kept[kept_count++] = self;
+    else
+        PyObject_Free(self);
 }
 
 static PyObject *message_number(MessageObject *self, void *which) {
