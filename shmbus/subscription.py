@@ -48,6 +48,7 @@ class Subscription(Reader):
         self._opened_by = os.getpid()
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
+        self._finished: dict[tuple[int, int, int], Ring] = {}  # read to their seal, their successor not here yet
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
         self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
 
@@ -99,13 +100,19 @@ class Subscription(Reader):
         self._take_arrivals()
 
     def _sealed(self, ring: Ring, position: int) -> None:
-        """The ring's last message has been read: go on in its successor."""
+        """The ring's last message has been read: go on in its successor, now or when it comes."""
+        self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring
         self._attend()
-        arrival = self._successors.pop((ring.topic_id, ring.lane, ring.generation + 1), None)
-        if arrival is not None:
-            pattern = next(pattern for held, pattern in self._held() if held is ring)
+        self._move_on()
+
+    def _move_on(self) -> None:
+        for key in self._finished.keys() & self._successors.keys():
+            ring, arrival = self._finished.pop(key), self._successors.pop(key)
+            pattern = self._matched[ring.topic_id, ring.lane]
             self._remove(ring)
-            self._begin(arrival, pattern, position)
+            # Sequences of a successor start further up: nothing is missing in between.
+            first = arrival.ring.first_sequence if isinstance(self._start, str) else self._place(arrival.ring)
+            self._begin(arrival, pattern, first, fresh=False)
             self._bus._ring_left(ring)
 
     def _stuck(self, ring: Ring, position: int, producer: int, since_ns: int) -> bool:
@@ -145,13 +152,14 @@ class Subscription(Reader):
             ring = arrival.ring
             if arrival.continues and any((r.topic_id, r.lane) == (ring.topic_id, ring.lane) for r, _ in self._held()):
                 self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
+                self._move_on()
             else:
                 self._begin(arrival, arrival.binding.pattern, arrival.binding.start)
 
-    def _begin(self, arrival: Arrival, pattern: str, position: int) -> None:
+    def _begin(self, arrival: Arrival, pattern: str, position: int, *, fresh: bool = True) -> None:
         ring, binding = arrival.ring, arrival.binding
         session = self._bus._sessions.get(binding.session)
-        if session is not None:
+        if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
             session.bind_cursor(binding.cursor, ring.topic_id, self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
@@ -161,5 +169,5 @@ class Subscription(Reader):
         """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed: the
         tail is read after that, so no publisher's older look at the gates reaches past it."""
         if isinstance(self._start, int):
-            return self._start
+            return max(ring.first_sequence, min(self._start, ring.tail))
         return ring.tail if self._start == "latest" else ring.head
