@@ -17,7 +17,8 @@ def main() -> int:
     parser.add_argument("--collectors", help="names of collectors to start, joined by commas (default: as configured)")
     given = parser.parse_args()
     try:
-        wanted = given.collectors.split(",") if given.collectors else None
+        named = given.collectors
+        wanted = None if named is None else [name for name in named.split(",") if name]
         settings = settings_from(given.config, bus=given.bus, collectors=wanted)
         coordinator = Coordinator(settings, log=_log, ready=lambda: _log("ready"))
         _log(f"stopped: {coordinator.run()}")

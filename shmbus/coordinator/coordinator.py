@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -123,27 +124,31 @@ class Coordinator:
                 self._loop.add_signal_handler(number, self._request_stop, number.name)
         self._endpoint.open(time.time())
         try:
-            self._build()
-            try:
+            with ExitStack() as made:
+                self._build(made)
                 self._open_for_business()
                 reason = await self._stop_reason
                 await self._wind_down(reason)
                 return reason
-            finally:
-                self._tear_down()
         finally:
             self._endpoint.close()
 
-    def _build(self) -> None:
+    def _build(self, made: ExitStack) -> None:
+        """Everything, without serving anybody yet. `made` undoes it, in whatever state it is then."""
         log = self._log
         self._store = store = Store(self.bus, private=self._private)
+        made.callback(store.close)
+        # Made first and removed last: tools take segments without a directory for leftovers.
+        self._listing = listing = Listing(store, self.address, self._capacities(), log)
+        made.callback(listing.close)
         capacity = self.settings.max_bells
         self._bells_segment, self._bells = store.make(
             segment.bells_name(self.bus), Bells.layout(capacity), lambda fd: Bells.create(fd, capacity, store.boot_id)
         )
+        made.callback(self._bells.close)
         numbers = NumberTable(capacity - 1, first=1)  # bell 0 is the bus-wide one
         self._registry = registry = Registry()
-        self._listing = listing = Listing(store, self.address, self._capacities(), log)
+        made.callback(self._close_rings)
         self._post = post = Post(self._bells)
         self._sessions = Sessions(store, registry, listing, self.settings.session_cursors)
         joins = Joins(registry, self._sessions, Gates(registry, post, self._bells), post, log)
@@ -158,6 +163,7 @@ class Coordinator:
             self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
             numbers, access, (listing.segment, self._bells_segment), log,
         )  # fmt: skip
+        made.callback(self._server.close, "the coordinator failed")
         self._server.handlers = {
             **self._requests.handlers,
             "get_status": self._get_status,
@@ -194,15 +200,12 @@ class Coordinator:
             self._bells.ring(topic.bell)
             self._bells.ring_space(topic.bell)
 
-    def _tear_down(self) -> None:
+    def _close_rings(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         for topic in self._registry.topics.values():
             for generation in topic.generations:
                 generation.ring.close()
-        self._bells.close()
-        self._listing.close()
-        self._store.close()
 
     def _request_stop(self, reason: str) -> None:
         if self._stop_reason is not None and not self._stop_reason.done():

@@ -60,7 +60,9 @@ class Server:
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self, reason: str) -> None:
-        """Say goodbye to everybody and hang up."""
+        """Say goodbye to everybody and hang up. More than once does no harm."""
+        if self._reserve < 0:
+            return
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
         for peer in list(self._peers):
@@ -71,6 +73,7 @@ class Server:
         for pidfd in list(self._lingering):
             self._forget(pidfd)
         os.close(self._reserve)
+        self._reserve = -1
 
     def queued(self, client: Client) -> int:
         """Packets that wait until this client reads."""

@@ -46,21 +46,21 @@ class Store:
     def __init__(self, bus: str, *, private: bool) -> None:
         self.bus, self.private = bus, private
         self.boot_id = segment.boot_id()
-        self._made: set[Segment] = set()
+        self._made: dict[Segment, None] = {}  # in the order in which they were made
 
     def make(self, name: str, size: int, initialise: Callable[[int], _Made]) -> tuple[Segment, _Made]:
         """A new segment of `size` bytes. Raises StorageFull, SegmentError, OSError."""
         descriptor, made = segment.create(name, size, initialise, private=self.private)
         one = Segment(name, descriptor, named=not self.private)
-        self._made.add(one)
+        self._made[one] = None
         return one, made
 
     def give_up(self, one: Segment) -> None:
         """This one is not needed any more."""
-        self._made.discard(one)
+        self._made.pop(one, None)
         one.give_up()
 
     def close(self) -> None:
-        """Give up all of them."""
+        """Give up all of them, the first one last."""
         while self._made:
-            self._made.pop().give_up()
+            self._made.popitem()[0].give_up()

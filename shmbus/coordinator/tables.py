@@ -77,11 +77,9 @@ class ProducerTable:
 
     def adopt(self, producers: set[int]) -> None:
         """Have these ids in use, as they were in the generation before. For an empty table only."""
-        highest = max(producers, default=0)
-        for number in range(1, highest + 1):
-            self._numbers.take()
-            if number not in producers:
-                self._numbers.give_back(number)
+        taken = {self._numbers.take() for _ in range(max(producers, default=0))}
+        for number in sorted(one for one in taken - producers if one is not None):
+            self._numbers.give_back(number)
         self.active |= producers
 
     def part(self, producer: int, tail: int, *, unfinished: bool) -> None:
