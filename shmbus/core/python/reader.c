@@ -36,7 +36,11 @@ typedef struct {
     uint32_t attention_seen;
     uint64_t spin_ns;
     unsigned long fork;
-    bool closed, ended, busy;
+    bool closed, ended, busy; /* busy: a thread is inside one of the receiving methods */
+    bool moved;               /* rings came or went while it was */
+    unsigned long thread;     /* which one */
+    PyObject *outer;          /* what the loop around this one's loop is handling */
+    void *outer_handler;
     PyObject *weakrefs;
 } ReaderObject;
 
@@ -83,12 +87,13 @@ static void reader_dealloc(ReaderObject *self) {
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     reader_drop_all(self);
+    Py_XDECREF(self->outer);
     Py_XDECREF(self->bells);
     type->tp_free((PyObject *)self); /* a subclass's own dealloc, which called this one, gives back the type */
 }
 
 static bool reader_free(ReaderObject *self) {
-    if (!self->busy)
+    if (!self->busy || self->thread == PyThread_get_thread_ident())
         return true;
     PyErr_SetString(PyExc_RuntimeError, "the subscription is in use by another thread");
     return false;
@@ -146,6 +151,7 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
     entry.space_bell = &self->bells->bells[ring->bell].space;
     self->entries = grown;
     self->entries[self->count++] = entry;
+    self->moved = true;
     atomic_store_explicit(&entry.cursor->position, position, memory_order_seq_cst);
     Py_RETURN_NONE;
 }
@@ -166,6 +172,7 @@ static PyObject *reader_remove(ReaderObject *self, PyObject *ring) {
     Entry gone = *entry;
     memmove(entry, entry + 1, (self->count - at - 1) * sizeof *entry);
     self->count--;
+    self->moved = true;
     self->turn = 0;
     entry_clear(&gone);
     Py_RETURN_NONE;
@@ -211,6 +218,7 @@ static void place(Entry *entry, uint64_t position) {
         signal_space(entry);
 }
 
+/* Told before the position moves: if Ctrl-C falls into the making of it, it is told again. */
 static PyObject *gap(Entry *entry, uint64_t first, uint64_t count, const char *reason) {
     if (!hooks.make_gap) {
         PyErr_SetString(PyExc_RuntimeError, "shmbus.message has not been imported");
@@ -221,25 +229,31 @@ static PyObject *gap(Entry *entry, uint64_t first, uint64_t count, const char *r
 }
 
 static PyObject *tell_expired(Entry *entry) {
-    uint64_t first = entry->expired_from, count = entry->expired_count;
-    entry->expired_count = 0;
-    return gap(entry, first, count, "expired");
+    PyObject *told = gap(entry, entry->expired_from, entry->expired_count, "expired");
+    if (told)
+        entry->expired_count = 0;
+    return told;
 }
 
 static PyObject *tell_corrupt(Entry *entry) {
-    uint64_t at = entry->position;
-    add_to(&entry->cursor->corrupt, 1);
-    place(entry, at + 1);
-    return gap(entry, at, 1, "corrupt");
+    PyObject *told = gap(entry, entry->position, 1, "corrupt");
+    if (told) {
+        add_to(&entry->cursor->corrupt, 1);
+        place(entry, entry->position + 1);
+    }
+    return told;
 }
 
 static PyObject *tell_overrun(Entry *entry) {
     uint64_t head = shmbus_head(&entry->ring->ring), at = entry->position;
     if (head <= at) /* a slot of a later lap, and yet nothing was retired: not what a publisher of ours does */
         return tell_corrupt(entry);
-    add_to(&entry->cursor->lost, head - at);
-    place(entry, head);
-    return gap(entry, at, head - at, "overrun");
+    PyObject *told = gap(entry, at, head - at, "overrun");
+    if (told) {
+        add_to(&entry->cursor->lost, head - at);
+        place(entry, head);
+    }
+    return told;
 }
 
 /* Take one message. A new reference, or NULL: with an exception, or nothing came of it and the loop goes on. */
@@ -271,6 +285,10 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
         enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
         if (result == SHMBUS_OK) {
             PyObject *message = take(entry, &view, &result);
+            if (message && self->closed) { /* by another thread, while Python ran: the cursor may be another's by now */
+                Py_DECREF(message);
+                return NULL;
+            }
             if (message) {
                 if (entry->expired_count) {
                     Py_DECREF(message); /* told first; the message is read again right after */
@@ -285,6 +303,8 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
         }
         switch (result) {
         case SHMBUS_STEPPED:
+            if (entry->expired_count)
+                return tell_expired(entry); /* a gap is a run: no message was here */
             add_to(&entry->cursor->stepped, 1);
             place(entry, entry->position + 1);
             continue;
@@ -327,14 +347,25 @@ static bool attend(ReaderObject *self) {
     return answer != NULL;
 }
 
-static bool usable(ReaderObject *self) {
-    if (!self->closed && !self->busy && self->fork == fork_generation)
+/* One thread at a time from here to leave(). False with the exception that Python raised. */
+static bool enter(ReaderObject *self) {
+    if (!self->closed && !self->busy && self->fork == fork_generation) {
+        self->busy = true;
+        self->thread = PyThread_get_thread_ident();
         return true;
+    }
     PyObject *answer = PyObject_CallMethod((PyObject *)self, "_unusable", "O", self->busy ? Py_True : Py_False);
     if (answer)
         PyErr_SetString(PyExc_ValueError, "the subscription is closed");
     Py_XDECREF(answer);
     return false;
+}
+
+static PyObject *leave(ReaderObject *self, PyObject *result) {
+    self->busy = false;
+    if (self->closed) /* by another thread, or a signal handler, meanwhile */
+        reader_drop_all(self);
+    return result;
 }
 
 /* Something, or NULL: with an exception, or because there is nothing now. */
@@ -345,7 +376,7 @@ static PyObject *reader_step(ReaderObject *self) {
         if (self->turn >= self->count)
             self->turn = 0;
         if (self->taken < FAIRNESS) {
-            uint32_t count = self->count;
+            self->moved = false;
             PyObject *found = entry_next(self, &self->entries[self->turn]);
             if (found) {
                 self->taken++;
@@ -353,7 +384,9 @@ static PyObject *reader_step(ReaderObject *self) {
             }
             if (PyErr_Occurred())
                 return NULL;
-            empty = count == self->count ? empty + 1 : 0;
+            if (self->closed)
+                return NULL;
+            empty = self->moved ? 0 : empty + 1;
         }
         self->turn++;
         self->taken = 0;
@@ -404,11 +437,9 @@ static bool spin(ReaderObject *self) {
     uint64_t budget = self->spin_ns;
     bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS));
     if (!found && budget > SPIN_HOLDING_NS) {
-        self->busy = true;
         Py_BEGIN_ALLOW_THREADS
         found = spin_until(self, now + budget);
         Py_END_ALLOW_THREADS
-        self->busy = false;
     }
     budget = found ? budget * 2 : budget / 2;
     self->spin_ns = budget > SPIN_MAX_NS ? SPIN_MAX_NS : budget < SPIN_MIN_NS ? SPIN_MIN_NS : budget;
@@ -447,7 +478,10 @@ static bool look_at_stuck(ReaderObject *self, uint64_t now_ns) {
             return false;
         bool step_over = PyObject_IsTrue(answer);
         Py_DECREF(answer);
-        if (step_over && i < self->count && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
+        if (self->closed || i >= self->count)
+            return true;
+        entry = &self->entries[i];
+        if (step_over && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
             add_to(&entry->cursor->stepped, 1);
             place(entry, entry->position + 1);
             entry->busy_word_since_ns = 0;
@@ -469,11 +503,9 @@ static bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
         return true;
     uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS;
     uint64_t until = deadline_ns < bound ? deadline_ns : bound;
-    self->busy = true;
     Py_BEGIN_ALLOW_THREADS
     shmbus_bell_wait(words, expected, count, until);
     Py_END_ALLOW_THREADS
-    self->busy = false;
     if (PyErr_CheckSignals() < 0)
         return false;
     uint64_t now = shmbus_now_ns();
@@ -500,15 +532,16 @@ static bool deadline(PyObject *timeout, uint64_t *at_ns) {
 
 /* NULL without an exception: the deadline has passed, or the subscription has ended. */
 static PyObject *next_until(ReaderObject *self, uint64_t deadline_ns) {
-    for (;;) {
+    while (!self->closed) {
         PyObject *found = reader_step(self);
         if (found || PyErr_Occurred())
             return found;
-        if (self->ended || self->closed || (deadline_ns != UINT64_MAX && shmbus_now_ns() >= deadline_ns))
+        if (self->ended || (deadline_ns != UINT64_MAX && shmbus_now_ns() >= deadline_ns))
             return NULL;
         if (!reader_wait(self, deadline_ns))
             return NULL;
     }
+    return NULL;
 }
 
 /* Python raises what is right: a timeout, or the end. */
@@ -521,16 +554,16 @@ static PyObject *reader_receive(ReaderObject *self, PyObject *args, PyObject *kw
     static char *names[] = {"timeout", NULL};
     PyObject *timeout = Py_None;
     uint64_t at;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &timeout) || !usable(self) || !deadline(timeout, &at))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", names, &timeout) || !deadline(timeout, &at) || !enter(self))
         return NULL;
-    PyObject *found = next_until(self, at);
+    PyObject *found = leave(self, next_until(self, at));
     return found || PyErr_Occurred() ? found : out_of_luck(self, timeout);
 }
 
 static PyObject *reader_try_receive(ReaderObject *self, PyObject *Py_UNUSED(none)) {
-    if (!usable(self))
+    if (!enter(self))
         return NULL;
-    PyObject *found = reader_step(self);
+    PyObject *found = leave(self, reader_step(self));
     if (found || PyErr_Occurred())
         return found;
     Py_RETURN_NONE;
@@ -541,48 +574,74 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
     Py_ssize_t limit = 1024;
     PyObject *timeout = Py_None;
     uint64_t at;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nO", names, &limit, &timeout) || !usable(self) || !deadline(timeout, &at))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nO", names, &limit, &timeout) || !deadline(timeout, &at))
         return NULL;
     if (limit < 1)
         return PyErr_Format(PyExc_ValueError, "receive_many() takes a limit of at least 1, not %zd", limit);
+    if (!enter(self))
+        return NULL;
     PyObject *found = next_until(self, at);
-    if (!found)
+    if (!found) {
+        leave(self, NULL);
         return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
+    }
     PyObject *list = PyList_New(0);
     while (list && found) {
         int failed = PyList_Append(list, found);
         Py_CLEAR(found);
         if (failed)
             Py_CLEAR(list);
-        else if (PyList_GET_SIZE(list) < limit)
+        else if (PyList_GET_SIZE(list) < limit && !self->closed)
             found = reader_step(self);
     }
     Py_XDECREF(found);
-    if (PyErr_Occurred())
-        PyErr_Clear(); /* what has been taken is handed out; the next call meets the fault again */
-    return list;
+    if (list && PyErr_Occurred()) {
+        /* What has been taken is handed out; the next call meets the fault again, and Ctrl-C comes right after. */
+        if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+            PyErr_SetInterrupt();
+        PyErr_Clear();
+    }
+    return leave(self, list);
+}
+
+static _Thread_local void *handler; /* the reader whose loop `handling` belongs to */
+
+static void handling_begins(ReaderObject *self, PyObject *message) {
+    Py_XSETREF(self->outer, handling);
+    self->outer_handler = handler;
+    handling = Py_NewRef(message);
+    handler = self;
+}
+
+/* The loop asks for more, or is over: it is through with the last one, and a loop around it goes on with its own. */
+static void handling_ends(ReaderObject *self) {
+    if (handler != self)
+        return;
+    PyObject *done = handling;
+    handling = self->outer;
+    handler = self->outer_handler;
+    self->outer = NULL;
+    Py_XDECREF(done);
 }
 
 static PyObject *reader_next(ReaderObject *self) {
-    if (handling) { /* the loop asks for more: it is through with the last one */
-        PyObject *done = handling;
-        handling = NULL;
-        Py_DECREF(done);
-    }
+    handling_ends(self);
     if (self->closed && !self->busy && self->fork == fork_generation)
         return NULL;
-    if (!usable(self))
+    if (!enter(self))
         return NULL;
-    PyObject *found = next_until(self, UINT64_MAX);
+    PyObject *found = leave(self, next_until(self, UINT64_MAX));
     if (found && Py_IS_TYPE(found, &MessageType))
-        handling = Py_NewRef(found);
+        handling_begins(self, found);
     return found;
 }
 
 static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
     self->closed = true;
-    Py_CLEAR(handling);
-    if (!self->busy)
+    handling_ends(self);
+    if (self->busy) /* in a wait, maybe: it is woken, and drops the rings when it leaves */
+        shmbus_bell_signal(self->attention);
+    else
         reader_drop_all(self);
     Py_RETURN_NONE;
 }

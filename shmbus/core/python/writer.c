@@ -97,6 +97,8 @@ static void writer_dealloc(WriterObject *self) {
 
 static PyObject *writer_detach(WriterObject *self, PyObject *Py_UNUSED(none)) {
     writer_drop_ring(self);
+    if (self->busy) /* another thread waits for room */
+        shmbus_bell_signal(self->space_bell);
     Py_RETURN_NONE;
 }
 
@@ -176,8 +178,8 @@ static bool wait_for_room(WriterObject *self, uint64_t length, uint64_t started,
     self->busy = false;
     if (PyErr_CheckSignals() < 0)
         return false;
-    if (!self->ring) /* closed by another thread meanwhile */
-        return ask_python(self, SHMBUS_OK, length, 0, true);
+    if (!self->ring)
+        return true; /* closed by another thread meanwhile: put() meets it */
     now = shmbus_now_ns();
     return now < bound || ask_python(self, SHMBUS_FULL, length, now - started, false);
 }
@@ -214,6 +216,8 @@ static void ring_bells(WriterObject *self) {
 static bool put(WriterObject *self, const struct shmbus_message *message, uint64_t timeout_ns, uint64_t *sequence) {
     uint64_t started = 0;
     for (;;) {
+        if (!self->ring) /* closed by another thread, or a signal handler, while Python ran */
+            return ask_python(self, SHMBUS_OK, 0, 0, true) && false;
         enum shmbus_result result = shmbus_publish(&self->writer, message, sequence);
         if (result == SHMBUS_OK)
             return true;
