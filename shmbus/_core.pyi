@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, final
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer, Self, disjoint_base
 
 LAYOUT_VERSION: Final[int]
 MAX_PRODUCERS: Final[int]
@@ -257,6 +257,7 @@ class Message:
     def _locate(self) -> tuple[int, int, bytes] | None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
+@disjoint_base
 class Writer:
     """The publishing half of a ring. Subclasses supply `_trouble`, `_envelope` and `_correlate`."""
 
@@ -295,6 +296,7 @@ class Writer:
     def _detach(self) -> None: ...
     def _set_sessions(self, sessions: Sequence[Session], /) -> None: ...
 
+@disjoint_base
 class Reader:
     """The receiving half of a subscription. Subclasses supply `_attend`, `_sealed`, `_stuck`, `_nothing`, `_unusable`."""
 
