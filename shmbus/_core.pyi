@@ -203,6 +203,8 @@ class Session:
     def beat(self) -> None: ...
     def cursor(self, index: int, /) -> tuple[int, int, int, int, int, int, int, int]:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
+    def cursor_active_ns(self, index: int, /) -> int:
+        """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
     def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:
         """Take a cursor into use with zeroed counters; its position holds at the gate's floor until it is set."""
     def set_position(self, index: int, position: int, /) -> None: ...

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus import schema
 from shmbus._core import AttachError, Bells, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
+from shmbus.directory import DirectoryReader
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import Publisher
@@ -305,9 +307,16 @@ class Bus:
             ring.clear_gate(index)
         return bool(gates)
 
-    def _session_holder(self, session: int) -> tuple[str, int]:
+    def _session_holder(self, session: int, cursor: int) -> tuple[str, int, float | None]:
+        """Whose session it is: name, pid, and how many seconds ago that cursor last moved (None: never)."""
         page = self._foreign.get(session)
-        return (f"session {session}", page.identity[0] if page is not None else 0)
+        if page is None:
+            return f"session {session}", 0, None
+        with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
+            names = [entry.client for entry in directory.snapshot().sessions if entry.session == session]
+        active_ns = page.cursor_active_ns(cursor) if cursor < page.capacity else 0
+        since = max(0.0, (time.monotonic_ns() - active_ns) / 1e9) if active_ns else None
+        return names[0] if names else f"session {session}", page.identity[0], since
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))

@@ -134,7 +134,7 @@ class Publisher(Writer):
         elif result == _core.UNKNOWN_SESSION:
             self._bus._learn_session(session)
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
-            raise self._backpressure(ring, by, producer, session, behind)
+            raise self._backpressure(ring, by, producer, session, cursor, behind)
 
     def _unusable(self) -> ShmbusError:
         thing = f"the publisher of '{self.topic}'"
@@ -164,11 +164,13 @@ class Publisher(Writer):
             self._bus._report_stuck(self._topic_id, self._lane, sequence, full=True)
         return False
 
-    def _backpressure(self, ring: Ring, by: int, producer: int, session: int, behind: int) -> BackpressureError:
-        messages, capacity, _, _, _ = ring.limits
+    def _backpressure(
+        self, ring: Ring, by: int, producer: int, session: int, cursor: int, behind: int
+    ) -> BackpressureError:
+        messages, capacity = min(ring.limits[0], ring.slots - 1), ring.limits[1]
         if by == _core.BY_GATE:
-            name, pid = self._bus._session_holder(session)
-            return BackpressureError(self.topic, capacity, messages, name, pid, behind)
+            name, pid, since = self._bus._session_holder(session, cursor)
+            return BackpressureError(self.topic, capacity, messages, name, pid, behind, since)
         owner = ring.producer(producer)
         name, pid = (owner[0], owner[1]) if owner else ("unknown", 0)
         return BackpressureError(self.topic, capacity, messages, name, pid, behind, unfinished=True)

@@ -233,7 +233,7 @@ struct shmbus_cursor {
     _Atomic uint64_t position;  /* next sequence to read; 0: not placed yet, the gate's floor counts */
     _Atomic uint64_t delivered, lost, expired, corrupt, stepped;
     _Atomic uint32_t topic_id, subscription;
-    uint64_t reserved;
+    _Atomic uint64_t active_ns; /* when a gating reader last made progress, to an eighth of the ring; 0: never */
 };
 _Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line");
 

@@ -237,6 +237,12 @@ static PyObject *session_cursor(SessionObject *self, PyObject *index) {
 #undef READ
 }
 
+static PyObject *session_cursor_active(SessionObject *self, PyObject *index) {
+    unsigned long at = PyLong_AsUnsignedLong(index);
+    struct shmbus_cursor *c = PyErr_Occurred() ? NULL : cursor_at(self, at, false);
+    return c ? PyLong_FromUnsignedLongLong(atomic_load_explicit(&c->active_ns, memory_order_relaxed)) : NULL;
+}
+
 static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     unsigned long index;
     unsigned int topic_id, subscription;
@@ -245,7 +251,7 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     struct shmbus_cursor *c = cursor_at(self, index, true);
     if (!c)
         return NULL;
-    _Atomic uint64_t *counters[] = {&c->delivered, &c->lost, &c->expired, &c->corrupt, &c->stepped};
+    _Atomic uint64_t *counters[] = {&c->delivered, &c->lost, &c->expired, &c->corrupt, &c->stepped, &c->active_ns};
     atomic_store_explicit(&c->position, 0, memory_order_relaxed);
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);
@@ -306,6 +312,7 @@ static PyMethodDef session_methods[] = {
     {"create", (PyCFunction)(void (*)(void))session_create, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"cursor", (PyCFunction)session_cursor, METH_O, NULL},
+    {"cursor_active_ns", (PyCFunction)session_cursor_active, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
     {"beat", (PyCFunction)session_beat, METH_NOARGS, NULL},

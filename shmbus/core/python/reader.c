@@ -206,6 +206,7 @@ static void signal_space(Entry *entry) {
     if (!entry->gated || !entry->unsignalled)
         return;
     entry->unsignalled = 0;
+    atomic_store_explicit(&entry->cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     shmbus_bell_ring(entry->space_bell);
 }
