@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
 from shmbus.workers.procmond.connector import Connector, Unavailable
+
+from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
 
 WATCHDOG_S = 60
 
@@ -29,7 +30,7 @@ from shmbus.workers.procmond import command
 from shmbus.workers.procmond.sink import SinkGone
 
 class Lines:
-    left = 0
+    left = refused = 0
 
     def publish(self, topic, event):
         print(topic.name, base64.b64encode(event.SerializeToString()).decode(), flush=True)

@@ -3,10 +3,11 @@
 import signal
 
 import pytest
-from shmbus.v1.eventbus_pb2 import ProcessEventData
 from shmbus.workers.procmond import record
 from shmbus.workers.procmond.proc import Arguments, Credentials, FileKey, Image, Traffic
 from shmbus.workers.procmond.process import Change, Process, Subtype, Topic
+
+from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
 
 NOW = 1_700_000_000_123_456_789
 
@@ -38,7 +39,7 @@ def test_every_field_that_is_known_is_in_the_message() -> None:
     change = Change(Topic.STOP, Subtype.TERMINATED, process(), parent, 3, 256, ("collector.mode=scan",))
     event = ProcessEventData.FromString(record.build(change, NOW).SerializeToString())
     told = event.process
-    assert event.subtype == ProcessEventData.DESCRIPTOR.fields_by_name["subtype"].enum_type.values[2].number
+    assert event.subtype == ProcessEventSubtype.PROCESS_TERMINATED
     assert (told.pid, told.ppid, told.name, told.executable_path) == (20, 10, "ls", "/bin/ls")
     assert list(told.command_line) == ["ls", "-l"]
     assert (told.start_time, told.collection_time) == (1_699_999_999, 1_700_000_000_123)
@@ -71,7 +72,7 @@ def test_what_is_not_known_is_not_in_the_message() -> None:
     told = event.process
     assert told.pid == 20 and told.name == "" and not told.accessible and not told.file_exists
     for field in ("ppid", "executable_path", "start_time", "cpu_usage", "memory_usage", "executable_hash", "user_id"):
-        assert not told.HasField(field)  # type: ignore[arg-type]
+        assert not told.HasField(field)
     assert not event.tree_context.HasField("parent_process")
     assert not event.security_context.HasField("privilege_level")
 

@@ -6,10 +6,11 @@ The world is a dictionary of what /proc would show; time is a number. No process
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from shmbus.workers.procmond.clock import SECOND, Clock
-from shmbus.workers.procmond.event import Comm, Exec, Exit, Fork, Ids, Kind, Session, ThreadExit, Trace
+from shmbus.workers.procmond.event import Comm, Event, Exec, Exit, Fork, Ids, Kind, Session, ThreadExit, Trace
 from shmbus.workers.procmond.proc import (
     TICKS_PER_SECOND,
     Arguments,
@@ -76,7 +77,7 @@ class World:
         self.now += nanoseconds
         self.tracker.tick()
 
-    def shows(self, pid: int, name: str, ppid: int = 1, start: int | None = None, **changes: object) -> None:
+    def shows(self, pid: int, name: str, ppid: int = 1, start: int | None = None, **changes: Any) -> None:
         """/proc shows a process that runs the program `name`."""
         start = self.now if start is None else start
         stat = Stat(pid, name.encode(), "S", ppid, pid, 1, False, 0, 1, start * TICKS_PER_SECOND // SECOND, 4096)
@@ -107,10 +108,12 @@ class World:
             self.processes[child] = snapshot._replace(stat=stat)
         self.tracker.feed(Fork(self.now, parent, child))
 
-    def execute(self, pid: int, name: str, **changes: object) -> None:
+    def execute(self, pid: int, name: str, **changes: Any) -> None:
         stat = self.stat(pid)
-        known = {} if stat is None else {"ppid": stat.ppid, "start": -(-stat.start_ticks * SECOND // TICKS_PER_SECOND)}
-        self.shows(pid, name, **{**known, **changes})  # type: ignore[arg-type]
+        known: dict[str, Any] = (
+            {} if stat is None else {"ppid": stat.ppid, "start": -(-stat.start_ticks * SECOND // TICKS_PER_SECOND)}
+        )
+        self.shows(pid, name, **{**known, **changes})
         self.tracker.feed(Exec(self.now, pid))
 
     def exit(self, pid: int, status: int = 0, parent: int = 1) -> None:
@@ -537,7 +540,7 @@ def test_a_hash_that_cannot_be_computed_is_not_told(world: World) -> None:
 def test_no_order_of_events_breaks_the_table(order: tuple[int, ...]) -> None:
     world = World()
     now = world.now
-    events = [Fork(now, 10, 20), Exec(now, 20), Exit(now, 20, 0, 10), Ids(now, 20, Kind.USER, 1, 1)]
+    events: list[Event] = [Fork(now, 10, 20), Exec(now, 20), Exit(now, 20, 0, 10), Ids(now, 20, Kind.USER, 1, 1)]
     for index in order:
         world.tracker.feed(events[index])
     world.tracker.reconcile({})

@@ -122,14 +122,17 @@ class Monitor:
 
     def notes(self) -> tuple[str, ...]:
         """How we work and what we have missed, as it stands in the event about ourselves."""
+        refused = f"collector.refused={self._sink.refused}"
         if self._connector is None:
             return (
+                refused,
                 "collector.mode=scan",
                 f"collector.interval_seconds={self._scan_interval_s():g}",
                 f"collector.scan_milliseconds={self._scan_cost_ns / 1e6:.1f}",
                 f"collector.misses={scan_misses(self._scan_interval_s())}",
             )
         return (
+            refused,
             "collector.mode=connector",
             f"collector.lost_events={self._connector.lost}",
             f"collector.overruns={self._connector.overruns}",

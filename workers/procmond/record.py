@@ -15,7 +15,8 @@ performance.network_*        never set: the kernel does not count them by proces
 privilege_level              "root", "elevated" (a capability, or other ids than its user's), "user", or "kernel"
 security_labels              "key=value": label (security module), cgroup, capabilities (hexadecimal, effective),
                              no_new_privs, seccomp, tracer (PID), exit_status, exit_signal, core_dumped,
-                             truncated (a field that is not whole), and of procmond itself collector.*
+                             truncated (a field that is not whole), and of procmond itself collector.*:
+                             mode, misses, and what it has lost or could not publish
 ```
 
 An executable's hash that is not known yet follows in a modify event.

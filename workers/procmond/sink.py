@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
@@ -16,12 +17,21 @@ from .process import Topic
 _log = logging.getLogger("procmond")
 
 
+PATIENCE_S = 0.25
+"""A reader that must not miss anything may keep us waiting so long, in seconds; the kernel's events wait meanwhile."""
+
+IMPATIENCE_S = 1.0
+"""After that nothing waits for so long, in seconds: what a full topic does not take is refused."""
+
+
 class SinkGone(Exception):
     """There is nowhere to publish any more; the message says why."""
 
 
 class Sink(Protocol):
-    """Takes messages. SinkGone: it will take no more."""
+    """Takes messages; `refused` counts those it did not take. SinkGone: it will take no more."""
+
+    refused: int
 
     def publish(self, topic: Topic, event: ProcessEventData) -> None: ...
 
@@ -29,24 +39,37 @@ class Sink(Protocol):
 class Publisher(Protocol):
     """What a sink needs of a publisher of the bus."""
 
-    def publish(self, message: ProcessEventData, /) -> object: ...
+    def publish(self, event: ProcessEventData, /, *, timeout: float) -> object: ...
 
 
 class BusSink:
-    """One publisher for each topic. A message that the bus refuses is counted in `refused` and logged."""
+    """One publisher for each topic. What the bus refuses is counted, and logged at most once a second."""
 
-    def __init__(self, publishers: Mapping[Topic, Publisher]) -> None:
+    def __init__(self, publishers: Mapping[Topic, Publisher], clock: Callable[[], float] = time.monotonic) -> None:
         self._publishers = publishers
+        self._clock = clock
+        self._impatient_until = dict.fromkeys(publishers, 0.0)
+        self._log_again = 0.0
         self.refused = 0
 
     def publish(self, topic: Topic, event: ProcessEventData) -> None:
+        timeout = 0.0 if self._clock() < self._impatient_until[topic] else PATIENCE_S
         try:
-            self._publishers[topic].publish(event)
-        except (MessageTooLarge, BackpressureError, PublishRevoked) as error:
-            self.refused += 1
-            _log.warning("could not publish an event of pid %d (%d so far): %s", event.process.pid, self.refused, error)
+            self._publishers[topic].publish(event, timeout=timeout)
+        except BackpressureError as error:
+            if timeout:
+                self._impatient_until[topic] = self._clock() + IMPATIENCE_S
+            self._refuse(error)
+        except (MessageTooLarge, PublishRevoked) as error:
+            self._refuse(error)
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
+
+    def _refuse(self, error: ShmbusError) -> None:
+        self.refused += 1
+        if self._clock() >= self._log_again:
+            self._log_again = self._clock() + 1.0
+            _log.warning("%d messages could not be published so far; now: %s", self.refused, error)
 
 
 @contextmanager
