@@ -122,8 +122,8 @@ class Coordinator:
         if signals:
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._loop.add_signal_handler(number, self._request_stop, number.name)
-        self._endpoint.open(time.time())
         try:
+            self._endpoint.open(time.time())
             with ExitStack() as made:
                 self._build(made)
                 self._open_for_business()

@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+
 import shmbus
 from shmbus.bus import Bus
 from shmbus.embedded import start_embedded
@@ -35,7 +36,9 @@ def test_its_segments_have_no_name():
 def test_its_address_lets_another_process_in():
     with shmbus.embedded() as bus:
         subscription = bus.subscribe("lab.a", lossless=True)
-        program = "import sys, shmbus\nwith shmbus.connect(sys.argv[1]) as bus:\n bus.publisher('lab.a').publish(b'there')"
+        program = (
+            "import sys, shmbus\nwith shmbus.connect(sys.argv[1]) as bus:\n bus.publisher('lab.a').publish(b'there')"
+        )
         subprocess.run([sys.executable, "-c", program, bus.address], check=True, timeout=60)
         assert bytes(subscription.receive(timeout=5).payload) == b"there"
 
@@ -68,7 +71,9 @@ def test_what_keeps_it_from_starting_is_raised(monkeypatch):
 
 def test_a_killed_process_leaves_nothing_of_its_bus():
     before = names()
-    program = "import shmbus, time\nbus = shmbus.embedded()\np = bus.publisher('a')\nprint('up', flush=True)\ntime.sleep(60)"
+    program = (
+        "import shmbus, time\nbus = shmbus.embedded()\np = bus.publisher('a')\nprint('up', flush=True)\ntime.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
         assert child.stdout.readline() == b"up\n"
         child.send_signal(signal.SIGKILL)

@@ -6,8 +6,17 @@ import socket
 import threading
 
 import pytest
+
 from shmbus.control import ControlConnection, NeedDescriptors, Received, detailed, restored
-from shmbus.errors import AccessDenied, ClosedError, ConnectError, ConnectionLost, ForkedError, ProtocolError, TypeMismatch
+from shmbus.errors import (
+    AccessDenied,
+    ClosedError,
+    ConnectError,
+    ConnectionLost,
+    ForkedError,
+    ProtocolError,
+    TypeMismatch,
+)
 from shmbus.packet import MAX_BODY_BYTES, MAX_PACKET_BYTES, receive_packet, send_packet
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import ClientPacket, ServerPacket
@@ -241,7 +250,9 @@ def test_two_threads_get_each_its_own_answer(pair, connection):
     def serve():
         for _ in range(40):
             packet, _ = receive_packet(pair[1], ClientPacket, "x")
-            send_packet(pair[1], ServerPacket(id=packet.id, subscribed=wire.Subscribed(rings=packet.subscribe.subscription)))
+            send_packet(
+                pair[1], ServerPacket(id=packet.id, subscribed=wire.Subscribed(rings=packet.subscribe.subscription))
+            )
 
     def ask(first):
         for number in range(first, first + 20):

@@ -1,6 +1,7 @@
 """Who may do what."""
 
 import pytest
+
 from shmbus.coordinator.access import Access, covers
 from shmbus.coordinator.negotiation import negotiate
 from shmbus.coordinator.registry import Client
@@ -75,7 +76,9 @@ def version(text):
     [(["1.0.0", "1.1.0"], "1.0.3", "1.0.3"), (["1.0.0", "1.1.7", "1.2.0", "2.0.0"], "2.0.0", "1.1.7")],
 )
 def test_the_preferred_version_is_taken_else_the_highest_acceptable(supported, preferred, chosen):
-    request = VersionNegotiationRequest(supported_versions=map(version, supported), preferred_version=version(preferred))
+    request = VersionNegotiationRequest(
+        supported_versions=map(version, supported), preferred_version=version(preferred)
+    )
     answer = negotiate(request, (1, 1, 0), "x")
     assert answer.negotiation_success
     assert answer.negotiated_version.protocol_version == chosen

@@ -5,6 +5,7 @@ import os
 import socket
 
 import pytest
+
 from shmbus.coordinator import outbox
 from shmbus.coordinator.outbox import Outbox, Overflow
 from shmbus.packet import close_all, receive_packet

@@ -1,6 +1,7 @@
 """The life of a supervised collector, told as histories: no process, no clock."""
 
 import pytest
+
 from shmbus.coordinator.supervisor import (
     FIRST_DELAY_SECONDS,
     JITTER,

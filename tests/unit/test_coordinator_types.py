@@ -2,6 +2,7 @@
 
 import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet
+
 from shmbus.coordinator.types import MAX_DIFFERENCES, differences, parse_descriptors
 from shmbus.errors import LimitError
 
