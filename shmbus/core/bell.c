@@ -50,8 +50,10 @@ void shmbus_bell_signal(_Atomic uint32_t *word) {
     while (!atomic_compare_exchange_weak_explicit(word, &value, (value | WAITING) + 1, memory_order_seq_cst,
                                                   memory_order_relaxed)) {
     }
+    KILLPOINT("wake.cleared");
     if (value & WAITING)
         syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    KILLPOINT("wake.woken");
 }
 
 static struct timespec timespec_of(uint64_t ns) {

@@ -1,0 +1,422 @@
+/* A real process is killed at every kill point of the core while another publishes and a third reads; then the table of
+ * what was lost, who repaired it, and how long that took is checked and printed.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "killpoint.h"
+#include "rig.h"
+
+enum { BYSTANDER = 1, VICTIM = 2, EARLIER_VICTIM = 3, SMALL = 300, LARGE = 30000 };
+enum { SLEEP_BOUND_NS = 20000000 };
+
+/* ---- the world that all processes share ---- */
+
+struct world {
+    _Atomic bool stop, over, sealed;                        /* stop publishing; no more will come */
+    _Atomic uint64_t published, delivered, stepped, end;    /* by the bystanders */
+    _Atomic uint64_t attempted, returned, seen[4];          /* of the victim; by producer */
+    _Atomic uint32_t message;
+    struct shmbus_bell bells, quiet;
+};
+
+static struct world *world;
+static struct rig rig, created;
+static struct rig_session session;
+
+static pid_t start(void (*life)(void), const char *site, unsigned count) {
+    fflush(NULL);
+    pid_t parent = getpid(), pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(1);
+        shmbus_killpoint_arm(site, count);
+        life();
+        _exit(0);
+    }
+    return pid;
+}
+
+static void reap(pid_t pid) {
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void await_death(pid_t pid) {
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL); /* the site was reached */
+}
+
+static void sleep_on(_Atomic uint32_t *word, uint32_t expected) {
+    _Atomic uint32_t *const words[1] = {word};
+    shmbus_bell_wait(words, &expected, 1, shmbus_now_ns() + SLEEP_BOUND_NS);
+}
+
+/* ---- bystanders ---- */
+
+static struct shmbus_writer writer_for(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_writer writer;
+    shmbus_writer_init(&writer, ring, producer);
+    writer.sessions = &session.ref;
+    writer.session_count = 1;
+    return writer;
+}
+
+static void publish_along(void) {
+    struct rig look = rig_look(&rig, true);
+    struct shmbus_writer writer = writer_for(&look.ring, BYSTANDER);
+    uint64_t sequence;
+    while (!atomic_load(&world->stop)) {
+        enum shmbus_result result = rig_publish(&writer, atomic_load(&world->published) + 1, SMALL, &sequence);
+        if (result == SHMBUS_SEALED)
+            break;
+        CHECK(result == SHMBUS_OK || result == SHMBUS_FULL);
+        if (result == SHMBUS_FULL)
+            sched_yield();
+        else
+            atomic_fetch_add(&world->published, 1);
+        shmbus_bell_ring(&world->bells.data);
+    }
+}
+
+static void read_along(void) {
+    struct rig look = rig_look(&rig, false);
+    uint64_t cursor = 1;
+    for (;;) {
+        bool over = atomic_load(&world->over);
+        struct rig_message message;
+        enum shmbus_result result = rig_read(&look.ring, cursor, true, &message);
+        if (result == SHMBUS_OK) {
+            CHECK_EQUAL(message.number, atomic_fetch_add(&world->seen[message.producer], 1) + 1);
+            atomic_fetch_add(&world->delivered, 1);
+        } else if (result == SHMBUS_STEPPED) {
+            atomic_fetch_add(&world->stepped, 1);
+        } else {
+            CHECK(result == SHMBUS_EMPTY || result == SHMBUS_BUSY || result == SHMBUS_SEALED);
+            if (result == SHMBUS_SEALED || (over && result == SHMBUS_EMPTY && cursor == shmbus_tail(&look.ring)))
+                break;
+            sched_yield();
+            continue;
+        }
+        shmbus_cursor_place(&session.page->cursors[0], ++cursor);
+    }
+    atomic_store(&world->end, cursor);
+}
+
+/* ---- victims: each goes on until it passes its site ---- */
+
+static void publish_as(uint32_t producer, uint32_t length) {
+    struct rig look = rig_look(&rig, true);
+    struct shmbus_writer writer = writer_for(&look.ring, producer);
+    uint64_t sequence, number = 1;
+    for (;;) {
+        if (producer == VICTIM)
+            atomic_store(&world->attempted, number);
+        enum shmbus_result result = rig_publish(&writer, number, length, &sequence);
+        CHECK(result == SHMBUS_OK || result == SHMBUS_FULL || result == SHMBUS_REVOKED);
+        if (result == SHMBUS_OK && producer == VICTIM)
+            atomic_store(&world->returned, number);
+        number += result == SHMBUS_OK;
+        if (result == SHMBUS_FULL)
+            sched_yield();
+    }
+}
+
+static void publish_small(void) { publish_as(VICTIM, SMALL); }
+static void publish_large(void) { publish_as(VICTIM, LARGE); }
+static void publish_earlier(void) { publish_as(EARLIER_VICTIM, SMALL); }
+
+static void read_gated(void) {
+    struct rig look = rig_look(&rig, false);
+    uint64_t cursor = shmbus_tail(&look.ring);
+    shmbus_cursor_place(&session.page->cursors[1], cursor);
+    for (;;) {
+        struct rig_message message;
+        enum shmbus_result result = rig_read(&look.ring, cursor, true, &message);
+        if (result == SHMBUS_OK || result == SHMBUS_STEPPED)
+            shmbus_cursor_place(&session.page->cursors[1], ++cursor);
+        else
+            sched_yield();
+    }
+}
+
+static void wait_again_and_again(void) {
+    for (;;)
+        sleep_on(&world->bells.data, shmbus_bell_arm(&world->bells.data));
+}
+
+static void sleep_for_a_message(void) {
+    while (!atomic_load(&world->message)) {
+        uint32_t expected = shmbus_bell_arm(&world->quiet.data);
+        if (!atomic_load(&world->message))
+            sleep_on(&world->quiet.data, expected);
+    }
+}
+
+static void wake(void) {
+    while (!(atomic_load(&world->quiet.data) & 1))
+        sched_yield();
+    atomic_store(&world->message, 1);
+    shmbus_bell_ring(&world->quiet.data);
+}
+
+static void attach(void) {
+    struct rig look = rig_look(&rig, true);
+    struct shmbus_geometry geometry;
+    CHECK_EQUAL(shmbus_ring_check(look.memory, shmbus_ring_bytes(&rig.geometry), rig_boot, &geometry), SHMBUS_OK);
+}
+
+static void create(void) {
+    struct shmbus_ring_setup setup = rig_setup();
+    shmbus_ring_init(created.memory, &setup);
+}
+
+static void repair_earlier(void) { shmbus_repair(&rig.ring, EARLIER_VICTIM); }
+
+static void skip_earlier(void) {
+    struct shmbus_claim claims[4];
+    uint32_t count = shmbus_claims(&rig.ring, claims, 4);
+    for (uint32_t i = 0; i < count; i++)
+        if (claims[i].producer == EARLIER_VICTIM)
+            shmbus_skip(&rig.ring, claims[i].sequence, EARLIER_VICTIM);
+}
+
+static void seal(void) { shmbus_seal(&rig.ring, 2); }
+
+/* ---- before and after ---- */
+
+static pid_t sleeper;
+
+static void nothing(void) {}
+
+static void set_gate(void) { CHECK(shmbus_gate_set(&rig.ring, 1, 1, 1, shmbus_head(&rig.ring))); }
+
+static void start_sleeper(void) { sleeper = start(sleep_for_a_message, NULL, 0); }
+
+static void leave_a_claim(void) { await_death(start(publish_earlier, "write.half", 3)); }
+
+static void repair(void) { shmbus_repair(&rig.ring, VICTIM); }
+
+static void clear_gate(void) { CHECK(shmbus_gate_set(&rig.ring, 1, 0, 0, 0)); }
+
+static void await_sleeper(void) { reap(sleeper); }
+
+static void create_again(void) {
+    struct shmbus_geometry geometry;
+    size_t bytes = shmbus_ring_bytes(&rig.geometry);
+    enum shmbus_result result = shmbus_ring_check(created.memory, bytes, rig_boot, &geometry);
+    if (result != SHMBUS_OK) {
+        CHECK_EQUAL(result, SHMBUS_EARLY);
+        memset(created.memory, 0, bytes);
+        create();
+        CHECK_EQUAL(shmbus_ring_check(created.memory, bytes, rig_boot, &geometry), SHMBUS_OK);
+    }
+}
+
+static void repair_again(void) {
+    shmbus_repair(&rig.ring, EARLIER_VICTIM);
+    struct shmbus_claim claims[4];
+    for (uint32_t n = shmbus_claims(&rig.ring, claims, 4); n; n--)
+        CHECK(claims[n - 1].producer != EARLIER_VICTIM);
+}
+
+static void seal_again(void) {
+    uint64_t end = shmbus_seal(&rig.ring, 2);
+    CHECK(end > 1);
+    CHECK_EQUAL(shmbus_seal(&rig.ring, 2), end);
+    atomic_store(&world->sealed, true);
+}
+
+/* ---- the table ---- */
+
+#define NOTHING "nothing", 0
+#define THE_CALL "the message whose publish had not returned", 1
+#define REPAIRER "coordinator: claims of the dead aborted", repair
+#define GATE "coordinator: gate cleared", clear_gate
+#define NOBODY "nobody has to", nothing
+#define MAKER "who creates: made again under a new name", create_again
+#define NEXT_REPAIR "the next repair", repair_again
+#define NEXT_SEAL "the next coordinator: sealed again", seal_again
+#define BOUND "the sleeper, at its own bound", await_sleeper
+
+static const struct row {
+    const char *site;
+    void (*before)(void), (*victim)(void);
+    unsigned count; /* the pass at which it dies */
+    const char *lost;
+    uint64_t messages;
+    const char *repaired_by;
+    void (*after)(void);
+} rows[] = {
+    {"claim.before", nothing, publish_small, 500, THE_CALL, NOBODY},
+    {"claim.won", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"claim.helped", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"help.before", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"help.done", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"write.before", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"write.half", nothing, publish_small, 501, THE_CALL, REPAIRER},
+    {"write.done", nothing, publish_small, 500, THE_CALL, REPAIRER},
+    {"commit.done", nothing, publish_small, 500, NOTHING, NOBODY},
+    {"commit.revoked", nothing, publish_large, 1, THE_CALL, REPAIRER},
+    {"retire.scanned", nothing, publish_small, 50, THE_CALL, NOBODY},
+    {"retire.advanced", nothing, publish_small, 50, THE_CALL, NOBODY},
+    {"read.peeked", set_gate, read_gated, 100, NOTHING, GATE},
+    {"read.copied", set_gate, read_gated, 100, NOTHING, GATE},
+    {"read.taken", set_gate, read_gated, 100, NOTHING, GATE},
+    {"read.placed", set_gate, read_gated, 100, NOTHING, GATE},
+    {"wait.armed", nothing, wait_again_and_again, 10, NOTHING, NOBODY},
+    {"wait.slept", nothing, wait_again_and_again, 10, NOTHING, NOBODY},
+    {"wake.cleared", start_sleeper, wake, 1, NOTHING, BOUND},
+    {"wake.woken", start_sleeper, wake, 1, NOTHING, NOBODY},
+    {"attach.mapped", nothing, attach, 1, NOTHING, NOBODY},
+    {"attach.checked", nothing, attach, 1, NOTHING, NOBODY},
+    {"create.unready", nothing, create, 1, NOTHING, MAKER},
+    {"create.ready", nothing, create, 1, NOTHING, NOBODY},
+    {"repair.claimed", leave_a_claim, repair_earlier, 1, NOTHING, NEXT_REPAIR},
+    {"repair.aborted", leave_a_claim, repair_earlier, 1, NOTHING, NEXT_REPAIR},
+    {"skip.before", leave_a_claim, skip_earlier, 1, NOTHING, NEXT_REPAIR},
+    {"skip.done", leave_a_claim, skip_earlier, 1, NOTHING, NEXT_REPAIR},
+    {"seal.announced", nothing, seal, 1, NOTHING, NEXT_SEAL},
+    {"seal.done", nothing, seal, 1, NOTHING, NEXT_SEAL},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void begin(void) {
+    rig = rig_small(64, 1u << 16);
+    created = rig_small(64, 1u << 16);
+    memset(created.memory, 0, shmbus_ring_bytes(&created.geometry));
+    session = rig_session(1, 2);
+    world = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(world != MAP_FAILED);
+    CHECK(shmbus_gate_set(&rig.ring, 0, 1, 0, 1));
+}
+
+static void end(void) {
+    munmap(world, sizeof *world);
+    rig_session_close(&session);
+    rig_close(&created);
+    rig_close(&rig);
+}
+
+/* Stops the victim again and again; a claim that it has open then is overdue. Until that has killed it. */
+static void revoke_until_dead(pid_t victim) {
+    for (;;) {
+        int status;
+        CHECK(kill(victim, SIGSTOP) == 0);
+        CHECK(waitpid(victim, &status, WUNTRACED) == victim);
+        if (!WIFSTOPPED(status)) {
+            CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+            return;
+        }
+        struct shmbus_claim claims[8];
+        for (uint32_t n = shmbus_claims(&rig.ring, claims, 8); n; n--)
+            if (claims[n - 1].producer == VICTIM)
+                shmbus_skip(&rig.ring, claims[n - 1].sequence, VICTIM);
+        CHECK(kill(victim, SIGCONT) == 0);
+        sched_yield();
+    }
+}
+
+static void await_progress(void) {
+    uint64_t published = atomic_load(&world->published) + 100, delivered = atomic_load(&world->delivered) + 100;
+    while (atomic_load(&world->published) < published || atomic_load(&world->delivered) < delivered)
+        sched_yield();
+}
+
+static void kill_at(const struct row *row) {
+    begin();
+    pid_t publisher = start(publish_along, NULL, 0), reader = start(read_along, NULL, 0);
+    await_progress();
+    row->before();
+    pid_t victim = start(row->victim, row->site, row->count);
+    if (strcmp(row->site, "commit.revoked") == 0)
+        revoke_until_dead(victim);
+    else
+        await_death(victim);
+    uint64_t died = shmbus_now_ns();
+    row->after();
+    uint64_t repaired = shmbus_now_ns();
+    if (!atomic_load(&world->sealed))
+        await_progress();
+    if (row->before == start_sleeper && row->after != await_sleeper)
+        await_sleeper();
+    repair_again(); /* of the one that died earlier, where there is one */
+    atomic_store(&world->stop, true);
+    reap(publisher);
+    atomic_store(&world->over, true);
+    reap(reader);
+    uint64_t seen = atomic_load(&world->seen[VICTIM]);
+    CHECK_EQUAL(atomic_load(&world->attempted) - seen, row->messages);
+    CHECK(seen >= atomic_load(&world->returned));
+    CHECK_EQUAL(atomic_load(&world->seen[BYSTANDER]), atomic_load(&world->published));
+    CHECK_EQUAL(atomic_load(&world->delivered) + atomic_load(&world->stepped), atomic_load(&world->end) - 1);
+    CHECK_EQUAL(atomic_load(&world->end), shmbus_tail(&rig.ring));
+    struct shmbus_claim claims[4];
+    CHECK_EQUAL(shmbus_claims(&rig.ring, claims, 4), 0);
+    printf("%-16s  %-42s  %-41s  %8.1f us\n", row->site, row->lost, row->repaired_by, (double)(repaired - died) / 1000);
+    fflush(stdout);
+    end();
+}
+
+TEST(a_process_killed_at_any_site_loses_what_the_table_says_and_the_rest_goes_on) {
+    printf("%-16s  %-42s  %-41s  %s\n", "killed at", "lost", "repaired by", "after its death");
+    for (int i = 0; i < ROWS; i++)
+        kill_at(&rows[i]);
+}
+
+/* ---- the sites in the code, in killpoint.c's list and in the table above are the same ---- */
+
+static char *all_sources(void) {
+    static char text[1 << 20];
+    size_t used = 0;
+    DIR *directory = opendir(CORE_DIRECTORY);
+    CHECK(directory != NULL);
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        char path[1024];
+        size_t length = strlen(entry->d_name);
+        if (length < 2 || strcmp(entry->d_name + length - 2, ".c") != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", CORE_DIRECTORY, entry->d_name);
+        FILE *file = fopen(path, "r");
+        CHECK(file != NULL);
+        used += fread(text + used, 1, sizeof text - 1 - used, file);
+        fclose(file);
+    }
+    closedir(directory);
+    text[used] = 0;
+    return text;
+}
+
+TEST(every_site_in_the_code_is_listed_and_in_the_table_and_no_other) {
+    static const char use[] = "KILLPOINT(\"";
+    char *sources = all_sources();
+    for (const char *at = sources; (at = strstr(at, use)); at++) {
+        const char *name = at + sizeof use - 1;
+        size_t length = strcspn(name, "\""), found = 0;
+        for (const char *const *site = shmbus_killpoint_sites; *site; site++)
+            found += strlen(*site) == length && strncmp(*site, name, length) == 0;
+        CHECK_EQUAL(found, 1);
+    }
+    size_t count = 0;
+    for (const char *const *site = shmbus_killpoint_sites; *site; site++, count++) {
+        char wanted[80];
+        snprintf(wanted, sizeof wanted, "KILLPOINT(\"%s\")", *site);
+        CHECK(strstr(sources, wanted) != NULL);
+        size_t found = 0;
+        for (int i = 0; i < ROWS; i++)
+            found += strcmp(rows[i].site, *site) == 0;
+        CHECK_EQUAL(found, 1);
+    }
+    CHECK_EQUAL(count, ROWS);
+}
