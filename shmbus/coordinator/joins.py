@@ -11,7 +11,7 @@ from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.post import Log, Post
 from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
-from shmbus.errors import LimitError
+from shmbus.errors import LimitError, StorageFull
 from shmbus.topic import matches, specificity
 from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
 
@@ -29,7 +29,8 @@ class Joins:
         matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
         for client, subscriptions in _by_client(matching):
-            bindings = [self._bind_or_degrade(topic, one, first) for one in subscriptions]
+            bound = (self._bind_or_degrade(topic, one, first) for one in subscriptions)
+            bindings = [binding for binding in bound if binding is not None]
             self._tell(client, topic, topic.live, bindings)
             killpoint("topic.told")
 
@@ -79,11 +80,14 @@ class Joins:
             for generation in generations:
                 self.gates.set(topic, generation, subscription, cursor)
 
-    def _bind_or_degrade(self, topic: Topic, subscription: Subscription, first: int) -> Binding:
-        """A topic's maker must not fail because a gate is missing: that subscription is bound lossy, and told so."""
+    def _bind_or_degrade(self, topic: Topic, subscription: Subscription, first: int) -> Binding | None:
+        """A topic's maker must not fail because there is no gate: that subscription is bound lossy, and told so.
+
+        None: not even a cursor could be had.
+        """
         try:
             self._bind(topic, subscription, [topic.live])
-        except LimitError as error:
+        except (LimitError, StorageFull) as error:
             self._log(
                 f"subscription {subscription.number} of {subscription.client.who} is lossy on '{topic.name}': {error}"
             )

@@ -257,3 +257,11 @@ def test_a_request_that_cannot_be_is_told_and_the_client_stays(bus):
         with pytest.raises(ShmbusError):
             bus._control.request(request)
     assert len(bus.status().clients) == 1
+
+
+def test_a_topic_is_made_though_a_wildcard_subscription_gets_no_gate(bus, log):
+    for number in range(3):
+        bus._control.request(Subscribe(subscription=100 + number, patterns=["lab.#"], lossless=True)).close()
+    with bus.publisher("lab.a"):
+        assert entry(bus, "lab.a").gates == 2
+    assert any("is lossy on 'lab.a'" in line for line in log)
