@@ -88,9 +88,11 @@ class Joins:
         try:
             self._bind(topic, subscription, [topic.live])
         except (LimitError, StorageFull) as error:
-            self._log(
-                f"subscription {subscription.number} of {subscription.client.who} is lossy on '{topic.name}': {error}"
-            )
+            who = f"subscription {subscription.number} of {subscription.client.who}"
+            if subscription not in topic.bindings:
+                self._log(f"{who} does not get '{topic.name}': {error}")
+                return None
+            self._log(f"{who} is lossy on '{topic.name}': {error}")
         return self._binding(topic, topic.live, subscription, first)
 
     def _binding(self, topic: Topic, generation: Generation, subscription: Subscription, start: int) -> Binding:
