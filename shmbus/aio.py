@@ -250,6 +250,11 @@ class _Waits:
 
 def _wake(future: asyncio.Future[None]) -> None:
     try:
-        future.get_loop().call_soon_threadsafe(lambda: future.done() or future.set_result(None))
+        future.get_loop().call_soon_threadsafe(_settle, future)
     except RuntimeError:
         pass  # the loop was closed under whoever waited
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -7,7 +7,6 @@ Concatenated protobuf merges, so the result parses as one envelope, and an event
 
 from typing import Any, Final, NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.v1.common_pb2 import EventType
@@ -49,16 +48,17 @@ class Envelope(NamedTuple):
     inner: int  # 0: the event is the payload
 
 
-def _tag(field: FieldDescriptor | int) -> int:
-    number = field if isinstance(field, int) else field.number
+def _tag(number: int) -> int:
     return number << 3 | LENGTH_DELIMITED
 
 
-def _by_type(message: type[ProtobufMessage], oneof: str) -> dict[str, FieldDescriptor]:
-    return {field.message_type.full_name: field for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields}
+def _by_type(message: type[ProtobufMessage], oneof: str) -> dict[str, Any]:
+    """The fields of a oneof by the full names of their message types."""
+    return {field.message_type.full_name: field for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields}  # type: ignore[union-attr]
 
 
 _PAYLOADS: Final = _by_type(EventBusMessage, "payload")
+_COLLECTION: Final = _PAYLOADS[CollectionEventPayload.DESCRIPTOR.full_name]
 _EVENTS: Final = _by_type(CollectionEventPayload, "event_data")
 
 
@@ -78,10 +78,10 @@ def envelope_for(kind: type[Any], topic: str, source: str, own_type: str | None)
     if name == EventBusMessage.DESCRIPTOR.full_name:
         return Envelope(_constant(topic, source, None), b"", 0, 0)
     if (payload := _PAYLOADS.get(name)) is not None:
-        return Envelope(_constant(topic, source, _MESSAGE_TYPES[payload.name]), b"", _tag(payload), 0)
+        return Envelope(_constant(topic, source, _MESSAGE_TYPES[payload.name]), b"", _tag(payload.number), 0)
     if (event := _EVENTS.get(name)) is not None:
         wrapper = CollectionEventPayload(event_type=_EVENT_TYPES[event.name]).SerializeToString()
-        return Envelope(_constant(topic, source, MessageType.COLLECTION_EVENT), wrapper, _tag(3), _tag(event))
+        return Envelope(_constant(topic, source, MessageType.COLLECTION_EVENT), wrapper, _tag(_COLLECTION.number), _tag(event.number))
     known = sorted(one.rpartition(".")[2] for one in (*_PAYLOADS, *_EVENTS, EventBusMessage.DESCRIPTOR.full_name))
     raise TypeError(
         f"cannot publish a {name} on '{topic}': it is none of {', '.join(known)}. For a type of your own open the "

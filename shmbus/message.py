@@ -60,7 +60,7 @@ def _make_time(time_ns: int) -> datetime:
 
 
 def _parse_envelope(message: Message) -> EventBusMessage | None:
-    return EventBusMessage.FromString(memoryview(message)) if message.kind == KIND_EVENT else None
+    return EventBusMessage.FromString(message.payload) if message.kind == KIND_EVENT else None
 
 
 def _parse_event(message: Message) -> Any:

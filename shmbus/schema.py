@@ -2,19 +2,20 @@
 
 A fingerprint is the SHA-256 of a type's own file and all it imports, in dependency order, as they are serialised; two
 programs with the same fingerprint agree on every field. Where fingerprints differ the coordinator compares fields.
+
+Descriptors are typed Any: the pure-Python and the native protobuf runtime have unrelated classes for them.
 """
 
 import hashlib
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 _learned: Final = descriptor_pool.DescriptorPool()
 
 
-def class_of(descriptor: Descriptor) -> Any:
+def class_of(descriptor: Any) -> Any:
     """The message class of a descriptor."""
     return message_factory.GetMessageClass(descriptor)
 
@@ -38,19 +39,19 @@ def learn(descriptors: bytes) -> None:
             _learned.Add(file)  # type: ignore[no-untyped-call, unused-ignore]
 
 
-def descriptor_set(descriptor: Descriptor) -> bytes:
+def descriptor_set(descriptor: Any) -> bytes:
     """The type's file and everything it imports, dependencies first, as a serialised FileDescriptorSet."""
     files: dict[str, FileDescriptorProto] = {}
     _collect(descriptor.file, files)
     return FileDescriptorSet(file=files.values()).SerializeToString(deterministic=True)
 
 
-def fingerprint(descriptor: Descriptor) -> bytes:
+def fingerprint(descriptor: Any) -> bytes:
     """32 bytes that differ when anything about the type's files does."""
     return hashlib.sha256(descriptor_set(descriptor)).digest()
 
 
-def _collect(file: FileDescriptor, files: dict[str, FileDescriptorProto]) -> None:
+def _collect(file: Any, files: dict[str, FileDescriptorProto]) -> None:
     if file.name in files:
         return
     for dependency in file.dependencies:
