@@ -7,8 +7,10 @@ first, and left where its owner finds it. Nothing here is on the data path, and 
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from weakref import WeakValueDictionary
@@ -32,6 +34,50 @@ if TYPE_CHECKING:
 TopicLane = tuple[int, int]
 Page = TypeVar("Page", Bells, Session, Ring)
 
+
+class _Guard:
+    """A re-entrant lock, and what is to be done when it is free.
+
+    Publishers and subscriptions that nobody keeps are closed by the garbage collector, at any moment and in any thread,
+    maybe inside this very lock: what that takes is done when the lock is left.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._later: deque[Callable[[], None]] = deque()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            while self._depth == 1 and self._later:
+                self._later.popleft()()
+        finally:
+            self._depth -= 1
+            self._lock.release()
+        if self._later:
+            self._try()
+
+    def soon(self, what: Callable[[], None]) -> None:
+        """Done when this returns, unless somebody is inside: then, when they leave."""
+        self._later.append(what)
+        self._try()
+
+    def _try(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._depth == 0:
+                    with self:
+                        pass
+            finally:
+                self._lock.release()
+
+
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
 )
@@ -48,9 +94,10 @@ class Bus:
         self.client_name: Final = name
         self._on_close = on_close
         self._opened_by = os.getpid()
-        self._lock = threading.RLock()  # guards what is below, and that pushes are taken in in order
+        self._lock = _Guard()  # guards what is below, and that pushes are taken in in order
         self._publishers: dict[TopicLane, WeakValueDictionary[int, Publisher]] = {}
         self._subscriptions: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
+        self._open: set[int] = set()  # numbers of subscriptions that the coordinator knows
         self._next_subscription = 1
         self._readable: dict[tuple[int, int, int], Ring] = {}
         self._writable: dict[TopicLane, Ring] = {}
@@ -142,16 +189,14 @@ class Bus:
             self._writable[opened.topic_id, opened.lane] = ring
             return opened, ring
 
-    def _close_publisher(self, publisher: Publisher) -> None:
-        with self._lock:
-            key = (publisher._topic_id, publisher._lane)
-            rest = self._publishers.get(key, {})
-            rest.pop(publisher._producer_id, None)
-            if not rest:
-                self._publishers.pop(key, None)
-                if (ring := self._writable.pop(key, None)) is not None:
-                    ring.close()
-            self._tell(wire.ClosePublisher(topic_id=key[0], producer=publisher._producer_id))
+    def _close_publisher(self, key: TopicLane, producer: int) -> None:
+        rest = self._publishers.get(key, {})
+        rest.pop(producer, None)
+        if not rest:
+            self._publishers.pop(key, None)
+            if (ring := self._writable.pop(key, None)) is not None:
+                ring.close()
+        self._tell(wire.ClosePublisher(topic_id=key[0], producer=producer))
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
@@ -177,24 +222,26 @@ class Bus:
                         subscription=number, patterns=patterns, lossless=lossless, start=_start_position(start)
                     )
                 ).close()
+                self._open.add(number)
                 self._attend(subscription)
                 subscription._take_arrivals()
             except BaseException:
-                del self._subscriptions[number]
-                subscription._close()
+                subscription.close()
+                self._subscriptions.pop(number, None)
                 raise
             return subscription
 
-    def _close_subscription(self, subscription: Subscription) -> None:
-        with self._lock:
-            if self._subscriptions.pop(subscription._number, None) is None or self._closed:
-                return
-            # A cursor that is used again must hold until it is placed again, so it is left unplaced.
-            for session, cursor in subscription._cursors:
-                if (page := self._sessions.get(session)) is not None:
-                    page.set_position(cursor, 0)
-            self._tell(wire.Unsubscribe(subscription=subscription._number))
-            self._forget_unread()
+    def _close_subscription(self, number: int, cursors: Sequence[tuple[int, int]]) -> None:
+        self._subscriptions.pop(number, None)
+        if number not in self._open or self._closed:
+            return
+        self._open.remove(number)
+        # A cursor that is used again must hold until it is placed again, so it is left unplaced.
+        for session, cursor in cursors:
+            if (page := self._sessions.get(session)) is not None:
+                page.set_position(cursor, 0)
+        self._tell(wire.Unsubscribe(subscription=number))
+        self._forget_unread()
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""
@@ -205,6 +252,14 @@ class Bus:
     def _ring_left(self, ring: Ring) -> None:
         with self._lock:
             self._forget_unread()
+
+    def _left(self, number: int, cursors: Sequence[tuple[int, int]]) -> None:
+        """A subscription was closed or collected. Never waits for a lock that its own thread may hold."""
+        self._lock.soon(partial(self._close_subscription, number, cursors))
+
+    def _gone(self, key: TopicLane, producer: int) -> None:
+        """The same for a publisher."""
+        self._lock.soon(partial(self._close_publisher, key, producer))
 
     # ---- what the coordinator pushes ---------------------------------------------------------------------------------
 
@@ -344,21 +399,25 @@ class Bus:
 
     def close(self) -> None:
         """Close everything that was opened here."""
+        if os.getpid() != self._opened_by:
+            self._hang_up()  # without the lock: a thread that is not in this child may have held it at the fork
+            return
+        publishers = [one for publishers in list(self._publishers.values()) for one in list(publishers.values())]
+        for one in (*self._subscriptions.values(), *publishers):
+            one.close()
         with self._lock:
-            if self._closed:
-                return
-            for subscription in list(self._subscriptions.values()):
-                subscription.close()
-            for publishers in list(self._publishers.values()):
-                for publisher in list(publishers.values()):
-                    publisher.close()
-            self._closed = True
-            self._control.close()
-            os.close(self.directory_fd)
-            for ring in (*self._readable.values(), *self._writable.values(), *self._successors.values()):
-                ring.close()
-        if self._on_close is not None and os.getpid() == self._opened_by:
+            self._hang_up()
+        if self._on_close is not None:
             self._on_close()
+
+    def _hang_up(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._control.close()
+        os.close(self.directory_fd)
+        for ring in (*self._readable.values(), *self._writable.values(), *self._successors.values()):
+            ring.close()
 
     @property
     def closed(self) -> bool:
@@ -395,15 +454,17 @@ class Bus:
 
     def _request(self, message: ProtobufMessage) -> Received:
         self._check_usable()
-        return self._control.request(message)
+        with self._lock:
+            return self._control.request(message)
 
     def _tell(self, message: ProtobufMessage) -> None:
         """Say something that matters only while there is a coordinator."""
-        if self._control.lost is None and not self._control.closed:
-            try:
-                self._control.request(message).close()
-            except ConnectionLost:
-                pass
+        with self._lock:
+            if self._control.lost is None and not self._control.closed:
+                try:
+                    self._control.request(message).close()
+                except ConnectionLost:
+                    pass
 
     def _attach_own_session(self, fd: int) -> Session:
         return Session.attach(fd, writable=True, boot_id=self._boot_id)

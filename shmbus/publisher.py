@@ -76,7 +76,7 @@ class Publisher(Writer):
             return
         self._detach()
         if not self._forked:
-            self._bus._close_publisher(self)
+            self._bus._gone((self._topic_id, self._lane), self._producer_id)
 
     @property
     def closed(self) -> bool:
@@ -90,6 +90,10 @@ class Publisher(Writer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_stuck"):
+            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.published} published"

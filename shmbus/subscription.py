@@ -58,7 +58,7 @@ class Subscription(Reader):
             return
         self._close()
         if not self._forked:
-            self._bus._close_subscription(self)
+            self._bus._left(self._number, self._cursors)
 
     @property
     def lost(self) -> int:
