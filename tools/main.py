@@ -1,0 +1,93 @@
+"""The command `shmbus`: finds the file of a command, runs it, and turns what is raised into one line and a status.
+
+0    done, or ended as asked for
+1    it cannot be done: nobody runs the bus, somebody else does, access denied, /dev/shm full
+2    the command line or the configuration is wrong
+130  interrupted (Ctrl-C) before it was done
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final, NoReturn
+
+import shmbus
+
+COMMANDS: Final = {
+    "up": "Run a bus: its coordinator and its collectors, in the foreground.",
+    "tail": "Print what is published, as it comes.",
+    "topics": "List the topics of a bus.",
+    "down": "Stop a bus.",
+    "doctor": "Name what an unclean end left behind, and remove it.",
+    "bench": "Measure how fast the bus is on this machine.",
+}
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return quiet()
+    except Exception as error:
+        return _explain(error)
+
+
+def quiet() -> int:
+    """Whoever read our output has gone: what is still buffered goes nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return 0
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Only the file of the command that is asked for is imported, so that each starts quickly."""
+    parser = argparse.ArgumentParser(prog="shmbus", description="An event bus for one host, over POSIX shared memory.")
+    parser.add_argument("--version", action="version", version=f"shmbus {shmbus.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    asked_for = next((one for one in arguments if not one.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name != asked_for:
+            commands.add_parser(name, help=summary)
+            continue
+        module = importlib.import_module(f"shmbus.tools.{name}")
+        command = commands.add_parser(
+            name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _explain(error: Exception) -> int:
+    from shmbus.errors import ConfigurationError, PatternError, ShmbusError, TopicNameError
+
+    if isinstance(error, ConfigurationError | PatternError | TopicNameError):
+        status = 2
+    elif isinstance(error, ShmbusError | OSError):
+        status = 1
+    else:
+        raise error  # a mistake of ours: its traceback is wanted
+    print(f"shmbus: {_text(error)}", file=sys.stderr)
+    return status
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _terminated(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -1,0 +1,162 @@
+"""The thread that shows a running bus: a live table on a terminal, log lines anywhere else.
+
+A thread of its own, because a terminal that is stopped (Ctrl-S) or a pipe that nobody reads must not hold up the
+coordinator. It looks once a second, and shows at once what is logged.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, Protocol, TextIO
+
+from shmbus.errors import ShmbusError
+
+from .lines import Lines, log_line
+from .meter import Meter, View
+from .snapshot import Probe
+
+PERIOD_SECONDS: Final = 1.0
+SHORTEST_SECONDS: Final = 0.1  # between two looks, however much is logged
+KEPT_LINES: Final = 1000
+PATIENCE_SECONDS: Final = 1.0  # with an output that takes nothing, at the end
+
+
+class Face(Protocol):
+    """How it is shown."""
+
+    def show(self, view: View | None, new: Sequence[str]) -> None:
+        """Show it, with what was logged since the last time. No view: the one before still holds."""
+
+    def close(self) -> None:
+        """The last view has been shown."""
+
+
+class Screen:
+    """Shows the bus of that name until it is closed. `log` may be called from any thread."""
+
+    def __init__(self, bus: str, face: Face) -> None:
+        self._bus, self._face = bus, face
+        self._logged: deque[str] = deque(maxlen=KEPT_LINES)
+        self._started, self._ended, self._wake = threading.Event(), threading.Event(), threading.Event()
+        # A daemon: an output that is stuck must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
+        self._thread.start()
+
+    def log(self, text: str) -> None:
+        """Say something. Never blocks."""
+        self._logged.append(text)
+        self._wake.set()
+
+    def ready(self) -> None:
+        """The bus can be looked at from now on."""
+        self._started.set()
+
+    def redraw(self) -> None:
+        """The terminal has another size."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Show what is still to be said, and end. At most a second."""
+        self._ended.set()
+        self._started.set()
+        self._wake.set()
+        self._thread.join(PATIENCE_SECONDS)
+
+    def _run(self) -> None:
+        with suppress(OSError, ValueError):  # whoever looked has gone; the bus goes on
+            self._show_until_ended()
+            self._face.close()
+
+    def _show_until_ended(self) -> None:
+        meter = Meter()
+        self._started.wait()
+        probe = None if self._ended.is_set() else Probe(self._bus)
+        try:
+            while not self._ended.is_set():
+                self._show(self._look(probe, meter))
+                due = time.monotonic() + PERIOD_SECONDS
+                while not self._ended.is_set() and (left := due - time.monotonic()) > 0:
+                    if self._wake.wait(left):
+                        self._wake.clear()
+                        self._show(None)
+                        self._ended.wait(SHORTEST_SECONDS)
+            self._show(self._look(probe, meter))  # what the probe has mapped is still there
+        finally:
+            if probe is not None:
+                probe.close()
+
+    @staticmethod
+    def _look(probe: Probe | None, meter: Meter) -> View | None:
+        if probe is None:
+            return None
+        try:
+            return meter.update(probe.read(), time.time())
+        except ShmbusError:
+            return None
+
+    def _show(self, view: View | None) -> None:
+        self._face.show(view, [self._logged.popleft() for _ in range(len(self._logged))])
+
+
+class PlainFace:
+    """Log lines."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output, self._lines = output, Lines()
+
+    def show(self, view: View | None, new: Sequence[str]) -> None:
+        now = time.time()
+        told = [log_line(text, now) for text in new]
+        if view is not None:
+            told += self._lines.changes(view, now)
+        if told:
+            self._output.write("".join(f"{one}\n" for one in told))
+            self._output.flush()
+
+    def close(self) -> None:
+        """Nothing is left to say."""
+
+
+class LiveFace:
+    """A table that is drawn anew, on the terminal's other screen; at the end the last one stays on its first."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, screen=True, auto_refresh=False, vertical_overflow="crop")
+        self._log: deque[str] = deque(maxlen=KEPT_LINES)
+        self._view: View | None = None
+
+    def show(self, view: View | None, new: Sequence[str]) -> None:
+        from .dashboard import dashboard
+
+        self._log.extend(f"{time.strftime('%H:%M:%S')} {text}" for text in new)
+        self._view = view or self._view
+        if self._view is None:
+            return
+        if not self._live.is_started:
+            self._live.start()
+        width, height = self._console.size
+        self._live.update(dashboard(self._view, list(self._log), width, height), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last view where the shell goes on."""
+        from .dashboard import dashboard
+
+        self._live.stop()
+        if self._view is None:
+            return
+        width, height = self._console.size
+        self._console.print(dashboard(self._view, list(self._log), width, height - 2))
+
+
+def face_for(*, plain: bool) -> Face:
+    """A live table on a terminal that can draw one, unless plain lines are wanted."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return PlainFace(sys.stdout) if plain or dumb or not sys.stdout.isatty() else LiveFace()

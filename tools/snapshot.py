@@ -1,0 +1,271 @@
+"""What shared memory says about a bus: who is there, what the rings hold, what was lost.
+
+A probe attaches by name and reads: the directory, the headers of the rings, the cursors of the sessions. It asks nobody
+and needs nobody, so it works on a bus whose coordinator is dead, too. Whatever comes and goes between two looks (a ring
+that is continued elsewhere, a session that ends) is taken as it is.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Final, Generic, NamedTuple, Self, TypeVar
+
+from shmbus import segment
+from shmbus._core import AttachError, Ring, Session
+from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
+from shmbus.errors import ConnectError, SegmentError, ShmbusError
+from shmbus.process import Identity, is_alive
+
+_Key = TypeVar("_Key")
+_Mapped = TypeVar("_Mapped", Ring, Session)
+
+RingKey = tuple[int, int, int]
+"""Topic id, lane, generation."""
+
+
+class RingReading(NamedTuple):
+    """One ring: what was ever written to it, what it still holds, and in how many bytes."""
+
+    messages: int
+    bytes: int
+    retained: int
+    used_bytes: int
+    fill: float  # of the limit that is nearest, 0 to 1
+    aborted: int
+
+
+class Losses(NamedTuple):
+    """What subscribers did not get."""
+
+    overrun: int = 0
+    expired: int = 0
+    corrupt: int = 0
+
+    def __add__(self, other: object) -> "Losses":
+        return Losses(*map(sum, zip(self, other, strict=True))) if isinstance(other, Losses) else NotImplemented
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+class CursorReading(NamedTuple):
+    """One subscription in one topic. Position 0: it has not begun, or has ended, and its counters stay to be read."""
+
+    topic_id: int
+    position: int
+    delivered: int
+    losses: Losses
+
+    @property
+    def reads(self) -> bool:
+        return self.position > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReading:
+    """One topic. `rings` has the rings that could be read; `retained` and `fill` are those of all lanes."""
+
+    entry: TopicEntry
+    rings: dict[RingKey, RingReading]
+    publishers: int
+    gates: int
+
+    @property
+    def generation(self) -> int:
+        return max((lane.generation for lane in self.entry.lanes), default=0)
+
+    @property
+    def retained(self) -> int:
+        return sum(ring.retained for ring in self.rings.values())
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(ring.used_bytes for ring in self.rings.values())
+
+    @property
+    def fill(self) -> float:
+        return max((ring.fill for ring in self.rings.values()), default=0.0)
+
+
+class SessionReading(NamedTuple):
+    """One session page of a client, with the cursors in use."""
+
+    entry: SessionEntry
+    alive: bool
+    cursors: dict[int, CursorReading]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A bus at one moment. Times in seconds: `taken` of the monotonic clock, `started` Unix time."""
+
+    bus: str
+    address: str
+    coordinator: Identity
+    alive: bool
+    started: float
+    taken: float
+    directory: Snapshot
+    topics: tuple[TopicReading, ...]
+    sessions: tuple[SessionReading, ...]
+    parted: dict[RingKey, RingReading]  # rings that the probe knew and that were continued elsewhere: their last state
+
+    @property
+    def collectors(self) -> tuple[CollectorEntry, ...]:
+        return self.directory.collectors
+
+    def subscribers(self) -> dict[int, int]:
+        """How many subscriptions read each topic, by topic id."""
+        found: dict[int, int] = {}
+        for session in self.sessions:
+            for cursor in session.cursors.values():
+                found[cursor.topic_id] = found.get(cursor.topic_id, 0) + cursor.reads
+        return found
+
+
+class _Attached(Generic[_Key, _Mapped]):
+    """Segments that are mapped for as long as they are listed."""
+
+    def __init__(self, attach: Callable[[int], _Mapped]) -> None:
+        self._attach: Callable[[int], _Mapped] = attach
+        self._mapped: dict[_Key, _Mapped] = {}
+
+    def get(self, key: _Key, name: str) -> _Mapped | None:
+        """The segment, None when there is none of that name (any more)."""
+        if key not in self._mapped:
+            with suppress(ShmbusError, AttachError):
+                descriptor = segment.attach(name)
+                try:
+                    self._mapped[key] = self._attach(descriptor)
+                finally:
+                    os.close(descriptor)
+        return self._mapped.get(key)
+
+    def part(self, keys: Iterable[_Key]) -> Iterator[tuple[_Key, _Mapped]]:
+        """Unmap all others; each can be looked at once more."""
+        for key in set(self._mapped).difference(keys):
+            with closing(self._mapped.pop(key)) as mapped:
+                yield key, mapped
+
+    def close(self) -> None:
+        """Unmap all."""
+        for _ in self.part(()):
+            pass
+
+
+class Probe:
+    """Attached to the bus of that name of this user (or of `uid`). Raises ConnectError when there is none."""
+
+    def __init__(self, bus: str, uid: int | None = None) -> None:
+        self._bus, self._uid = bus, uid
+        self._boot_id: Final = segment.boot_id()
+        self._directory = self._attach_directory()
+        self._rings = _Attached[RingKey, Ring](lambda fd: Ring.attach(fd, writable=False, boot_id=self._boot_id))
+        self._sessions = _Attached[int, Session](lambda fd: Session.attach(fd, writable=False, boot_id=self._boot_id))
+
+    def read(self) -> Reading:
+        """What there is now."""
+        directory = self._directory.snapshot()
+        sessions = self._read_sessions(directory.sessions)
+        living = {one.entry.session for one in sessions if one.alive}
+        topics, parted = self._read_topics(directory.topics, living)
+        reader = self._directory
+        return Reading(
+            bus=reader.bus,
+            address=reader.address,
+            coordinator=reader.coordinator,
+            alive=reader.is_alive(),
+            started=reader.started_ns / 1e9,
+            taken=time.monotonic(),
+            directory=directory,
+            topics=topics,
+            sessions=sessions,
+            parted=parted,
+        )
+
+    def close(self) -> None:
+        self._rings.close()
+        self._sessions.close()
+        self._directory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _attach_directory(self) -> DirectoryReader:
+        name = segment.directory_name(self._bus, self._uid)
+        try:
+            descriptor = segment.attach(name)
+        except SegmentError as error:
+            if error.reason != "missing":
+                raise
+            raise ConnectError(self._bus, "/dev/shm" + name, "there is no such bus") from None
+        try:
+            return DirectoryReader(descriptor, boot_id=self._boot_id, name=name)
+        finally:
+            os.close(descriptor)
+
+    def _read_topics(
+        self, entries: Iterable[TopicEntry], living: set[int]
+    ) -> tuple[tuple[TopicReading, ...], dict[RingKey, RingReading]]:
+        found, seen = [], set()
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            rings: dict[RingKey, RingReading] = {}
+            publishers, gates = 0, 0
+            for lane, name in enumerate(entry.ring_names(self._bus, self._uid)):
+                key = (entry.topic_id, lane, entry.lanes[lane].generation)
+                seen.add(key)
+                if (ring := self._rings.get(key, name)) is not None:
+                    rings[key] = _read_ring(ring)
+                    publishers = max(publishers, _publishers(ring, living))
+                    gates = max(gates, len(ring.gates()))
+            found.append(TopicReading(entry, rings, publishers, gates))
+        parted = {key: _read_ring(ring) for key, ring in self._rings.part(seen)}
+        return tuple(found), parted
+
+    def _read_sessions(self, entries: Iterable[SessionEntry]) -> tuple[SessionReading, ...]:
+        found = []
+        for entry in sorted(entries, key=lambda entry: entry.session):
+            page = self._sessions.get(entry.session, entry.segment_name(self._bus, self._uid))
+            cursors = {} if page is None else _read_cursors(page)
+            found.append(SessionReading(entry, is_alive(entry.process), cursors))
+        for _ in self._sessions.part(one.entry.session for one in found):
+            pass
+        return tuple(found)
+
+
+def _read_ring(ring: Ring) -> RingReading:
+    # Head first: what is retired in between only makes the ring look fuller, never less than empty.
+    head, first, aborted = ring.head, ring.first_sequence, ring.aborted
+    tail, used = ring.tail, ring.used_bytes
+    max_messages, max_bytes, *_ = ring.limits
+    retained = max(tail - head, 0)
+    slots, room = min(max_messages or ring.slots, ring.slots), min(max_bytes or ring.arena_bytes, ring.arena_bytes)
+    return RingReading(
+        messages=max(tail - first - aborted, 0),
+        bytes=ring.published_bytes,
+        retained=retained,
+        used_bytes=used,
+        fill=min(max(retained / slots, used / room), 1.0),
+        aborted=aborted,
+    )
+
+
+def _publishers(ring: Ring, living: set[int]) -> int:
+    """Producers whose client is there. Entries of others stay until their last message is gone."""
+    entries = (ring.producer(producer) for producer in range(1, ring.producer_capacity + 1))
+    return sum(1 for entry in entries if entry is not None and entry[4] in living)
+
+
+def _read_cursors(page: Session) -> dict[int, CursorReading]:
+    found = {}
+    for index in range(page.capacity):
+        position, delivered, overrun, expired, corrupt, _, topic_id, _ = page.cursor(index)
+        if topic_id:
+            found[index] = CursorReading(topic_id, position, delivered, Losses(overrun, expired, corrupt))
+    return found

@@ -1,0 +1,70 @@
+"""Run a bus: its coordinator and its collectors, in the foreground.
+
+On a terminal a table shows what happens; anywhere else, and with --plain, log lines `<time> <what> key=value ...` do.
+Ctrl-C, SIGTERM and `shmbus down` end it in order, and nothing is left behind.
+
+    shmbus up
+    shmbus up --bus lab --collectors none --duration 60
+"""
+
+import argparse
+import asyncio
+import signal
+from importlib import metadata
+from pathlib import Path
+
+from shmbus.coordinator import Coordinator
+from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.launch import GROUP
+from shmbus.errors import ConfigurationError
+
+from .options import seconds
+from .screen import Screen, face_for
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    parser.add_argument(
+        "--bus", metavar="NAME", help="its name (default: as configured, else $SHMBUS_BUS, else 'default')"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a configuration in TOML (default: none is needed)")
+    parser.add_argument(
+        "--collectors", metavar="A,B", help="collectors to run, or none (default: as configured, else all installed)"
+    )
+    parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="end after that long")
+    parser.add_argument("--plain", action="store_true", help="log lines on a terminal, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until it is ended. Raises BusExists, ConfigurationError, AccessDenied, StorageFull."""
+    settings = settings_from(arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
+    screen = Screen(settings.bus, face_for(plain=arguments.plain))
+
+    def ready() -> None:
+        if arguments.duration is not None:
+            reason = f"the {arguments.duration:g} s are over"
+            asyncio.get_running_loop().call_later(arguments.duration, coordinator.stop, reason)
+        screen.log(f"listening on {coordinator.address}")
+        screen.ready()
+
+    coordinator = Coordinator(settings, log=screen.log, ready=ready)
+    signal.signal(signal.SIGHUP, lambda number, _: coordinator.stop("SIGHUP"))
+    signal.signal(signal.SIGWINCH, lambda number, _: screen.redraw())
+    try:
+        screen.log(f"stopped: {coordinator.run()}")
+    finally:
+        screen.close()
+    return 0
+
+
+def chosen(names: str | None) -> list[str] | None:
+    """What --collectors asks for; None: as configured. Raises ConfigurationError for one that is not installed."""
+    if names is None or names == "none":
+        return None if names is None else []
+    installed = metadata.entry_points(group=GROUP).names
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in wanted:
+        if name not in installed:
+            known = ", ".join(sorted(installed)) or "no collector"
+            raise ConfigurationError("--collectors", None, name, f"'{name}' is not installed; installed are: {known}")
+    return wanted
