@@ -27,6 +27,7 @@
 #include "layout.h"
 
 #define WAITING 1u
+#define ONE_OF_SEVERAL_NS 1000000u
 
 uint32_t shmbus_bell_arm(_Atomic uint32_t *word) {
     uint32_t value = atomic_fetch_or_explicit(word, WAITING, memory_order_seq_cst) | WAITING;
@@ -60,18 +61,38 @@ static struct timespec timespec_of(uint64_t ns) {
     return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
 }
 
-int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns) {
+static long wait_for_one(_Atomic uint32_t *word, uint32_t expected, uint64_t deadline_ns) {
     struct timespec deadline = timespec_of(deadline_ns);
-    long result;
+    return syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static long wait_for_any(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns) {
+    struct timespec deadline = timespec_of(deadline_ns);
+    struct futex_waitv waiters[SHMBUS_MAX_WAIT];
+    for (uint32_t i = 0; i < count; i++)
+        waiters[i] = (struct futex_waitv){.val = expected[i], .uaddr = (uintptr_t)words[i], .flags = FUTEX_32};
+    return syscall(SYS_futex_waitv, waiters, count, 0, &deadline, CLOCK_MONOTONIC);
+}
+
+int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns) {
+    static _Atomic bool no_waitv; /* refused by an older container profile, or unknown to the kernel or emulator */
     if (count == 0 || count > SHMBUS_MAX_WAIT)
         return EINVAL;
-    if (count == 1) {
-        result = syscall(SYS_futex, words[0], FUTEX_WAIT_BITSET, expected[0], &deadline, NULL, FUTEX_BITSET_MATCH_ANY);
-    } else {
-        struct futex_waitv waiters[SHMBUS_MAX_WAIT];
+    long result = -1;
+    bool any = count > 1 && !atomic_load_explicit(&no_waitv, memory_order_relaxed);
+    if (any) {
+        result = wait_for_any(words, expected, count, deadline_ns);
+        if (result < 0 && (errno == ENOSYS || errno == EPERM)) {
+            atomic_store_explicit(&no_waitv, true, memory_order_relaxed);
+            any = false;
+        }
+    }
+    if (!any) { /* on one of several words: for a millisecond at most, then the caller looks at all of them again */
         for (uint32_t i = 0; i < count; i++)
-            waiters[i] = (struct futex_waitv){.val = expected[i], .uaddr = (uintptr_t)words[i], .flags = FUTEX_32};
-        result = syscall(SYS_futex_waitv, waiters, count, 0, &deadline, CLOCK_MONOTONIC);
+            if (atomic_load_explicit(words[i], memory_order_relaxed) != expected[i])
+                return EAGAIN;
+        uint64_t bound = shmbus_now_ns() + ONE_OF_SEVERAL_NS;
+        result = wait_for_one(words[count - 1], expected[count - 1], count > 1 && bound < deadline_ns ? bound : deadline_ns);
     }
     int error = result < 0 ? errno : 0;
     KILLPOINT("wait.slept");

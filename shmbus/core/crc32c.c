@@ -20,7 +20,7 @@
 #include <arm_acle.h>
 #include <arm_neon.h>
 #include <sys/auxv.h>
-#define HARDWARE __attribute__((target("+crc+aes")))
+#define HARDWARE __attribute__((target("+crc+crypto")))
 #define STEP8(crc, word) __crc32cd(crc, word)
 #define STEP1(crc, byte) __crc32cb(crc, byte)
 #define PRODUCT(a, b) vgetq_lane_u64(vreinterpretq_u64_p128(vmull_p64((poly64_t)(a), (poly64_t)(b))), 0)
