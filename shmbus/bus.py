@@ -245,8 +245,12 @@ class Bus:
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""
-        read = {key for subscription in self._subscriptions.values() for key in subscription._ring_keys()}
-        for key in [key for key in self._readable if key not in read]:
+        unread = set(self._readable)
+        for subscription in self._subscriptions.values():
+            if not unread:
+                return  # nearly always after a few, so that closing thousands is not a matter of millions
+            unread.difference_update(subscription._ring_keys())
+        for key in unread:
             self._readable.pop(key).close()
 
     def _ring_left(self, ring: Ring) -> None:
