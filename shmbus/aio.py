@@ -15,7 +15,7 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
-from shmbus.errors import BackpressureError, BusyError, ReceiveTimeout
+from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.publisher import Publisher
 from shmbus.subscription import Start, Subscription
 
@@ -179,16 +179,15 @@ class AsyncSubscription:
 
     async def __anext__(self) -> Any:
         HANDLING.set(None)
-        while not self._subscription.closed:
+        try:
             found = self._subscription.try_receive()
             if found is None:
-                if self._subscription.ended:
-                    break
                 found = await self._wait(None)
-            if isinstance(found, Message):
-                HANDLING.set(CorrelationContext(found))
-            return found
-        raise StopAsyncIteration
+        except ClosedError:
+            raise StopAsyncIteration from None
+        if isinstance(found, Message):
+            HANDLING.set(CorrelationContext(found))
+        return found
 
     async def __aenter__(self) -> Self:
         return self

@@ -640,10 +640,10 @@ static PyObject *reader_next(ReaderObject *self) {
 static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
     self->closed = true;
     handling_ends(self);
-    if (self->busy) /* in a wait, maybe: it is woken, and drops the rings when it leaves */
-        shmbus_bell_signal(self->attention);
-    else
+    if (!self->busy) /* or else whoever is inside drops them when it leaves */
         reader_drop_all(self);
+    if (self->attention)
+        shmbus_bell_ring(self->attention); /* it may wait, or a Waiter for it */
     Py_RETURN_NONE;
 }
 
