@@ -1,8 +1,9 @@
 """Name what an unclean end left behind, and remove it with --clean.
 
-Looked at are this user's segments in /dev/shm and the sockets and locks in the runtime directory, of all buses or of
-one. What belongs to a running bus is left alone, and so is what a process still uses whose coordinator has died. The
-status is 1 if anything is left behind.
+Looked at are this user's segments in /dev/shm and the sockets and locks in the
+runtime directory, of all buses or of one. What belongs to a running bus is left
+alone, and so is what a process still uses whose coordinator has died. The status
+is 1 if anything is left behind.
 """
 
 import argparse

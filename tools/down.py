@@ -1,6 +1,7 @@
 """Stop a bus: ask its coordinator to end in order, and wait until it has.
 
-Collectors get a SIGTERM and their time; clients are told; nothing is left behind.
+Collectors get a SIGTERM and their time; clients are told; nothing is left
+behind.
 """
 
 import argparse

@@ -59,12 +59,13 @@ class Screen:
         """The terminal has another size."""
         self._wake.set()
 
-    def close(self) -> None:
-        """Show what is still to be said, and end. At most a second."""
+    def close(self) -> bool:
+        """Show what is still to be said, and end. False: the output takes nothing, and its thread is stuck there."""
         self._ended.set()
         self._started.set()
         self._wake.set()
         self._thread.join(PATIENCE_SECONDS)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         with suppress(OSError, ValueError):  # whoever looked has gone; the bus goes on

@@ -1,12 +1,14 @@
 """Print what is published, as it comes.
 
-PATTERN is a topic, or several at once: `+` stands for one segment, `#` at the end for any number of them.
+PATTERN is a topic, or several at once: `+` stands for one segment, `#` at the
+end for any number of them.
 
     shmbus tail 'events.process.#'
     shmbus tail '#' --json --from earliest --count 100
 
-Where messages are missing a line says how many and why: a subscription never holds publishers back unless it is
---lossless. What the output is piped to gets whole lines, each as soon as there is nothing else to print.
+Where messages are missing a line says how many and why: publishers wait for a
+reader only if it is --lossless. What the output is piped to gets whole lines,
+each as soon as there is nothing else to print.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """List the topics of a bus.
 
-Read from shared memory: nobody is asked, so a bus whose coordinator is dead can be looked at, too. On a terminal the
-table fits its width; anywhere else nothing is cut.
+Read from shared memory: nobody is asked, so a bus whose coordinator is dead can
+be looked at, too. On a terminal the table fits its width; anywhere else nothing
+is cut.
 
     topic     name            kept     messages that are in its ring now
     type      message type    at most  limits: by count, by size, by age

@@ -1,7 +1,8 @@
 """Run a bus: its coordinator and its collectors, in the foreground.
 
-On a terminal a table shows what happens; anywhere else, and with --plain, log lines `<time> <what> key=value ...` do.
-Ctrl-C, SIGTERM and `shmbus down` end it in order, and nothing is left behind.
+On a terminal a table shows what happens; anywhere else, and with --plain, log
+lines `<time> <what> key=value ...` do. Ctrl-C, SIGTERM and `shmbus down` end it
+in order, and nothing is left behind.
 
     shmbus up
     shmbus up --bus lab --collectors none --duration 60
@@ -9,6 +10,7 @@ Ctrl-C, SIGTERM and `shmbus down` end it in order, and nothing is left behind.
 
 import argparse
 import asyncio
+import os
 import signal
 from importlib import metadata
 from pathlib import Path
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         screen.log(f"stopped: {coordinator.run()}")
     finally:
-        screen.close()
+        shown = screen.close()
+    if not shown:
+        os._exit(0)  # everything is cleaned up, and the interpreter's own end would wait for the output
     return 0
 
 

@@ -1,5 +1,6 @@
 """The command as its user meets it: processes, terminals, signals, and what is left when they are gone."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -29,8 +30,8 @@ class Command:
     def __init__(self, *arguments: str, terminal: tuple[int, int] | None = None) -> None:
         self.text = ""
         command = [sys.executable, "-m", "shmbus.tools", *arguments]
-        environment = {**os.environ, "TERM": "xterm-256color", "PYTHONUNBUFFERED": "1"}
-        for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        environment = {**os.environ, "TERM": "xterm-256color"}
+        for name in ("NO_COLOR", "COLUMNS", "LINES", "PYTHONUNBUFFERED"):
             environment.pop(name, None)
         if terminal is None:
             self._output, inner = os.pipe()
@@ -69,6 +70,10 @@ class Command:
     def type(self, keys: bytes) -> None:
         """Press these keys at its terminal."""
         os.write(self._output, keys)
+
+    def narrow(self) -> None:
+        """Have the pipe that it prints to be full soon."""
+        fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, 4096)
 
     def hang_up(self) -> None:
         """Read no more of what it prints."""
@@ -224,10 +229,29 @@ def test_up_goes_on_when_nobody_reads_what_it_prints(shmbus_command, bus_name):
     up = shmbus_command.up()
     up.hang_up()
     with shmbus.connect() as bus, bus.publisher("events.test") as publisher:
-        time.sleep(1.5)  # until it has something to print
         publisher.publish(b"x")
     assert shmbus_command.done("down")[0] == 0
     assert up.process.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.parametrize("terminal", [None, (24, 80)])
+def test_an_output_that_takes_nothing_holds_nobody_up(shmbus_command, bus_name, terminal):
+    up = shmbus_command.up(terminal=terminal)
+    if terminal is None:
+        up.narrow()
+    else:
+        up.type(b"\x13")  # Ctrl-S
+    with shmbus.connect() as bus:
+        names = [f"a-topic-with-a-long-name.of-number-{number}" for number in range(60)]
+        with contextlib.ExitStack() as stack:
+            publishers = [stack.enter_context(bus.publisher(name)) for name in names]
+            for _ in range(3):  # looks at it, in which it has more to say than there is room for
+                for publisher in publishers:
+                    publisher.publish(b"x")
+                time.sleep(1)
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(PATIENCE_S) == 0
+    assert left_behind(bus_name) == []
 
 
 # ---- the live table --------------------------------------------------------------------------------------------------
