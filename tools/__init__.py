@@ -8,4 +8,5 @@ meter      two readings make rates, totals and a verdict
 dashboard  that as a live table      lines   that as log lines      screen   the thread that shows either
 event      an event in one line, and as JSON      types   message types that only the bus knows
 table      tables of fixed columns      text   numbers, sizes, times, and text that is safe to print
+options    options that several commands have      output   standard output whose reader has gone
 """

@@ -8,7 +8,6 @@
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import shmbus
+
+from .output import abandon
 
 COMMANDS: Final = {
     "up": "Run a bus: its coordinator and its collectors, in the foreground.",
@@ -38,17 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        return quiet()
+        abandon()
+        return 0
     except Exception as error:
         return _explain(error)
-
-
-def quiet() -> int:
-    """Whoever read our output has gone: what is still buffered goes nowhere."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
-    return 0
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

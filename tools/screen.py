@@ -10,13 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, Protocol, TextIO
 
 from shmbus.errors import ShmbusError
 
 from .lines import Lines, log_line
 from .meter import Meter, View
+from .output import abandon
 from .snapshot import Probe
 
 PERIOD_SECONDS: Final = 1.0
@@ -68,9 +68,11 @@ class Screen:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        with suppress(OSError, ValueError):  # whoever looked has gone; the bus goes on
+        try:
             self._show_until_ended()
             self._face.close()
+        except OSError:
+            abandon()  # whoever looked has gone; the bus goes on
 
     def _show_until_ended(self) -> None:
         meter = Meter()
