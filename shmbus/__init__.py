@@ -16,12 +16,10 @@ and dies with the caller.
 
 import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shmbus import correlation, errors
-from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
 from shmbus.bus import Bus
-from shmbus.embedded import embedded
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
@@ -49,6 +47,10 @@ from shmbus.errors import (
 from shmbus.message import Gap, Message, Producer
 from shmbus.publisher import Publisher
 from shmbus.subscription import Subscription
+
+if TYPE_CHECKING:
+    from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
+    from shmbus.private import embedded
 
 __version__: Final = "0.1.0"
 
@@ -99,3 +101,20 @@ def connect(bus: str | None = None, *, name: str | None = None, timeout: float =
     """
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
     return Bus(bus or os.environ.get("SHMBUS_BUS") or "default", name=name or program, timeout=timeout)
+
+
+def __getattr__(name: str) -> Any:
+    """What not every program needs is imported on first use: asyncio and the coordinator are most of the start-up time."""
+    if name in ("AsyncBus", "AsyncPublisher", "AsyncSubscription"):
+        from shmbus import aio
+
+        return getattr(aio, name)
+    if name == "embedded":
+        from shmbus.private import embedded
+
+        return embedded
+    raise AttributeError(f"module 'shmbus' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

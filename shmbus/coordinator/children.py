@@ -42,7 +42,8 @@ class _Output:
             lines, self._rest = [*lines, self._rest], b""
         for line in lines:
             if line:
-                self.last = line.decode(errors="backslashreplace")
+                # A collector that is also run by hand names itself at the start of its lines.
+                self.last = line.decode(errors="backslashreplace").removeprefix(f"{self._name}: ")
                 self._log(f"{self._name}: {self.last}")
         return bool(data)
 

@@ -68,7 +68,13 @@ class Coordinator:
         self.settings = as_settings(config)
         self._log, self._private, self._ready = log, private, ready
         self._access = Access(self.settings)
-        self._endpoint = Endpoint(self.settings.bus, private=private, open_to_others=self._access.names_others, log=log)
+        self._endpoint = Endpoint(
+            self.settings.bus,
+            private=private,
+            open_to_others=self._access.names_others,
+            grace_seconds=self.settings.grace_seconds,
+            log=log,
+        )
         self._started = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_reason: asyncio.Future[str] | None = None

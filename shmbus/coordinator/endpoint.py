@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shmbus import segment
 from shmbus.coordinator.lock import BusLock, remove_leftovers
+from shmbus.coordinator.orphans import end_orphans
 from shmbus.coordinator.post import Log
 
 BACKLOG = 256
@@ -15,12 +16,13 @@ BACKLOG = 256
 class Endpoint:
     """The listening socket. A private one is bound at once, so that its address is known before the loop runs."""
 
-    def __init__(self, bus: str, *, private: bool, open_to_others: bool, log: Log) -> None:
+    def __init__(self, bus: str, *, private: bool, open_to_others: bool, grace_seconds: float, log: Log) -> None:
         """`open_to_others`: the access rules name other users, so the socket file lets anybody try."""
         self._bus, self._private, self._open_to_others, self._log = bus, private, open_to_others, log
         self.listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
+        self._grace = grace_seconds
         self._lock: BusLock | None = None
         if private:
             name = f"shmbus.{os.getpid()}.{secrets.token_hex(8)}"
@@ -52,6 +54,7 @@ class Endpoint:
         lock.acquire(now)
         self._lock = lock
         path = Path(self.address)
+        end_orphans(self._bus, self._grace, self._log)
         remove_leftovers(self._bus, path, self._log)
         self.listener.bind(self.address)
         if self._open_to_others:

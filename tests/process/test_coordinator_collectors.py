@@ -106,3 +106,16 @@ def wire_action(name):
     from shmbus.v1.control_pb2 import ControlCollector
 
     return ControlCollector(name="steady", action=ControlCollector.Action.Value(f"ACTION_{name}"))
+
+
+def test_a_new_coordinator_ends_the_collectors_that_a_killed_one_left(bus_name, installed):
+    with coordinator(bus_name, "--collectors", "steady", **installed) as first:
+        first.read_until("steady: I am here")
+        with shmbus.connect() as bus:
+            eventually(lambda: collector(bus, "steady").pid)
+            orphan = collector(bus, "steady").pid
+        first.end(signal.SIGKILL)
+        assert psutil.pid_exists(orphan)
+        with coordinator(bus_name, **installed) as second:
+            assert f"steady: ended pid {orphan}, which a killed coordinator left running" in "\n".join(second.lines)
+            eventually(lambda: not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE)

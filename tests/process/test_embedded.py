@@ -10,7 +10,7 @@ import pytest
 
 import shmbus
 from shmbus.bus import Bus
-from shmbus.embedded import start_embedded
+from shmbus.private import start_embedded
 from shmbus.errors import ConnectError, StorageFull
 
 
