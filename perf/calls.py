@@ -1,0 +1,138 @@
+"""Single calls, by pyperf: publish, receive, encode, match, crc.
+
+python perf/calls.py [-o FILE] [--fast] [--benchmarks NAME,...]
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Final
+
+import pyperf
+from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
+
+import shmbus
+from shmbus import _core
+from shmbus.topic import PatternTrie
+
+PATTERNS: Final = (10, 1_000, 100_000)
+HELD: Final = 4_000  # messages that fit into a topic of the default size
+TimeFunction = Callable[[int], float]
+
+
+def publish(bus: shmbus.Bus, size: int) -> TimeFunction:
+    """Opaque bytes, one call a message."""
+    publisher, data = bus.publisher(f"perf.publish.{size}"), opaque(size)
+
+    def timed(loops: int) -> float:
+        call = publisher.publish
+        started = time.perf_counter()
+        for _ in itertools.repeat(None, loops):
+            call(data)
+        return time.perf_counter() - started
+
+    return timed
+
+
+def publish_many(bus: shmbus.Bus, size: int) -> TimeFunction:
+    """Opaque bytes, 256 in a call; a loop is one message."""
+    publisher, block = bus.publisher(f"perf.batch.{size}"), [opaque(size)] * 256
+
+    def timed(loops: int) -> float:
+        call, (calls, rest) = publisher.publish_many, divmod(loops, len(block))
+        started = time.perf_counter()
+        for _ in itertools.repeat(None, calls):
+            call(block)
+        call(block[:rest])
+        return time.perf_counter() - started
+
+    return timed
+
+
+def encode(bus: shmbus.Bus, event: Any) -> TimeFunction:
+    """An event into its envelope and out: serialise, metadata, publish."""
+    publisher = bus.publisher("perf.encode")
+
+    def timed(loops: int) -> float:
+        call = publisher.publish
+        started = time.perf_counter()
+        for _ in itertools.repeat(None, loops):
+            call(event)
+        return time.perf_counter() - started
+
+    return timed
+
+
+def receive(bus: shmbus.Bus, size: int) -> TimeFunction:
+    """What stands in the ring, one call a message; publishing between is not timed."""
+    data = opaque(size)
+    block = [data] * max(1, min(HELD, (2 << 20) // (size + 64)))
+    publisher, subscription = (
+        bus.publisher(f"perf.receive.{size}"),
+        bus.subscribe(f"perf.receive.{size}", lossless=True),
+    )
+
+    def timed(loops: int) -> float:
+        call, spent = subscription.try_receive, 0.0
+        while loops > 0:
+            count = min(loops, len(block))
+            publisher.publish_many(block[:count])
+            started = time.perf_counter()
+            for _ in itertools.repeat(None, count):
+                call()
+            spent += time.perf_counter() - started
+            loops -= count
+        return spent
+
+    return timed
+
+
+def match(patterns: int) -> TimeFunction:
+    """Which of so many patterns match a topic: two do, whatever their number."""
+    trie: PatternTrie[int] = PatternTrie()
+    for i in range(patterns - 2):
+        trie.insert(f"events.kind{i % 1000}.source{i}.+", i)
+    trie.insert("events.#", -1)
+    trie.insert("events.process.+", -2)
+
+    def timed(loops: int) -> float:
+        started = time.perf_counter()
+        for _ in itertools.repeat(None, loops):
+            list(trie.match("events.process.start"))
+        return time.perf_counter() - started
+
+    return timed
+
+
+def main() -> None:
+    runner = pyperf.Runner()
+    with ExitStack() as stack:
+        # Every worker process of pyperf runs one of the benchmarks: nothing is made before it is its turn.
+        def bus() -> shmbus.Bus:
+            return stack.enter_context(shmbus.embedded())
+
+        for size in SIZES:
+            _time(runner, f"publish {size} B", lambda size=size: publish(bus(), size))
+            _time(runner, f"publish {size} B in a batch", lambda size=size: publish_many(bus(), size))
+            _time(runner, f"receive {size} B", lambda size=size: receive(bus(), size))
+        _time(runner, "encode a process event", lambda: encode(bus(), build_event(process_facts()[0])))
+        for patterns in PATTERNS:
+            _time(runner, f"match among {patterns:,} patterns", lambda patterns=patterns: match(patterns))
+        for size in SIZES:
+            runner.bench_func(f"crc32c of {size} B", _core.crc32c, opaque(size))
+
+
+def _time(runner: pyperf.Runner, name: str, make: Callable[[], TimeFunction]) -> None:
+    made: list[TimeFunction] = []
+
+    def timed(loops: int) -> float:
+        if not made:
+            made.append(make())
+        return made[0](loops)
+
+    runner.bench_time_func(name, timed)
+
+
+if __name__ == "__main__":
+    main()

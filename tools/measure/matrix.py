@@ -1,0 +1,166 @@
+"""What is measured in a run, and what each of it should be on the two-core machines that the bus is developed on."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from statistics import median
+from typing import Final
+
+from . import calls, events, floors, footprint, latency, payload, throughput
+from .figure import Figure, Target
+from .percentiles import Paced, medians
+from .stage import Stage
+from .throughput import Shape
+
+MIB: Final = 1 << 20
+PACED_ROUNDS: Final = 5
+_BASIC: Final = 256  # bytes of the messages that targets are about
+
+
+def publish(stage: Stage) -> Iterator[Figure]:
+    """One publish of 256 bytes that nobody reads, from Python and in C, beside a plain copy of as many."""
+    copied = floors.copy(stage, calls.SIZE)
+    floor = median(copied) if copied else None
+    yield Figure("memcpy of 256 B", "ns", copied, note="" if copied else floors.NO_COMPILER)
+    yield Figure("publish(), 256 B, Python", "ns", calls.python_ns(stage), Target(150), floor)
+    in_c = calls.c_ns(stage)
+    note = in_c if isinstance(in_c, str) else f"{median(whole for _, whole in in_c):.0f} ns with clock and bells"
+    rounds = [] if isinstance(in_c, str) else [bare for bare, _ in in_c]
+    yield Figure("publish, 256 B, C", "ns", rounds, Target(70), floor, note=note)
+
+
+def throughputs(stage: Stage) -> Iterator[Figure]:
+    """Messages a second, lossless, counted at the reader."""
+    targets = {
+        Shape(1, 1, _BASIC, False): 4e6,
+        Shape(1, 1, _BASIC, True): 12e6,
+        Shape(1, 4, _BASIC, False): 2e6,
+        Shape(4, 1, _BASIC, False): 3e6,
+    }
+    shapes = _every_shape() if stage.effort.every_shape else targets
+    for shape in shapes:
+        copied = floors.copy(stage, shape.size)
+        bound = targets.get(shape)
+        yield Figure(
+            str(shape),
+            "/s",
+            throughput.rates(stage, shape),
+            Target(bound, at_least=True) if bound else None,
+            1e9 / median(copied) if copied else None,
+            note=_readers_note(shape),
+        )
+
+
+def _every_shape() -> Iterator[Shape]:
+    for writers, readers in ((1, 1), (1, 4), (4, 1)):
+        for size in payload.SIZES:
+            yield Shape(writers, readers, size, False)
+            yield Shape(writers, readers, size, True)
+
+
+def _readers_note(shape: Shape) -> str:
+    return f"each of {shape.readers} readers gets all" if shape.readers > 1 else ""
+
+
+def process_events(stage: Stage) -> Iterator[Figure]:
+    """Real process events: built, published, received and parsed, against what protobuf alone allows."""
+    allowed = events.alone(stage)
+    each = throughput.rates(stage, Shape(1, 1, 0, False))
+    allowed += events.alone(stage)  # before and after: the machine may have changed meanwhile
+    floor = median(allowed)
+    yield Figure("protobuf alone, process events", "/s", allowed)
+    yield Figure(str(Shape(1, 1, 0, False)), "/s", each, floor=floor)
+    yield Figure(
+        "process events, of protobuf alone", "share", [rate / floor for rate in each], Target(0.8, at_least=True)
+    )
+    if stage.effort.every_shape:
+        for shape in (Shape(1, 1, 0, True), Shape(1, 4, 0, False), Shape(4, 1, 0, False)):
+            yield Figure(str(shape), "/s", throughput.rates(stage, shape), floor=floor, note=_readers_note(shape))
+
+
+def spinning(stage: Stage) -> Iterator[Figure]:
+    """There and back with both sides asking again and again, against a cache line that goes there and back."""
+    floor = floors.line(stage)
+    yield Figure("cache line, C, one way", "ns", floor, note="" if floor else floors.NO_COMPILER)
+    found = latency.ping_pong(stage, spin=True)
+    rounds = [one["p50"] for one in found]
+    best = median(floor) if floor else None
+    yield Figure("ping-pong spinning, one way", "ns", rounds, Target(500), best, medians(found))
+    yield _of_floor("ping-pong spinning, of the floor", rounds, best, 8)
+
+
+def sleeping(stage: Stage) -> Iterator[Figure]:
+    """There and back with both sides waiting, against a futex hand-over."""
+    for where in _placements(stage):
+        with stage.pinned() if where else nullcontext():
+            floor = floors.futex(stage)
+            found = latency.ping_pong(stage, spin=False)
+        yield _floor_figure(f"futex hand-over, C, one way{where}", floor)
+        rounds, best = [one["p50"] for one in found], medians(floor).get("p50")
+        yield Figure(f"ping-pong in receive(), one way{where}", "ns", rounds, None, best, medians(found))
+
+
+def paced(stage: Stage) -> Iterator[Figure]:
+    """1,000 messages a second to a reader that sleeps, against the same with nothing but a futex."""
+    for where in _placements(stage):
+        with stage.pinned() if where else nullcontext():
+            floor, found = _paced_in_turn(stage)
+        yield _floor_figure(f"futex at 1,000/s, C, one way{where}", [one.ns for one in floor])
+        rounds, best = [one.ns["p50"] for one in found], medians(one.ns for one in floor).get("p50")
+        name = f"1,000/s to a sleeping reader{where}"
+        yield Figure(name, "ns", rounds, None, best, medians(one.ns for one in found))
+        if where:
+            continue
+        yield _of_floor(f"{name}, of the floor", rounds, best, 1.3)
+        cores = median(one.cores for one in floor) if floor else None
+        yield Figure("CPU of both at 1,000/s", "cores", [one.cores for one in found], Target(0.04), cores)
+
+
+def _paced_in_turn(stage: Stage) -> tuple[list[Paced], list[Paced]]:
+    """Floor and bus in turn: what the machine does meanwhile meets both."""
+    floor, found = [], []
+    for _ in range(min(stage.effort.rounds, PACED_ROUNDS)):
+        floor += floors.paced(stage, latency.INTERVAL_NS)
+        found += [latency.paced(stage)]
+    return floor, found
+
+
+def _placements(stage: Stage) -> tuple[str, ...]:
+    """Left to the scheduler; and pinned to a processor each, if there are two."""
+    return ("", ", pinned") if len(os.sched_getaffinity(0)) > 1 else ("",)
+
+
+def _floor_figure(what: str, rounds: list[dict[str, float]]) -> Figure:
+    note = "" if rounds else floors.NO_COMPILER
+    return Figure(what, "ns", [one["p50"] for one in rounds], percentiles=medians(rounds), note=note)
+
+
+def _of_floor(what: str, rounds: list[float], floor: float | None, bound: float) -> Figure:
+    if floor is None:
+        return Figure(what, "ratio", [], Target(bound), note=floors.NO_COMPILER)
+    return Figure(what, "ratio", [value / floor for value in rounds], Target(bound))
+
+
+def idle(stage: Stage) -> Iterator[Figure]:
+    """An idle bus: coordinator and a waiting subscriber."""
+    yield Figure("CPU of an idle bus", "cores", footprint.idle_share(stage), Target(0.002))
+
+
+def memory(stage: Stage) -> Iterator[Figure]:
+    """Many subscriptions over an empty bus, coordinator and client together."""
+    full = stage.effort.subscriptions / 10_000
+    for wildcard, name in ((False, "to one topic"), (True, "to patterns of their own")):
+        taken = footprint.subscription_bytes(stage, wildcard=wildcard) / MIB
+        yield Figure(f"{stage.effort.subscriptions:,} subscriptions {name}", "MB", [taken], Target(40 * full))
+
+
+BENCHMARKS: Final[dict[str, Callable[[Stage], Iterator[Figure]]]] = {
+    "publish": publish,
+    "throughput": throughputs,
+    "events": process_events,
+    "spinning": spinning,
+    "sleeping": sleeping,
+    "paced": paced,
+    "idle": idle,
+    "memory": memory,
+}
