@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import TracebackType
@@ -115,11 +115,11 @@ class Bus:
     def _take_welcome(self, welcome: Received) -> None:
         with welcome:
             message: wire.Welcome = welcome.message
-            self.name: Final = message.bus
-            self.address: Final = _printable(self._control.address)
+            self.name = message.bus
+            self.address = _printable(self._control.address)
             self._boot_id: bytes = message.boot_id
             self._session_bell: int = message.bell
-            self.directory_fd: Final = welcome.take()
+            self.directory_fd = welcome.take()
             self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
             session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
             self._sessions = {session.session: session}
@@ -190,7 +190,7 @@ class Bus:
             return opened, ring
 
     def _close_publisher(self, key: TopicLane, producer: int) -> None:
-        rest = self._publishers.get(key, {})
+        rest: MutableMapping[int, Publisher] = self._publishers.get(key, {})
         rest.pop(producer, None)
         if not rest:
             self._publishers.pop(key, None)
@@ -407,8 +407,10 @@ class Bus:
             self._hang_up()  # without the lock: a thread that is not in this child may have held it at the fork
             return
         publishers = [one for publishers in list(self._publishers.values()) for one in list(publishers.values())]
-        for one in (*self._subscriptions.values(), *publishers):
-            one.close()
+        for subscription in list(self._subscriptions.values()):
+            subscription.close()
+        for publisher in publishers:
+            publisher.close()
         with self._lock:
             self._hang_up()
         if self._on_close is not None:
