@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from shmbus.workers.procmond.connector import Connector, Unavailable
 
 from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
+from shmbus.workers.procmond.connector import Connector, Unavailable
 
 WATCHDOG_S = 60
 

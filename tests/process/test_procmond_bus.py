@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from shmbus.workers.procmond.connector import Connector, Unavailable
 
 import shmbus
 from shmbus.v1.eventbus_pb2 import ProcessEventData
+from shmbus.workers.procmond.connector import Connector, Unavailable
 
 WATCHDOG_S = 60
 

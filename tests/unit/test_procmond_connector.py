@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+
 from shmbus.workers.procmond.connector import Sequences, decode, request
 from shmbus.workers.procmond.event import Comm, Event, Exec, Exit, Fork, Ids, Kind, Session, ThreadExit, Trace
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from shmbus.workers.procmond import hashing
 from shmbus.workers.procmond.proc import FileKey
 

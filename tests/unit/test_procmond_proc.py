@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from shmbus.workers.procmond import proc
-from shmbus.workers.procmond.text import readable, readable_comm, readable_prefix
 
 from shmbus.v1.common_pb2 import ProcessRecord
+from shmbus.workers.procmond import proc
+from shmbus.workers.procmond.text import readable, readable_comm, readable_prefix
 
 FIELDS = b"S 7 8 9 0 -1 4194560 1 2 3 4 15 5 0 0 20 0 3 0 4711 1000 25 18446744073709551615 1 1 0 0 0 0 0 0 0 0"
 READY = "print('ready', flush=True); input()"

@@ -3,11 +3,11 @@
 import signal
 
 import pytest
+
+from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
 from shmbus.workers.procmond import record
 from shmbus.workers.procmond.proc import Arguments, Credentials, FileKey, Image, Traffic
 from shmbus.workers.procmond.process import Change, Process, Subtype, Topic
-
-from shmbus.v1.eventbus_pb2 import ProcessEventData, ProcessEventSubtype
 
 NOW = 1_700_000_000_123_456_789
 

@@ -1,11 +1,11 @@
 """procmond publishes to a bus that may be full, refuse, or go away."""
 
 import pytest
-from shmbus.workers.procmond.process import Topic
-from shmbus.workers.procmond.sink import IMPATIENCE_S, PATIENCE_S, BusSink, SinkGone
 
 from shmbus.errors import BackpressureError, ConnectionLost, MessageTooLarge, ShmbusError
 from shmbus.v1.eventbus_pb2 import ProcessEventData
+from shmbus.workers.procmond.process import Topic
+from shmbus.workers.procmond.sink import IMPATIENCE_S, PATIENCE_S, BusSink, SinkGone
 
 FULL = BackpressureError("events.process.start", 1, 1, "slow", 1, 1)
 

@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from shmbus.workers.procmond.clock import SECOND, Clock
 from shmbus.workers.procmond.event import Comm, Event, Exec, Exit, Fork, Ids, Kind, Session, ThreadExit, Trace
 from shmbus.workers.procmond.proc import (

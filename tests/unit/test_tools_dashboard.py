@@ -1,10 +1,10 @@
 """The live table, as it looks at 80 and at 120 columns, and that it always fits."""
 
 import pytest
-from shmbus.tools.dashboard import dashboard, share
-from shmbus.tools.meter import Meter
 
 from shmbus.directory import BusState, CollectorState
+from shmbus.tools.dashboard import dashboard, share
+from shmbus.tools.meter import Meter
 from unit.tools_readings import COORDINATOR, PROCMOND, STARTED, collector, cursor, reading, session, topic
 
 LOG = ["12:00:00 listening on /run/user/1000/shmbus/lab.sock", "12:00:00 procmond: started as pid 4712"]

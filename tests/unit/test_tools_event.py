@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from shmbus.tools.event import as_json, gist, line
 
 import shmbus
 from shmbus.message import Gap, Producer
+from shmbus.tools.event import as_json, gist, line
 from shmbus.v1.common_pb2 import FilesystemRecord, NetworkRecord, PerformanceRecord, ProcessRecord
 from shmbus.v1.eventbus_pb2 import (
     FilesystemEventData,

@@ -4,7 +4,6 @@ import shlex
 
 from shmbus.tools.lines import Lines, line
 from shmbus.tools.meter import Meter
-
 from unit.tools_readings import STARTED, collector, reading, session, topic
 
 NOON = 1_777_636_801.0  # 2026-05-01T12:00:01Z

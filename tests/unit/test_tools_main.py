@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
+
+from shmbus.errors import ConfigurationError, ConnectionLost, PatternError
 from shmbus.tools import main as cli
 from shmbus.tools.options import positive, seconds
 from shmbus.tools.tail import _start
 from shmbus.tools.topics import as_json, listing
-
-from shmbus.errors import ConfigurationError, ConnectionLost, PatternError
 from unit.tools_readings import cursor, reading, session, topic
 
 

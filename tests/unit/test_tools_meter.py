@@ -1,9 +1,8 @@
 """Two readings make rates; what was counted is never counted twice or forgotten."""
 
+from shmbus.directory import BusState, CollectorState
 from shmbus.tools.meter import Level, Meter
 from shmbus.tools.snapshot import Losses, RingReading
-
-from shmbus.directory import BusState, CollectorState
 from unit.tools_readings import COORDINATOR, PROCMOND, STARTED, collector, cursor, reading, session, topic
 
 

@@ -1,6 +1,7 @@
 """Numbers in few characters, and text that cannot do anything to a terminal."""
 
 import pytest
+
 from shmbus.tools import text
 
 
