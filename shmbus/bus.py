@@ -31,6 +31,8 @@ from shmbus.v1.eventbus_pb2 import EventBusMessage
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
 
+HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
+
 TopicLane = tuple[int, int]
 Page = TypeVar("Page", Bells, Session, Ring)
 
@@ -228,6 +230,7 @@ class Bus:
             except BaseException:
                 subscription.close()
                 self._subscriptions.pop(number, None)
+                self._release_unused()
                 raise
             return subscription
 
@@ -241,7 +244,19 @@ class Bus:
             if (page := self._sessions.get(session)) is not None:
                 page.set_position(cursor, 0)
         self._tell(wire.Unsubscribe(subscription=number))
+        self._release_unused()
         self._forget_unread()
+
+    def _release_unused(self) -> None:
+        """Without a coordinator nobody clears a gate of ours that nobody reads for: let its cursor hold nothing."""
+        if self._control.lost is None:
+            return
+        self._attend()  # it may have given some out before it died
+        used = {cursor for subscription in self._subscriptions.values() for cursor in subscription._cursors_in_use()}
+        for number, page in self._sessions.items():
+            for cursor in range(page.capacity):
+                if (number, cursor) not in used:
+                    page.set_position(cursor, HOLDS_NOTHING)
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""

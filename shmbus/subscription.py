@@ -146,6 +146,11 @@ class Subscription(Reader):
         waiting = [arrival.ring for arrival in (*self._arrivals, *self._successors.values())]
         return [(ring.topic_id, ring.lane, ring.generation) for ring in (*(held[0] for held in self._counters()), *waiting)]
 
+    def _cursors_in_use(self) -> list[tuple[int, int]]:
+        """As (session, index), those of rings that are still to be begun included."""
+        arrivals = (*self._arrivals, *self._successors.values())
+        return [*self._cursors, *((arrival.binding.session, arrival.binding.cursor) for arrival in arrivals)]
+
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
         for arrival in arrivals:

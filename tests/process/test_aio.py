@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
-from process.rings import small
 
 import shmbus
+from process.rings import small
 from shmbus import Gap
 from shmbus.correlation import new
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
@@ -300,7 +300,9 @@ def test_loop_after_loop_in_one_process():
         async def main(number=number):
             async with shmbus.embedded() as bus:
                 subscription, publisher = bus.subscribe("a.b"), bus.publisher("a.b")
-                asyncio.get_running_loop().call_later(0.05, lambda: asyncio.create_task(publisher.publish(b"%d" % number)))
+                asyncio.get_running_loop().call_later(
+                    0.05, lambda: asyncio.create_task(publisher.publish(b"%d" % number))
+                )
                 return int((await subscription.receive()).payload)
 
         assert run(main) == number

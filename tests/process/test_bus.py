@@ -7,10 +7,10 @@ import threading
 
 import psutil
 import pytest
-from process.buses import coordinator, eventually, python
-from process.rings import small
 
 import shmbus
+from process.buses import coordinator, eventually, python
+from process.rings import small
 from shmbus.errors import BackpressureError, ClosedError, ConnectError, ConnectionLost
 from shmbus.v1 import common_pb2, eventbus_pb2
 
@@ -23,9 +23,9 @@ process_event = process_events[0]
 PUBLISH = """
 import shmbus
 
-with shmbus.connect() as bus:                                   # the running coordinator of this user; bus name optional
+with shmbus.connect() as bus:                                # the running coordinator of this user; bus name optional
     with bus.publisher("events.process.start") as publisher:
-        publisher.publish(process_event)                        # a protobuf message of the schema, or bytes
+        publisher.publish(process_event)                     # a protobuf message of the schema, or bytes
         publisher.publish_many(process_events)
 """
 

@@ -1,4 +1,4 @@
-"""Publishing through a real bus: what can be published, what an envelope holds, and what happens when there is no room."""
+"""Publishing through a real bus: what can be published, what an envelope holds, what happens when there is no room."""
 
 import array
 import os
@@ -9,10 +9,10 @@ import time
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from process.buses import coordinator, eventually, python
-from process.rings import small
 
 import shmbus
+from process.buses import coordinator, eventually, python
+from process.rings import small
 from shmbus import schema
 from shmbus.errors import (
     BackpressureError,
@@ -153,14 +153,18 @@ def test_a_type_of_ones_own_travels_without_an_envelope(bus):
         assert message.type_name == "lab.Reading"
         assert kind.FromString(message.payload) == kind(value=42, unit="K")
         assert message.envelope is None
-        with pytest.raises(TypeError, match="cannot publish a .*ProcessEventData on 'lab.reading': .* opened for lab.Reading"):
+        with pytest.raises(
+            TypeError, match="cannot publish a .*ProcessEventData on 'lab.reading': .* opened for lab.Reading"
+        ):
             publisher.publish(PROCESS)
 
 
 @pytest.mark.parametrize("wrong", ["text", 7, None, ["list"], object()])
 def test_what_cannot_be_published_is_a_type_error_that_says_what_can(bus, wrong):
     with bus.publisher("b.x") as publisher:
-        with pytest.raises(TypeError, match=r"cannot publish a \w+ on 'b.x': publish a protobuf message or an object with"):
+        with pytest.raises(
+            TypeError, match=r"cannot publish a \w+ on 'b.x': publish a protobuf message or an object with"
+        ):
             publisher.publish(wrong)
         with pytest.raises(TypeError, match=r"cannot publish a lab.Reading on 'b.x'.*type=Reading"):
             publisher.publish(own_type()())
@@ -185,9 +189,13 @@ def test_an_incompatible_type_is_refused_with_the_fields_that_differ(bus):
     with bus.publisher("lab.reading", type=own_type()):
         with pytest.raises(TypeMismatch) as refused:
             bus.publisher("lab.reading", type=own_type("Reading", ("value", 9), ("unit", 9)))
-        assert refused.value.differences == ("field 1 of lab.Reading is 'int64 value' in the topic, not 'string value'",)
+        assert refused.value.differences == (
+            "field 1 of lab.Reading is 'int64 value' in the topic, not 'string value'",
+        )
         assert "topic 'lab.reading'" in str(refused.value) and "int64 value" in str(refused.value)
-        with pytest.raises(TypeMismatch, match="carries lab.Reading, not shmbus.v1.EventBusMessage|carries lab.Reading"):
+        with pytest.raises(
+            TypeMismatch, match="carries lab.Reading, not shmbus.v1.EventBusMessage|carries lab.Reading"
+        ):
             bus.publisher("lab.reading")
         with bus.publisher("lab.reading", type=own_type("Reading", ("value", 3), ("unit", 9), ("more", 3))) as newer:
             assert newer.topic == "lab.reading"
@@ -206,7 +214,9 @@ def test_no_topic_name_is_refused_with_the_reason(bus, topic):
 def test_a_message_above_the_limit_is_refused_with_both_sizes():
     with shmbus.embedded(small(max_message_bytes=1000)) as bus, bus.publisher("b.x") as publisher:
         publisher.publish(bytes(1000))
-        with pytest.raises(MessageTooLarge, match="1001, the limit is 1000. Split it, or raise max_message_bytes") as big:
+        with pytest.raises(
+            MessageTooLarge, match="1001, the limit is 1000. Split it, or raise max_message_bytes"
+        ) as big:
             publisher.publish(bytes(1001))
         assert (big.value.size, big.value.limit, big.value.topic) == (1001, 1000, "b.x")
 
@@ -237,7 +247,9 @@ def test_a_full_topic_names_who_holds_it_how_far_behind_and_since_when():
         assert (full.value.topic, full.value.messages, full.value.since_seconds) == ("b.x", 15, None)
         assert len(subscription.receive_many()) == 15
         publisher.publish_many([b"x"] * 15)
-        with pytest.raises(BackpressureError, match=r"'slow-agent' of pid \d+ is 15 messages behind, last read \d+\.\d s ago"):
+        with pytest.raises(
+            BackpressureError, match=r"'slow-agent' of pid \d+ is 15 messages behind, last read \d+\.\d s ago"
+        ):
             publisher.publish(b"y", timeout=0)
         assert publisher.try_publish(b"y") is None
         assert len(subscription.receive_many()) == 15
@@ -308,7 +320,9 @@ def test_a_killed_lossless_subscriber_holds_nobody_any_more(record_property):
         assert took < 5000
 
 
-def test_a_killed_lossless_subscriber_holds_nobody_even_when_the_coordinator_was_killed_before(bus_name, record_property):
+def test_a_killed_lossless_subscriber_holds_nobody_even_when_the_coordinator_was_killed_before(
+    bus_name, record_property
+):
     with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus, python(READER, bus_name) as child:
         assert child.stdout.readline() == "reading\n"
         publisher = bus.publisher("b.x", timeout=20)
@@ -322,6 +336,21 @@ def test_a_killed_lossless_subscriber_holds_nobody_even_when_the_coordinator_was
         pass  # it removes what the killed one left
 
 
+def test_closing_a_lossless_subscription_frees_its_publishers_also_without_a_coordinator(bus_name):
+    with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus, shmbus.connect(bus_name) as other:
+        first, second = bus.subscribe("b.x", lossless=True), bus.subscribe("b.x", lossless=True)
+        publisher = other.publisher("b.x", timeout=20)
+        while publisher.try_publish(bytes(60_000)):
+            pass
+        running.end(signal.SIGKILL)
+        first.close()
+        assert publisher.try_publish(bytes(60_000)) is None
+        second.close()
+        assert publisher.publish(bytes(60_000))
+    with coordinator(bus_name):
+        pass
+
+
 # ---- life ------------------------------------------------------------------------------------------------------------
 
 
@@ -331,7 +360,11 @@ def test_a_closed_publisher_says_so_and_closing_twice_is_fine(bus):
     publisher.close()
     publisher.close()
     assert publisher.closed and "closed" in repr(publisher)
-    for use in (lambda: publisher.publish(b"x"), lambda: publisher.publish_many([b"x"]), lambda: publisher.try_publish(b"")):
+    for use in (
+        lambda: publisher.publish(b"x"),
+        lambda: publisher.publish_many([b"x"]),
+        lambda: publisher.try_publish(b""),
+    ):
         with pytest.raises(ClosedError, match="the publisher of 'b.x' cannot be used: it has been closed"):
             use()
 

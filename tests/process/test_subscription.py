@@ -7,10 +7,10 @@ import threading
 import time
 
 import pytest
-from process.buses import eventually, python
-from process.rings import small
 
 import shmbus
+from process.buses import eventually, python
+from process.rings import small
 from shmbus import Gap, correlation
 from shmbus.correlation import new
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ForkedError, PatternError, ReceiveTimeout
@@ -77,6 +77,7 @@ def test_what_is_past_its_time_comes_as_one_gap():
 
 def test_a_lossless_subscription_gets_everything_whatever_its_pace():
     with shmbus.embedded(small()) as bus, bus.subscribe("a.+", lossless=True) as subscription:
+
         def publish(topic):
             with bus.publisher(topic, timeout=30) as publisher:
                 for number in range(700):
@@ -98,6 +99,7 @@ def test_a_lossless_subscription_gets_everything_whatever_its_pace():
 @pytest.mark.parametrize("lossless", [False, True])
 def test_a_wildcard_gets_a_new_topic_from_its_first_message_under_load(lossless):
     with shmbus.embedded(small(4096)) as bus, bus.subscribe("n.#", lossless=lossless) as subscription:
+
         def publish(part):
             for number in range(25):
                 with bus.publisher(f"n.{part}.t{number}", timeout=30) as publisher:
@@ -153,7 +155,11 @@ def test_the_ways_to_receive(bus):
             subscription.receive_many(timeout=0)
         assert 0.05 <= time.monotonic() - began < 2
         publisher.publish_many(b"%d" % n for n in range(10))
-        assert numbers([subscription.receive(), subscription.receive(timeout=1), subscription.try_receive()]) == [0, 1, 2]
+        assert numbers([subscription.receive(), subscription.receive(timeout=1), subscription.try_receive()]) == [
+            0,
+            1,
+            2,
+        ]
         assert numbers(subscription.receive_many(limit=3)) == [3, 4, 5]
         assert numbers(subscription.receive_many(timeout=1)) == [6, 7, 8, 9]
         for wrong in (-1, float("nan")):
@@ -279,7 +285,7 @@ def test_closing_again_and_again_while_another_thread_reads_harms_nobody(bus):
     try:
         for round in range(60):
             subscription = bus.subscribe("a.b", lossless=round % 2 == 0)
-            reader = threading.Thread(target=lambda: [found.topic for found in subscription])
+            reader = threading.Thread(target=list, args=(subscription,))
             reader.start()
             time.sleep(0.002)
             subscription.close()
@@ -350,7 +356,9 @@ with shmbus.connect(sys.argv[1]) as bus:
 """
 
 
-@pytest.mark.parametrize("wait", ["subscription.receive()", "subscription.receive_many()", "for message in subscription: pass"])
+@pytest.mark.parametrize(
+    "wait", ["subscription.receive()", "subscription.receive_many()", "for message in subscription: pass"]
+)
 def test_ctrl_c_in_a_wait_is_a_keyboard_interrupt_at_once_and_harms_nothing(bus, wait):
     with bus.publisher("a.b") as publisher, python(WAITING.format(wait), bus.address) as child:
         assert child.stdout.readline() == "waiting\n"
@@ -394,7 +402,9 @@ def test_a_forked_child_cannot_use_what_its_parent_opened_and_the_parent_goes_on
             bus.status,
         ]  # fmt: skip
         for use in uses:
-            with pytest.raises(ForkedError, match=r"belongs to pid \d+ and cannot be used in its forked child \(pid \d+\)"):
+            with pytest.raises(
+                ForkedError, match=r"belongs to pid \d+ and cannot be used in its forked child \(pid \d+\)"
+            ):
                 use()
         publisher.close()
         subscription.close()
@@ -497,7 +507,9 @@ def test_what_is_published_in_a_loop_is_a_child_of_the_message_at_hand(bus):
     with bus.publisher("in.x") as source, bus.publisher("out.x") as sink, bus.subscribe("in.x") as work:
         source.publish(EVENT, correlation=root)
         source.publish(EVENT)
+        last = None
         for number, message in enumerate(work):
+            last = message
             sink.publish(EVENT)
             sink.publish(EVENT)
             if number == 1:
@@ -512,7 +524,7 @@ def test_what_is_published_in_a_loop_is_a_child_of_the_message_at_hand(bus):
     assert (first.sequence_number, second.sequence_number) == (1, 2)
     assert first.correlation_id != second.correlation_id and dict(first.correlation_tags) == {"host": "x"}
     assert third.parent_correlation_id == fourth.parent_correlation_id
-    assert third.parent_correlation_id == message.envelope.metadata.message_id
+    assert third.parent_correlation_id == last.envelope.metadata.message_id
     assert sink_of[4].correlation.correlation_id == "mine"
     assert not sink_of[5].HasField("correlation")
     assert sink_of[6].correlation.parent_correlation_id == "parent"

@@ -1,0 +1,270 @@
+"""Kills a real process at every named place while others publish and read, and prints what came of it.
+
+    cd tests && python -m process.kill_driver [SITE ...]
+
+For each row of kill_table.py: a coordinator, a steady publisher and a lossless reader of a named bus, as processes, with
+a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher must get more than a
+ring through, the reader must get all of it unchanged and in order, and, of what the dead one published, exactly what it
+had committed. Where the coordinator died, another one must be able to take the bus's name and serve it.
+"""
+
+import ast
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from process import killcore
+from process.kill_table import GROUPS, ROWS, Row
+
+core = killcore.load()
+
+import shmbus  # noqa: E402
+from process import kill_roles as roles  # noqa: E402
+from shmbus import segment  # noqa: E402
+
+
+class Outcome(NamedTuple):
+    """What a row came to: how long until the reader had more than a ring's worth of messages sent after the death."""
+
+    row: Row
+    milliseconds: float
+    problem: str | None
+
+
+class World:
+    """A bus and who lives on it."""
+
+    def __init__(self, row: Row, stack: ExitStack) -> None:
+        self.row, self._stack = row, stack
+        self.bus = f"k{os.getpid()}-{time.monotonic_ns() % 10**9}"
+        armed = row.site if row.who == "coordinator" else None
+        self.coordinator = self._start("coordinator", roles.coordinator(self.bus, armed, row.count))
+        self.reader = self._start("reader", roles.reader(self.bus))
+        self.steady = self._start("steady", roles.steady(self.bus))
+        self.committed = roles.Counter()
+        self.victim: roles.Role | None = None
+
+    def _start(self, name: str, main: object) -> roles.Role:
+        role = roles.Role(name, main)  # type: ignore[arg-type]
+        self._stack.callback(role.close)
+        role.expect("ready")
+        return role
+
+    def mark(self) -> int:
+        """More than a ring from the steady publisher; when the reader had it all."""
+        self.steady.line.say("mark")
+        return int(self.reader.expect("mark").split()[1])
+
+    def publisher(self, site: str, count: int = 1, size: int | None = None) -> roles.Role:
+        self.victim = self._start("victim", roles.publisher(self.bus, site, count, self.committed, size))
+        return self.victim
+
+    def role(self, name: str, main: object) -> roles.Role:
+        return self._start(name, main)
+
+    def arm_coordinator(self) -> None:
+        os.kill(self.coordinator.pid, 10)
+        self.coordinator.expect("armed")
+
+    def end(self) -> int:
+        """How many messages of the victim the reader got, after all others came whole and in order."""
+        self.steady.line.say("end")
+        seen = int(self.reader.expect("seen").split()[1])
+        self.reader.leave()
+        self.steady.leave()
+        return seen
+
+
+# ---- what brings a process to a place: each returns when it has died there -------------------------------------------
+
+
+def publish(world: World) -> int:
+    victim = world.publisher(world.row.site, world.row.count)
+    victim.line.say("go")
+    return victim.death()
+
+
+def read(world: World) -> int:
+    victim = world.role("victim", roles.subscriber(world.bus, world.row.site, world.row.count))
+    victim.line.say("go")
+    return victim.death()
+
+
+def join(world: World) -> int:
+    victim = world.role("victim", roles.joiner(world.bus, world.row.site, world.row.count))
+    victim.line.say("go")
+    return victim.death()
+
+
+def asked(world: World) -> int:
+    asker = world.role("asker", roles.asker(world.bus, world.row.how))
+    world.arm_coordinator()
+    asker.line.say("go")
+    return world.coordinator.death()
+
+
+def die(world: World) -> int:
+    victim = world.publisher("write.half")
+    world.arm_coordinator()
+    victim.line.say("go")
+    victim.death()
+    return world.coordinator.death()
+
+
+def prune(world: World) -> int:
+    asker = world.role("asker", roles.asker(world.bus, "resize"))
+    asker.line.say("go")
+    asker.expect("done")
+    for _ in range(3):  # until the new ring has gone round
+        world.mark()
+    world.arm_coordinator()
+    return world.coordinator.death()
+
+
+def stopped_in_a_claim(world: World, site: str) -> roles.Role:
+    """A publisher that is stopped between claim and commit. Large messages, so that most moments are such ones."""
+    name = segment.ring_name(world.bus, 1, 0, 0)
+    descriptor = segment.attach(name, writable=True)
+    ring = core.Ring.attach(descriptor, writable=True, boot_id=segment.boot_id())
+    os.close(descriptor)
+    victim = world.publisher(site, size=roles.LARGE)
+    victim.line.say("go")
+    deadline = time.monotonic() + roles.PATIENCE
+    while time.monotonic() < deadline:
+        assert victim.stop(), "the victim died too early"
+        owners = {ring.producer(producer) for _, producer, _ in ring.claims()}
+        if any(owner and owner[1] == victim.pid for owner in owners):
+            return victim
+        os.kill(victim.pid, 18)
+        time.sleep(0.0007)  # let it run to some other moment
+    raise AssertionError("the publisher was never stopped inside a claim")
+
+
+def revoke(world: World) -> int:
+    victim = stopped_in_a_claim(world, world.row.site)
+    world.mark()  # the reader gets there only when the claim has been skipped
+    os.kill(victim.pid, 18)
+    return victim.death()
+
+
+def overdue(world: World) -> int:
+    world.arm_coordinator()
+    victim = stopped_in_a_claim(world, "nowhere")
+    died = world.coordinator.death()
+    os.kill(victim.pid, 18)
+    victim.kill() if world.row.site == "skip.done" else time.sleep(0.05)
+    victim.kill()
+    return died
+
+
+HOW = {
+    "publish": publish, "read": read, "join": join, "die": die, "prune": prune, "revoke": revoke, "overdue": overdue,
+    "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+}  # fmt: skip
+
+
+# ---- one row after the other -----------------------------------------------------------------------------------------
+
+
+def run(row: Row) -> Outcome:
+    """Play one row."""
+    try:
+        with ExitStack() as stack:
+            return Outcome(row, play(row, stack), None)
+    except (AssertionError, TimeoutError, shmbus.ShmbusError) as error:
+        return Outcome(row, 0.0, f"{type(error).__name__}: {error}")
+
+
+def play(row: Row, stack: ExitStack) -> float:
+    world = World(row, stack)
+    world.mark()
+    died = HOW[row.how](world)
+    took = (world.mark() - died) / 1e6
+    seen = world.end()
+    if world.victim is not None:
+        check_committed(row, seen, world.committed.get())
+    succeed(world, stack)
+    return took
+
+
+def check_committed(row: Row, seen: int, committed: int) -> None:
+    """The reader has what the dead publisher had been told is published, and at most the one that it was at."""
+    if row.committed is not None:
+        assert seen == committed + row.committed, f"{seen} messages of the victim came, {committed} were acknowledged"
+    assert committed <= seen <= committed + 1, f"{seen} messages of the victim came, {committed} were acknowledged"
+
+
+def succeed(world: World, stack: ExitStack) -> None:
+    """Whoever died: the bus ends in order, after a new coordinator where there is none. Nothing is left."""
+    if world.coordinator.ended:
+        world.coordinator = world.role("successor", roles.coordinator(world.bus, None, 0))
+        with (
+            shmbus.connect(world.bus) as bus,
+            bus.subscribe("lab.#") as subscription,
+            bus.publisher("lab.main") as publisher,
+        ):
+            publisher.publish(b"again")
+            assert subscription.receive(timeout=roles.PATIENCE).payload == b"again"
+    os.kill(world.coordinator.pid, 15)
+    world.coordinator.leave()
+    left = [one.name for one in segment.list_segments(bus=world.bus)]
+    assert not left, f"left behind: {left}"
+
+
+def sites() -> set[str]:
+    """Every place that the code names."""
+    return {*core.KILLPOINTS, *_python_sites()}
+
+
+def _python_sites() -> Iterator[str]:
+    package = Path(shmbus.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and _called(node) == "killpoint":
+                yield _text(node.args[0], ".".join(("shmbus", *path.relative_to(package).with_suffix("").parts)))
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _text(argument: ast.expr, module: str) -> str:
+    if isinstance(argument, ast.Constant):
+        return str(argument.value)
+    assert isinstance(argument, ast.Name), f"{module}: a kill point is named by a string or a constant of its module"
+    return str(getattr(importlib.import_module(module), argument.id))
+
+
+def report(outcomes: list[Outcome]) -> str:
+    """The table."""
+    lines = [("site", "who died", "what is lost", "who repairs it", "ms")]
+    lines += [
+        (o.row.site, o.row.who, o.row.lost, o.row.repaired, o.problem or f"{o.milliseconds:.1f}") for o in outcomes
+    ]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return "\n".join(" | ".join((*map(str.ljust, line, widths), line[4])) for line in lines)
+
+
+def main(wanted: list[str]) -> int:
+    """0: every row came out as the table says, and every place in the code has one."""
+    rows = [row for row in ROWS if not wanted or row.site in wanted or row.who in wanted]
+    unknown = {*wanted} - {row.site for row in ROWS} - {*GROUPS}
+    unlisted, unreal = sites() - {row.site for row in ROWS}, {row.site for row in ROWS} - sites()
+    with tempfile.TemporaryDirectory() as directory:
+        os.environ.setdefault("SHMBUS_RUNTIME_DIR", directory)
+        outcomes = [run(row) for row in rows]
+    print(report(outcomes))
+    for what, names in (("not in the table", unlisted), ("not in the code", unreal), ("no such place", unknown)):
+        if names:
+            print(f"{what}: {', '.join(sorted(names))}")
+    return 1 if unlisted or unreal or unknown or any(outcome.problem for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

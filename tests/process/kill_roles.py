@@ -1,0 +1,290 @@
+"""Who takes part when a process is killed: each role is a forked process that obeys its driver line by line.
+
+Imported after killcore.load(), so all of them run the core in which kill points can be armed.
+"""
+
+import ctypes
+import mmap
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import shmbus
+from shmbus import _core
+from shmbus.coordinator import Coordinator
+from shmbus.coordinator.settings import Settings, TopicPlan
+from shmbus.errors import ShmbusError
+
+TOPIC = "lab.main"
+PATIENCE = 20.0  # seconds, for anything that is to happen
+BURST = 100  # more messages than the ring holds: nobody gets through who is held
+SLOTS = 64
+LARGE = 300_000
+PR_SET_PDEATHSIG = 1
+
+
+def content(kind: str, number: int, size: int | None = None) -> bytes:
+    """What the message of that number holds; any changed byte shows."""
+    size = number * 37 % 400 if size is None else size
+    return b"%s %d " % (kind.encode(), number) + (b"%d." % number * (size // 2 + 1))[:size]
+
+
+class Line:
+    """One end of the line between the driver and a role."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        end.settimeout(PATIENCE)
+
+    def say(self, text: str) -> None:
+        self._end.send(text.encode())
+
+    def hear(self) -> str:
+        """What the other side said; empty: it is gone."""
+        return self._end.recv(65536).decode()
+
+    def waits(self, seconds: float) -> bool:
+        """Has the other side said something? Waits that long for it."""
+        return bool(select.select([self._end], [], [], seconds)[0])
+
+    def close(self) -> None:
+        self._end.close()
+
+
+class Role:
+    """A process, as its driver sees it."""
+
+    def __init__(self, name: str, main: Callable[[Line], None]) -> None:
+        self.name = name
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _be(name, main, Line(theirs))
+        theirs.close()
+        self.line = Line(ours)
+        self._pidfd = os.pidfd_open(self.pid)
+        self.ended = False
+
+    def expect(self, text: str) -> str:
+        """The next thing it says, which begins so."""
+        said = self.line.hear()
+        assert said.startswith(text), f"{self.name} said {said!r} where {text!r} was expected"
+        return said
+
+    def death(self) -> int:
+        """Wait until it has been killed; CLOCK_MONOTONIC then."""
+        readable, _, _ = select.select([self._pidfd], [], [], PATIENCE)
+        now = time.monotonic_ns()
+        assert readable, f"{self.name} was not killed: it never passed there"
+        status = self._reap()
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, f"{self.name} ended with {status}"
+        return now
+
+    def stop(self) -> bool:
+        """Stop it with SIGSTOP; False when it was dead before."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        self.ended = not os.WIFSTOPPED(status)
+        return not self.ended
+
+    def kill(self) -> None:
+        """Make sure that it is gone."""
+        if not self.ended:
+            os.kill(self.pid, signal.SIGKILL)
+            self._reap()
+
+    def close(self) -> None:
+        self.kill()
+        self.line.close()
+        os.close(self._pidfd)
+
+    def leave(self) -> None:
+        """Wait until it has ended by itself."""
+        assert select.select([self._pidfd], [], [], PATIENCE)[0], f"{self.name} does not end"
+        status = self._reap()
+        assert status == 0, f"{self.name} ended with {status}"
+
+    def _reap(self) -> int:
+        self.ended = True
+        return os.waitpid(self.pid, 0)[1]
+
+
+def _be(name: str, main: Callable[[Line], None], line: Line) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    try:
+        main(line)
+    except BaseException as error:
+        line.say(f"error: {name}: {type(error).__name__}: {error}")
+        os._exit(1)
+    os._exit(0)
+
+
+def coordinator(bus: str, site: str | None, count: int) -> Callable[[Line], None]:
+    """The coordinator of a named bus; SIGUSR1 arms its kill point."""
+    ring = replace(
+        TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
+        claim_timeout_ns=300_000_000,
+    )  # fmt: skip
+    settings = Settings(bus=bus, default=TopicPlan(ring))
+
+    def main(line: Line) -> None:
+        def arm(*_: object) -> None:
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+            line.say("armed")
+
+        signal.signal(signal.SIGUSR1, arm)
+        Coordinator(settings, ready=lambda: line.say("ready")).run()
+
+    return main
+
+
+def steady(bus: str) -> Callable[[Line], None]:
+    """Publishes on and on; on "mark" more than the ring holds, and then a mark."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="steady") as connection,
+            connection.publisher(TOPIC, timeout=PATIENCE) as publisher,
+        ):
+            line.say("ready")
+            number, word = 0, ""
+            while word != "end":
+                word = line.hear() if line.waits(0.001) else ""
+                for _ in range(BURST if word == "mark" else 1):
+                    publisher.publish(content("S", number))
+                    number += 1
+                if word == "mark":
+                    publisher.publish(b"mark")
+            publisher.publish(b"end %d" % number)
+
+    return main
+
+
+def reader(bus: str) -> Callable[[Line], None]:
+    """Reads everything, losslessly; whatever is missing, doubled, out of order or changed is an error."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="reader") as connection,
+            connection.subscribe("lab.#", lossless=True) as subscription,
+        ):
+            line.say("ready")
+            seen = {"S": 0, "V": 0, "A": 0}
+            while True:
+                found = subscription.receive(timeout=PATIENCE)
+                assert not isinstance(found, shmbus.Gap), f"lost: {found}"
+                kind, _, rest = found.payload.partition(b" ")
+                if kind == b"mark":
+                    line.say(f"mark {time.monotonic_ns()}")
+                elif kind == b"end":
+                    assert int(rest) == seen["S"], f"{seen['S']} of {int(rest)} steady messages came"
+                    line.say(f"seen {seen['V']}")
+                    return
+                else:
+                    name = kind.decode()
+                    size = LARGE if len(found.payload) > LARGE else None
+                    assert found.payload == content(name, seen[name], size), (
+                        f"not {name} {seen[name]}: {found.payload[:40]!r}"
+                    )
+                    seen[name] += 1
+
+    return main
+
+
+class Counter:
+    """A number that a role and its driver share, and that outlives the role."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 8)
+
+    def set(self, number: int) -> None:
+        struct.pack_into("<Q", self._memory, 0, number)
+
+    def get(self) -> int:
+        return int(struct.unpack_from("<Q", self._memory)[0])
+
+
+def publisher(bus: str, site: str, count: int, committed: Counter, size: int | None = None) -> Callable[[Line], None]:
+    """Publishes until it passes the site."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name="victim") as connection, connection.publisher(TOPIC, timeout=PATIENCE) as its:
+            line.say("ready")
+            line.hear()
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+            number = 0
+            while True:
+                its.publish(content("V", number, size))
+                number += 1
+                committed.set(number)
+                if size is None:
+                    time.sleep(0.0015)  # so that its reader falls asleep in between
+
+    return main
+
+
+def subscriber(bus: str, site: str, count: int) -> Callable[[Line], None]:
+    """Reads, losslessly, until it passes the site."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="victim") as connection,
+            connection.subscribe("lab.#", lossless=True) as subscription,
+        ):
+            line.say("ready")
+            line.hear()
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+            while True:
+                subscription.receive(timeout=PATIENCE)
+
+    return main
+
+
+def joiner(bus: str, site: str, count: int) -> Callable[[Line], None]:
+    """Passes the site while it connects and subscribes."""
+
+    def main(line: Line) -> None:
+        line.say("ready")
+        line.hear()
+        _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+        with shmbus.connect(bus, name="victim") as connection, connection.subscribe("lab.#", lossless=True):
+            pass
+
+    return main
+
+
+def asker(bus: str, action: str) -> Callable[[Line], None]:
+    """Asks the coordinator for something, whether it lives to answer or not."""
+
+    def main(line: Line) -> None:
+        connection = shmbus.connect(bus, name="asker") if action != "connect" else None
+        line.say("ready")
+        line.hear()
+        try:
+            _ask(connection or shmbus.connect(bus, name="asker"), action)
+        except ShmbusError as error:
+            line.say(f"told: {error}")
+        else:
+            line.say("done")
+        line.hear()  # it lives on, with whatever it was given by half
+
+    return main
+
+
+def _ask(bus: shmbus.Bus, action: str) -> None:
+    if action == "make":
+        bus.publisher("lab.new").publish(content("A", 0))
+    elif action == "open":
+        bus.publisher(TOPIC).close()
+    elif action == "subscribe":
+        bus.subscribe(TOPIC, lossless=True).close()
+    elif action == "resize":
+        bus.resize(TOPIC, slots=2 * SLOTS)
+    elif action == "connect":
+        bus.close()

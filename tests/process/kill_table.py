@@ -1,0 +1,105 @@
+"""Every place at which a process can be killed: who passes it, what is lost there, and who repairs it.
+
+The driver kills a real process at each of them and checks the row: the column `committed` says whether the message that
+was being published has got through (None: the dead process was publishing nothing).
+"""
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One place. `how` is what brings somebody there, see kill_driver.py; `count` the how-maniest pass is meant."""
+
+    site: str
+    who: str
+    how: str
+    lost: str
+    repaired: str
+    committed: bool | None = None
+    count: int = 1
+
+
+MESSAGE = "the message being published"
+NOTHING = "nothing"
+NOBODY = "nobody needs to"
+CLAIM = "the coordinator aborts the claim when the pidfd fires"
+HELPED = "the next publisher helps the tail on; " + CLAIM
+GATE = "the coordinator clears its gates when the pidfd fires"
+RELEASE = "the client lets go of cursors that it has no use for (a dead one's gate: publishers)"
+TAKEN_OVER = "the next coordinator removes what was left"
+WAKE = "the sleeper wakes by its own bound (0.1 s)"
+STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
+
+
+def _publisher(site: str, lost: str, repaired: str, committed: bool, count: int = 5) -> Row:
+    return Row(site, "publisher", "publish", lost, repaired, committed, count)
+
+
+def _subscriber(site: str, how: str = "read", count: int = 5) -> Row:
+    return Row(site, "subscriber", how, NOTHING, GATE, None, count)
+
+
+def _coordinator(site: str, how: str, lost: str, repaired: str = TAKEN_OVER, count: int = 1) -> Row:
+    return Row(site, "coordinator", how, lost, repaired, None, count)
+
+
+ROWS = [
+    _publisher("claim.before", MESSAGE, NOBODY, False),
+    _publisher("claim.won", MESSAGE, HELPED, False),
+    _publisher("help.before", MESSAGE, HELPED, False),
+    _publisher("help.done", MESSAGE, CLAIM, False),
+    _publisher("claim.helped", MESSAGE, CLAIM, False),
+    _publisher("write.before", MESSAGE, CLAIM, False),
+    _publisher("write.half", MESSAGE, CLAIM, False),
+    _publisher("write.done", MESSAGE, CLAIM, False),
+    _publisher("commit.done", NOTHING, NOBODY, True),
+    _publisher("wake.cleared", NOTHING, WAKE, True),
+    _publisher("wake.woken", NOTHING, NOBODY, True),
+    _publisher("retire.scanned", MESSAGE, NOBODY, False),
+    _publisher("retire.advanced", MESSAGE + "; its bytes in the counter of published bytes", NOBODY, False),
+    Row("commit.revoked", "publisher", "revoke", "the message that had been revoked", CLAIM, False),
+    _subscriber("read.peeked"),
+    _subscriber("read.copied"),
+    _subscriber("read.taken"),
+    _subscriber("read.placed"),
+    _subscriber("wait.armed"),
+    _subscriber("wait.slept"),
+    _subscriber("attach.mapped", "join", 3),
+    _subscriber("attach.checked", "join", 3),
+    _coordinator("repair.claimed", "die", "the dead publisher's message", STEP),
+    _coordinator("repair.aborted", "die", "the dead publisher's message; one count of aborted claims", NOBODY),
+    _coordinator("repair.done", "die", "the dead publisher's message", TAKEN_OVER),
+    _coordinator("skip.before", "overdue", NOTHING, "the stopped publisher, when it goes on, commits"),
+    _coordinator("skip.done", "overdue", "the stopped publisher's message", "readers have stepped over it"),
+    _coordinator("create.opened", "make", "the topic that was being made"),
+    _coordinator("create.sized", "make", "the topic that was being made"),
+    _coordinator("create.unready", "make", "the topic that was being made"),
+    _coordinator("create.ready", "make", "the topic that was being made"),
+    _coordinator("create.initialised", "make", "the topic that was being made"),
+    _coordinator("create.named", "make", "the topic that was being made"),
+    _coordinator("create.done", "make", "the topic that was being made"),
+    _coordinator("ring.made", "make", "the topic that was being made"),
+    _coordinator("directory.changing", "make", "the topic that was being made", "readers notice the odd generation"),
+    _coordinator("directory.changed", "make", "the topic that was being made", "readers notice the odd generation"),
+    _coordinator("topic.told", "make", "the topic that was being made"),
+    _coordinator("topic.made", "make", "the topic that was being made"),
+    _coordinator("producer.set", "make", "the publisher that was being opened"),
+    _coordinator("publisher.entered", "make", "the publisher that was being opened"),
+    _coordinator("publisher.left", "open", NOTHING),
+    _coordinator("session.made", "connect", "the connection that was being made"),
+    _coordinator("hello.done", "connect", "the connection that was being made"),
+    _coordinator("session.removed", "connect", NOTHING),
+    _coordinator("depart.begun", "connect", NOTHING),
+    _coordinator("depart.done", "connect", NOTHING),
+    _coordinator("gate.told", "subscribe", "the subscription that was being made"),
+    _coordinator("gate.set", "subscribe", "the subscription that was being made", RELEASE),
+    _coordinator("subscribe.done", "subscribe", "the subscription that was being made", RELEASE),
+    _coordinator("gate.cleared", "subscribe", NOTHING),
+    _coordinator("unsubscribe.done", "subscribe", NOTHING),
+    _coordinator("successor.told", "resize", "the resize", "the old ring goes on, unsealed"),
+    _coordinator("seal.announced", "resize", "the resize", "the old ring goes on, unsealed"),
+    _coordinator("seal.done", "resize", NOTHING, "publishers and readers move over by themselves"),
+    _coordinator("successor.sealed", "resize", NOTHING, "publishers and readers move over by themselves"),
+    _coordinator("ring.removed", "prune", NOTHING),
+]  # fmt: skip
+GROUPS = ("publisher", "subscriber", "coordinator")
