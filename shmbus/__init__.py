@@ -10,13 +10,20 @@
         for message in bus.subscribe("events.process.+", "events.network.#"):
             print(message.topic, message.sequence, message.event)
 
-`async with` and `async for` do the same for asyncio. `shmbus.embedded()` in place of `connect()` is a private bus that lives
-and dies with the caller.
+`async with` and `async for` do the same for asyncio. `shmbus.embedded()` in place of `connect()` is a private bus that
+lives and dies with the caller.
 """
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
+
+if find_spec("shmbus._core") is None:
+    raise ImportError(
+        f"{os.path.dirname(__file__)} is the source tree of shmbus, without its compiled core, and stands before the "
+        "installed one: run Python from another directory or as `python -P`, or install with `pip install -e .`"
+    )
 
 from shmbus import correlation, errors
 from shmbus.bus import Bus
@@ -104,7 +111,7 @@ def connect(bus: str | None = None, *, name: str | None = None, timeout: float =
 
 
 def __getattr__(name: str) -> Any:
-    """What not every program needs is imported on first use: asyncio and the coordinator are most of the start-up time."""
+    """What not every program needs is imported on first use: asyncio and the coordinator are most of the start-up."""
     if name in ("AsyncBus", "AsyncPublisher", "AsyncSubscription"):
         from shmbus import aio
 
