@@ -2,10 +2,10 @@
 
     cd tests && python -m process.kill_driver [SITE ...]
 
-For each row of kill_table.py: a coordinator, a steady publisher and a lossless reader of a named bus, as processes, with
-a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher must get more than a
-ring through, the reader must get all of it unchanged and in order, and, of what the dead one published, exactly what it
-had committed. Where the coordinator died, another one must be able to take the bus's name and serve it.
+For each row of kill_table.py: a coordinator, a steady publisher and a lossless reader of a named bus, as processes,
+with a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher must get more
+than a ring through, the reader must get all of it unchanged and in order, and, of what the dead one published, exactly
+what it had committed. Where the coordinator died, another one must be able to take the bus's name and serve it.
 """
 
 import ast

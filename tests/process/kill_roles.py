@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -201,13 +200,13 @@ class Counter:
     """A number that a role and its driver share, and that outlives the role."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
+        self._words = memoryview(mmap.mmap(-1, 8)).cast("Q")
 
     def set(self, number: int) -> None:
-        struct.pack_into("<Q", self._memory, 0, number)
+        self._words[0] = number  # one store: struct.pack_into() clears the word first, and may be killed then
 
     def get(self) -> int:
-        return int(struct.unpack_from("<Q", self._memory)[0])
+        return self._words[0]
 
 
 def publisher(bus: str, site: str, count: int, committed: Counter, size: int | None = None) -> Callable[[Line], None]:
