@@ -7,9 +7,9 @@ into exceptions. `AttachError` is raised for memory that is not what it should b
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
-from typing_extensions import Buffer, Self, disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 LAYOUT_VERSION: Final[int]
 MAX_PRODUCERS: Final[int]
@@ -135,8 +135,12 @@ class Ring:
     @property
     def limits(self) -> tuple[int, int, int, int, int]:
         """(max_messages, max_bytes, max_message_bytes, retention_ns, claim_timeout_ns)"""
-    def set_limits(self, max_messages: int, max_bytes: int, max_message_bytes: int, retention_ns: int, claim_timeout_ns: int, /) -> None: ...
-    def set_producer(self, producer: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, uid: int, /) -> None: ...
+    def set_limits(
+        self, max_messages: int, max_bytes: int, max_message_bytes: int, retention_ns: int, claim_timeout_ns: int, /
+    ) -> None: ...
+    def set_producer(
+        self, producer: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, uid: int, /
+    ) -> None: ...
     def clear_producer(self, producer: int, /) -> None: ...
     def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
         """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
@@ -186,7 +190,18 @@ class Session:
     @staticmethod
     def layout(cursors: int, /) -> int: ...
     @classmethod
-    def create(cls, fd: int, *, session: int, cursors: int, bell: int, pid: int, start_time: int, pid_namespace: int, boot_id: bytes) -> Session: ...
+    def create(
+        cls,
+        fd: int,
+        *,
+        session: int,
+        cursors: int,
+        bell: int,
+        pid: int,
+        start_time: int,
+        pid_namespace: int,
+        boot_id: bytes,
+    ) -> Session: ...
     @classmethod
     def attach(cls, fd: int, *, writable: bool, boot_id: bytes) -> Session: ...
     @property
@@ -300,7 +315,7 @@ class Writer:
 
 @disjoint_base
 class Reader:
-    """The receiving half of a subscription. Subclasses supply `_attend`, `_sealed`, `_stuck`, `_nothing`, `_unusable`."""
+    """The receiving half of a subscription. Subclasses supply `_attend`, `_sealed`, `_stuck`, `_nothing`..."""
 
     def __init__(self, bells: Bells, session_bell: int) -> None: ...
     def _add(

@@ -1,8 +1,8 @@
-"""The same for asyncio: `async with shmbus.connect() as bus`, `await publisher.publish(...)`, `async for message in ...`.
+"""The same for asyncio: `async with connect() as bus`, `await publisher.publish(...)`, `async for message in ...`.
 
-Reading and publishing are the core's, and never block the loop: a coroutine tries, and where there is nothing (or no room)
-it waits for a wake. One thread per event loop sleeps on the bells of all subscriptions that somebody awaits, whatever their
-number; it runs nothing but the wait.
+Reading and publishing are the core's, and never block the loop: a coroutine tries, and where there is nothing (or no
+room) it waits for a wake. One thread per event loop sleeps on the bells of all subscriptions that somebody awaits,
+whatever their number; it runs nothing but the wait.
 """
 
 import asyncio
@@ -42,7 +42,12 @@ class AsyncBus:
         return self._bus.address
 
     def publisher(
-        self, topic: str, *, type: type[ProtobufMessage] | None = None, name: str | None = None, timeout: float | None = 30.0
+        self,
+        topic: str,
+        *,
+        type: type[ProtobufMessage] | None = None,
+        name: str | None = None,
+        timeout: float | None = 30.0,
     ) -> "AsyncPublisher":
         """As `Bus.publisher`; waiting for room does not block the loop."""
         return AsyncPublisher(self._bus.publisher(topic, type=type, name=name, on_full="raise"), timeout)
@@ -116,7 +121,7 @@ class AsyncPublisher:
 
 
 class AsyncSubscription:
-    """An asynchronous iterator of messages and gaps. Cancelling a receive loses nothing: a message is taken or it is not."""
+    """An asynchronous iterator of messages and gaps. Cancelling a receive loses nothing."""
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription

@@ -1,7 +1,8 @@
 """One process's connection to a bus: its session, the rings it has mapped, its publishers and subscriptions.
 
-Whatever the coordinator pushes (rings, successors, sessions that gate a ring) is taken in here, by whichever thread looks
-first, and left where its owner finds it. Nothing here is on the data path, and the coordinator's death ends none of it.
+Whatever the coordinator pushes (rings, successors, sessions that gate a ring) is taken in here, by whichever thread
+looks first, and left where its owner finds it. Nothing here is on the data path, and the coordinator's death ends none
+of it.
 """
 
 import os
@@ -88,8 +89,8 @@ _ENVELOPE_TYPE: Final = wire.TopicType(
 class Bus:
     """A connection to a bus. Made by `shmbus.connect` or `shmbus.embedded`; closed by leaving its `with` block.
 
-    `async with` gives the same for asyncio (see `shmbus.aio`). Publishers and subscriptions may be used by one thread at a
-    time each; the bus itself by any.
+    `async with` gives the same for asyncio (see `shmbus.aio`). Publishers and subscriptions may be used by one thread
+    at a time each; the bus itself by any.
     """
 
     def __init__(self, target: str, *, name: str, timeout: float, on_close: Callable[[], None] | None = None) -> None:
@@ -206,8 +207,8 @@ class Bus:
         """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
 
         A lossy subscription (the default) never holds publishers back: what it misses comes as a `Gap`. A lossless one
-        does: publishers wait for it. `start` is "latest", "earliest", or a sequence number; topics that are made later are
-        read from their first message.
+        does: publishers wait for it. `start` is "latest", "earliest", or a sequence number; topics that are made later
+        are read from their first message.
 
         Raises PatternError, AccessDenied, TypeMismatch, LimitError, ConnectionLost.
         """
@@ -361,7 +362,7 @@ class Bus:
             return None
 
     def _wait_for_push(self, deadline: float) -> bool:
-        """Wait until the coordinator pushes something; False when there is no coordinator, or the deadline has passed."""
+        """Wait until the coordinator pushes something; False when it is gone, or the deadline has passed."""
         return self._control.lost is None and self._control.wait(max(0.0, deadline - time.monotonic()))
 
     def _learn_session(self, session: int) -> None:
@@ -371,7 +372,7 @@ class Bus:
             raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
 
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
-        """Clear the gates of a session whose owner is dead, in case the coordinator cannot; True when there were any."""
+        """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""
         self._attend()
         page = self._foreign.get(session)
         if page is None or is_alive(Identity(*page.identity)):

@@ -1,8 +1,8 @@
 """How an event becomes an EventBusMessage without building one.
 
-What is constant for a publisher and an event type is serialised once: the constant half of the metadata, and what stands
-before the event in its payload. The core writes the rest (message id, timestamp) and the event's own bytes behind it.
-Concatenated protobuf merges, so the result parses as one envelope, and an event costs one serialisation.
+What is constant for a publisher and an event type is serialised once: the constant half of the metadata, and what
+stands before the event in its payload. The core writes the rest (message id, timestamp) and the event's own bytes
+behind it. Concatenated protobuf merges, so the result parses as one envelope, and an event costs one serialisation.
 """
 
 from typing import Any, Final, NamedTuple
@@ -63,13 +63,15 @@ _EVENTS: Final = _by_type(CollectionEventPayload, "event_data")
 
 
 def envelope_for(kind: type[Any], topic: str, source: str, own_type: str | None) -> Envelope:
-    """How events of class `kind` are wrapped on `topic` by the publisher `source`; `own_type` is the topic's own message
-    type, if it has one. Raises TypeError for what cannot be published."""
+    """How events of class `kind` are wrapped on `topic` by the publisher `source`; `own_type` is the topic's own
+    message type, if it has one. Raises TypeError for what cannot be published.
+    """
     descriptor = getattr(kind, "DESCRIPTOR", None)
     name = getattr(descriptor, "full_name", None)
     if name is None or not issubclass(kind, ProtobufMessage):
         raise TypeError(
-            f"cannot publish a {kind.__name__} on '{topic}': publish a protobuf message or an object with the buffer protocol"
+            f"cannot publish a {kind.__name__} on '{topic}': publish a protobuf message, or an object with the buffer "
+            "protocol"
         )
     if own_type is not None:
         if name != own_type:
@@ -81,7 +83,12 @@ def envelope_for(kind: type[Any], topic: str, source: str, own_type: str | None)
         return Envelope(_constant(topic, source, _MESSAGE_TYPES[payload.name]), b"", _tag(payload.number), 0)
     if (event := _EVENTS.get(name)) is not None:
         wrapper = CollectionEventPayload(event_type=_EVENT_TYPES[event.name]).SerializeToString()
-        return Envelope(_constant(topic, source, MessageType.COLLECTION_EVENT), wrapper, _tag(_COLLECTION.number), _tag(event.number))
+        return Envelope(
+            _constant(topic, source, MessageType.COLLECTION_EVENT),
+            wrapper,
+            _tag(_COLLECTION.number),
+            _tag(event.number),
+        )
     known = sorted(one.rpartition(".")[2] for one in (*_PAYLOADS, *_EVENTS, EventBusMessage.DESCRIPTOR.full_name))
     raise TypeError(
         f"cannot publish a {name} on '{topic}': it is none of {', '.join(known)}. For a type of your own open the "

@@ -1,7 +1,8 @@
 """What a subscription hands out: messages, and gaps where messages are missing.
 
-A `Message` lives in the native core; what needs Python (the parsed envelope, the event, the time of day) is made here on
-first use. A `Gap` stands in the stream where messages were lost, exactly counted, so that an agent can raise an alert on it.
+A `Message` lives in the native core; what needs Python (the parsed envelope, the event, the time of day) is made here
+on first use. A `Gap` stands in the stream where messages were lost, exactly counted, so that an agent can raise an
+alert on it.
 """
 
 import time
@@ -64,7 +65,7 @@ def _parse_envelope(message: Message) -> EventBusMessage | None:
 
 
 def _parse_event(message: Message) -> Any:
-    """The event inside: the typed payload of an envelope, a message of the topic's own type, or the bytes themselves."""
+    """The event inside: the typed payload of an envelope, a message of the topic's own type, or the bytes."""
     if message.kind == KIND_TYPED:
         return schema.message_class(message.type_name).FromString(message.payload)
     if message.kind != KIND_EVENT:

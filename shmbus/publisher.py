@@ -33,9 +33,9 @@ SUCCESSOR_WAIT_SECONDS: Final = 5.0
 class Publisher(Writer):
     """A publisher of one topic. Made by `Bus.publisher`; closed by leaving its `with` block.
 
-    `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema (or
-    of the type that the publisher was opened with), or anything with the buffer protocol, and answers its sequence. `ttl`
-    and `timeout` are in seconds. `publish_many(events, ...)` does it for many and answers how many.
+    `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema
+    (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers its
+    sequence. `ttl` and `timeout` are in seconds. `publish_many(events, ...)` does it for many and answers how many.
 
     Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
     ForkedError, TypeError. After an error from `publish_many`, its attribute `published` says how many went out.
@@ -54,7 +54,8 @@ class Publisher(Writer):
         timeout: float | None,
     ) -> None:
         # Message ids start with 64 random bits of their own, so they stay unique across restarts and buses.
-        super().__init__(ring, producer, bus._bells, os.urandom(8).hex() + "-", block, -1.0 if timeout is None else timeout)
+        ids = os.urandom(8).hex() + "-"
+        super().__init__(ring, producer, bus._bells, ids, block, -1.0 if timeout is None else timeout)
         self.topic: Final = topic
         self.name: Final = name
         self._bus = bus
@@ -178,4 +179,3 @@ class Publisher(Writer):
         owner = ring.producer(producer)
         name, pid = (owner[0], owner[1]) if owner else ("unknown", 0)
         return BackpressureError(self.topic, capacity, messages, name, pid, behind, unfinished=True)
-

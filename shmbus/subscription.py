@@ -31,9 +31,10 @@ class Arrival(NamedTuple):
 class Subscription(Reader):
     """An iterator of messages and gaps. Made by `Bus.subscribe`; closed by leaving its `with` block or the bus's.
 
-    `receive(timeout=None)` waits for one (seconds; raises ReceiveTimeout), `try_receive()` answers None when nothing is
-    there, `receive_many(limit=1024, timeout=None)` waits for one and takes what else is there. All raise ClosedError once
-    it is closed or the bus has ended, ForkedError in a forked child, BusyError when another thread is receiving.
+    `receive(timeout=None)` waits for one (seconds; raises ReceiveTimeout), `try_receive()` answers None when nothing
+    is there, `receive_many(limit=1024, timeout=None)` waits for one and takes what else is there. All raise
+    ClosedError once it is closed or the bus has ended, ForkedError in a forked child, BusyError when another thread is
+    receiving.
 
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
     """
@@ -144,7 +145,8 @@ class Subscription(Reader):
     def _ring_keys(self) -> list[tuple[int, int, int]]:
         """The rings that this subscription reads or will go on with."""
         waiting = [arrival.ring for arrival in (*self._arrivals, *self._successors.values())]
-        return [(ring.topic_id, ring.lane, ring.generation) for ring in (*(held[0] for held in self._counters()), *waiting)]
+        held = [counters[0] for counters in self._counters()]
+        return [(ring.topic_id, ring.lane, ring.generation) for ring in (*held, *waiting)]
 
     def _cursors_in_use(self) -> list[tuple[int, int]]:
         """As (session, index), those of rings that are still to be begun included."""
@@ -171,8 +173,9 @@ class Subscription(Reader):
         self._add(ring, pattern, position or self._place(ring), self.lossless, session, binding.cursor)
 
     def _place(self, ring: Ring) -> int:
-        """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed: the
-        tail is read after that, so no publisher's older look at the gates reaches past it."""
+        """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed:
+        the tail is read after that, so no publisher's older look at the gates reaches past it.
+        """
         if isinstance(self._start, int):
             return max(ring.first_sequence, min(self._start, ring.tail))
         return ring.tail if self._start == "latest" else ring.head

@@ -1,8 +1,8 @@
 """Collectors that a killed coordinator left running.
 
-They go on publishing to whoever has their rings open. A coordinator that starts anew on the same bus makes rings of its own,
-into which they cannot be moved while they run, and starts collectors of its own: so the old ones are ended first, or every
-event would be collected twice, once for nobody.
+They go on publishing to whoever has their rings open. A coordinator that starts anew on the same bus makes rings of
+its own, into which they cannot be moved while they run, and starts collectors of its own: so the old ones are ended
+first, or every event would be collected twice, once for nobody.
 """
 
 import os
@@ -18,7 +18,7 @@ from shmbus.process import Identity, is_alive
 
 
 def end_orphans(bus: str, grace_seconds: float, log: Log) -> None:
-    """SIGTERM to the process group of every collector that the dead coordinator's directory names, SIGKILL after the grace."""
+    """SIGTERM to the process group of each collector in the dead coordinator's directory, SIGKILL after the grace."""
     for name, process in _orphans(bus):
         log(f"{name}: ended pid {process.pid}, which a killed coordinator left running")
         _signal(process, signal.SIGTERM)
