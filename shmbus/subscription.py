@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from shmbus._core import Reader, Ring
-from shmbus.errors import BusyError, ClosedError, ForkedError, ReceiveTimeout
+from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout
 from shmbus.process import Identity, is_alive
 from shmbus.v1.control_pb2 import Binding
 
@@ -47,6 +47,7 @@ class Subscription(Reader):
         self._number = number
         self._start = start
         self._opened_by = os.getpid()
+        self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._finished: dict[tuple[int, int, int], Ring] = {}  # read to their seal, their successor not here yet
@@ -99,6 +100,15 @@ class Subscription(Reader):
         """The session's bell was rung: something was pushed to this client."""
         self._bus._attend(self)
         self._take_arrivals()
+        if self._ungated:
+            # Told once, out of whatever call is receiving; the subscription goes on.
+            ring = self._ungated.pop()
+            raise LimitError(
+                f"lossless subscriptions of topic '{ring.topic}'",
+                ring.gate_capacity,
+                ring.gate_capacity + 1,
+                f"{self!r} reads it as a lossy one does. Raise gates of the topic, or close another subscription.",
+            )
 
     def _sealed(self, ring: Ring, position: int) -> None:
         """The ring's last message has been read: go on in its successor, now or when it comes."""
@@ -170,7 +180,9 @@ class Subscription(Reader):
             session.bind_cursor(binding.cursor, ring.topic_id, self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
-        self._add(ring, pattern, position or self._place(ring), self.lossless, session, binding.cursor)
+        if self.lossless and not binding.lossless:
+            self._ungated.append(ring)
+        self._add(ring, pattern, position or self._place(ring), binding.lossless, session, binding.cursor)
 
     def _place(self, ring: Ring) -> int:
         """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed:

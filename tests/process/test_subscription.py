@@ -12,6 +12,7 @@ import shmbus
 from process.buses import eventually, python
 from process.rings import small
 from shmbus import Gap, correlation
+from shmbus.config import parse
 from shmbus.correlation import new
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ForkedError, PatternError, ReceiveTimeout
 from shmbus.v1 import common_pb2, eventbus_pb2
@@ -565,3 +566,14 @@ def test_bytes_carry_no_correlation_and_too_long_ones_are_refused(bus):
         with pytest.raises(shmbus.CorrelationError, match="257 bytes, the limit is 256"):
             sink.publish(EVENT, correlation=big)
         assert sink.published == 0
+
+
+def test_a_lossless_subscription_without_a_gate_is_told_so_once_and_reads_on():
+    with shmbus.embedded(parse({"defaults": {"gates": 1}}, None)) as bus:
+        held, ungated = (bus.subscribe("lab.#", lossless=True) for _ in range(2))
+        with bus.publisher("lab.a") as publisher:
+            publisher.publish(b"x")
+        assert held.receive(timeout=5).payload == b"x"
+        with pytest.raises(shmbus.LimitError, match="Raise gates"):
+            ungated.receive(timeout=5)
+        assert ungated.receive(timeout=5).payload == b"x"
