@@ -15,5 +15,5 @@ class Effort(NamedTuple):
     every_shape: bool
 
 
-SHORT: Final = Effort(5, 0.3, 20_000, 1_000, 4.0, 10_000, False)
+SHORT: Final = Effort(5, 0.25, 20_000, 700, 4.0, 10_000, False)
 LONG: Final = Effort(9, 1.0, 100_000, 5_000, 20.0, 10_000, True)

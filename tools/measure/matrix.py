@@ -13,7 +13,7 @@ from .stage import Stage
 from .throughput import Shape
 
 MIB: Final = 1 << 20
-PACED_ROUNDS: Final = 5
+PACED_ROUNDS: Final = 3
 _BASIC: Final = 256  # bytes of the messages that targets are about
 
 
