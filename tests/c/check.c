@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WATCHDOG_SECONDS = 60, WATCHDOG_SECONDS_LONG = 1200 };
+enum { WATCHDOG_SECONDS = 240, WATCHDOG_SECONDS_LONG = 1400 };
 
 static struct check_test *tests;
 static const char *running = "nothing";

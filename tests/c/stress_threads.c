@@ -303,7 +303,7 @@ TEST(four_writers_lose_nothing_to_three_gated_readers) {
 }
 
 TEST(four_writers_lose_nothing_in_the_smallest_ring) {
-    run((struct campaign){.writers = 4, .readers = 2, .slots = 2, .arena_bytes = 4096, .messages = 12000,
+    run((struct campaign){.writers = 4, .readers = 2, .slots = 2, .arena_bytes = 4096, .messages = 4000,
                           .longest = 2000, .generations = 1, .gated = true});
 }
 
