@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 import pyperf
-from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 
 import shmbus
 from shmbus import _core
+from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.topic import PatternTrie
 
 PATTERNS: Final = (10, 1_000, 100_000)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+
 from shmbus.tools import bench
 from shmbus.tools.measure.effort import Effort
 from shmbus.tools.measure.figure import BenchError, Figure, Target
