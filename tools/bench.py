@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+
 from shmbus.tools.measure.effort import LONG, SHORT, Effort
 from shmbus.tools.measure.figure import BenchError, Figure
 from shmbus.tools.measure.floors import build_floors

@@ -18,9 +18,9 @@ from shmbus import segment
 from shmbus.config import parse
 from shmbus.control import ControlConnection
 from shmbus.coordinator import Coordinator, server
-from shmbus.private import start_embedded
 from shmbus.errors import BusExists, ConnectError, ConnectionLost, LimitError, ProtocolError, ShmbusError
 from shmbus.packet import MAX_PACKET_BYTES, close_all, receive_packet
+from shmbus.private import start_embedded
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import ClientPacket, ServerPacket
 from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest

@@ -11,8 +11,8 @@ from shmbus._core import Ring
 from shmbus.control import ControlConnection, NeedDescriptors
 from shmbus.coordinator.rings import RingPlan
 from shmbus.coordinator.settings import Settings, TopicPlan
-from shmbus.private import start_embedded
 from shmbus.errors import LimitError, ShmbusError, TypeMismatch
+from shmbus.private import start_embedded
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import Subscribe
 

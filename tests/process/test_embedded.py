@@ -10,8 +10,8 @@ import pytest
 
 import shmbus
 from shmbus.bus import Bus
-from shmbus.private import start_embedded
 from shmbus.errors import ConnectError, StorageFull
+from shmbus.private import start_embedded
 
 
 def names():
