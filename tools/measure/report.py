@@ -19,6 +19,9 @@ from .figure import Figure, Unit
 from .percentiles import RANKS
 
 
+BUSY: Final = 0.5  # processors in use before the run, as the load average has it
+
+
 def document(figures: Sequence[Figure], effort: Effort, started: float, seconds: float) -> dict[str, Any]:
     """All there is to know about a run. `started` is Unix seconds."""
     return {
@@ -71,6 +74,12 @@ def show(console: Console, figures: Sequence[Figure], about: dict[str, Any], sec
         f"load before {about['load']}; {seconds:.0f} s. Medians of rounds. {sum(held)} of {len(held)} targets met.",
         soft_wrap=True,
     )
+    if about["load"] > BUSY:
+        console.print(
+            "[yellow]The machine was busy before the run began. Two processes that have to share a processor take turns "
+            "instead of overlapping: throughputs and targets mean little then.[/]",
+            soft_wrap=True,
+        )
 
 
 def _figures(figures: Sequence[Figure]) -> Table:
