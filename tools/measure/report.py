@@ -18,7 +18,6 @@ from .effort import Effort
 from .figure import Figure, Unit
 from .percentiles import RANKS
 
-
 BUSY: Final = 0.5  # processors in use before the run, as the load average has it
 
 
@@ -76,7 +75,7 @@ def show(console: Console, figures: Sequence[Figure], about: dict[str, Any], sec
     )
     if about["load"] > BUSY:
         console.print(
-            "[yellow]The machine was busy before the run began. Two processes that have to share a processor take turns "
+            "[yellow]The machine was busy before the run began. Processes that have to share a processor take turns "
             "instead of overlapping: throughputs and targets mean little then.[/]",
             soft_wrap=True,
         )
