@@ -1,0 +1,289 @@
+"""The ring through its binding, where the machine of test_ring_machine.py does not reach: foreign memory, scribbled
+memory, read-only mappings, sessions that are not known."""
+
+import mmap
+import os
+import random
+import struct
+
+import crc32c as reference
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import shmbus
+from shm.memory import BOOT, Raw, Shape, TestReader, TestWriter, Trouble, gap_of, make_bells, make_ring, make_session
+from shmbus import _core
+from shmbus._core import AttachError, Bells, Ring, Session
+
+
+@pytest.fixture
+def lab():
+    """A ring, its bytes, a writer and the bells."""
+    bells = make_bells()
+    shape = Shape(slots=16, arena_bytes=8192)
+    ring, descriptor = make_ring(shape)
+    raw = Raw(descriptor, shape)
+    yield ring, raw, TestWriter(ring, 1, bells), bells, descriptor
+    raw.close()
+    os.close(descriptor)
+
+
+def reader_at(ring, bells, position):
+    reader = TestReader(bells)
+    reader.read(ring, position)
+    return reader
+
+
+# ---- checksums -------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=5000), st.integers(0, 2**32 - 1))
+def test_crc32c_is_the_reference_whatever_the_hardware(data, start):
+    assert _core.crc32c(data) == _core.crc32c_portable(data) == reference.crc32c(data)
+    assert _core.crc32c(data, start) == _core.crc32c_portable(data, start) == reference.crc32c(data, start)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 63, 64, 1023, 1024, 4096, 3 * 1024 + 5, 1 << 16, (1 << 20) + 3])
+def test_crc32c_of_any_length_and_alignment(size):
+    data = memoryview(random.Random(size).randbytes(size + 8))
+    for offset in range(8):
+        part = bytes(data[offset : offset + size])
+        assert _core.crc32c(data[offset : offset + size]) == reference.crc32c(part) == _core.crc32c_portable(part)
+
+
+def test_crc32c_goes_on_from_a_part():
+    assert _core.crc32c(b"6789", _core.crc32c(b"12345")) == _core.crc32c(b"123456789") == 0xE3069283
+    assert _core.crc32c_implementation()
+
+
+# ---- who may write ---------------------------------------------------------------------------------------------------
+
+
+def read_only(descriptor):
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+
+
+def test_a_subscribers_descriptor_cannot_be_mapped_for_writing(lab):
+    ring, _, writer, bells, descriptor = lab
+    theirs = read_only(descriptor)
+    mapped = Ring.attach(theirs, writable=False, boot_id=BOOT)
+    writer.publish(b"x")
+    assert reader_at(mapped, bells, 1).try_receive().payload == b"x"
+    with pytest.raises(PermissionError):
+        mmap.mmap(theirs, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    with pytest.raises(PermissionError):
+        Ring.attach(theirs, writable=True, boot_id=BOOT)
+    with pytest.raises(OSError):
+        os.pwrite(theirs, b"x", 0)
+    with pytest.raises(OSError):
+        os.ftruncate(theirs, 0)
+    uses = [
+        lambda: mapped.retire(1, []), lambda: mapped.seal(1), lambda: mapped.repair(1), lambda: mapped.skip(1, 1),
+        lambda: mapped.set_gate(0, 1, 0, 1), lambda: mapped.clear_gate(0), lambda: mapped.set_limits(1, 1, 1, 0, 0),
+        lambda: mapped.set_producer(1, "x", 1, 1, 1, 1, 0), lambda: mapped.clear_producer(1), mapped.claims,
+    ]  # fmt: skip
+    for use in uses:
+        with pytest.raises(PermissionError, match="the ring is mapped read-only"):
+            use()
+    with pytest.raises(ValueError, match="mapped writable"):
+        TestWriter(mapped, 1, bells)
+    os.close(theirs)
+
+
+def test_the_descriptors_that_a_bus_hands_to_a_subscriber_are_read_only(monkeypatch):
+    seen = []
+    attach = Ring.attach
+    monkeypatch.setattr("shmbus.bus.Ring", type("Spy", (), {"attach": staticmethod(lambda fd, **its: spy(fd, **its))}))
+
+    def spy(descriptor, *, writable, boot_id):
+        seen.append(writable)
+        if not writable:
+            with pytest.raises(PermissionError):
+                mmap.mmap(descriptor, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        return attach(descriptor, writable=writable, boot_id=boot_id)
+
+    with shmbus.embedded() as bus, bus.subscribe("a.b") as subscription, bus.publisher("a.b") as publisher:
+        publisher.publish(b"x")
+        assert subscription.receive(timeout=5).payload == b"x"
+    assert sorted(seen) == [False, True]
+
+
+def test_a_closed_ring_says_so_and_keeps_its_memory_for_who_uses_it(lab):
+    ring, _, writer, bells, _ = lab
+    reader = reader_at(ring, bells, 1)
+    ring.close()
+    assert ring.closed
+    writer.publish(b"x")
+    assert reader.try_receive().payload == b"x"
+    with pytest.raises(ValueError, match="open ring"):
+        reader_at(ring, bells, 1)
+    reader._close()
+    writer._detach()
+    with pytest.raises(ValueError, match="the ring is closed"):
+        ring.head  # noqa: B018
+
+
+# ---- memory that is not what it should be ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda raw: raw.set_u64(0, 0), "is still being created"),
+        (lambda raw: raw.set_u64(0, 12345), "is not a shmbus segment of this kind"),
+        (lambda raw: struct.pack_into("<I", raw.bytes, 8, 99), "another layout version"),
+        (lambda raw: struct.pack_into("<I", raw.bytes, 12, 17), "a size that disagrees with its header"),
+        (lambda raw: struct.pack_into("<I", raw.bytes, 12, 1 << 30), "a size that disagrees with its header"),
+        (lambda raw: struct.pack_into("<I", raw.bytes, 16, 4000), "a size that disagrees with its header"),
+        (lambda raw: raw.set_u64(24, 1 << 40), "a size that disagrees with its header"),
+    ],
+)
+def test_a_segment_that_is_not_a_ring_is_refused_with_the_reason(lab, change, reason):
+    _, raw, _, _, descriptor = lab
+    change(raw)
+    with pytest.raises(AttachError, match=reason):
+        Ring.attach(descriptor, writable=True, boot_id=BOOT)
+
+
+def test_a_segment_of_another_boot_or_size_is_refused(lab):
+    _, _, _, _, descriptor = lab
+    with pytest.raises(AttachError, match="before the last boot"):
+        Ring.attach(descriptor, writable=False, boot_id=bytes(16))
+    with pytest.raises(ValueError, match="exactly 16 bytes"):
+        Ring.attach(descriptor, writable=False, boot_id=b"")
+    os.ftruncate(descriptor, os.fstat(descriptor).st_size + 4096)
+    with pytest.raises(AttachError, match="a size that disagrees"):
+        Ring.attach(descriptor, writable=False, boot_id=BOOT)
+    empty = os.memfd_create("empty")
+    for attach in (lambda: Bells.attach(empty, BOOT), lambda: Session.attach(empty, writable=False, boot_id=BOOT)):
+        with pytest.raises(AttachError, match="is still being created"):
+            attach()
+    os.close(empty)
+
+
+@pytest.mark.parametrize("shape", [(3, 4096, 1, 1), (1, 4096, 1, 1), (2, 4095, 1, 1), (2, 2048, 1, 1), (2, 4096, 0, 1)])
+def test_a_geometry_that_cannot_be_is_refused(shape):
+    with pytest.raises(ValueError, match="no ring can have"):
+        Ring.layout(*shape)
+
+
+@pytest.mark.parametrize("field", [0, 8, 16, 24, 32, 36, 40, 44])
+def test_a_changed_byte_anywhere_in_a_frame_is_one_corrupt_message(lab, field):
+    ring, raw, writer, bells, _ = lab
+    for number in range(3):
+        writer.publish(b"message %d" % number)
+    raw.flip(2, field)
+    reader = reader_at(ring, bells, 1)
+    assert reader.try_receive().payload == b"message 0"
+    assert gap_of(reader.try_receive()) == (2, 1, "corrupt")
+    assert reader.try_receive().payload == b"message 2"
+    assert reader._counters()[0][5] == 1
+
+
+class Told(Exception):
+    """A reader asked for something that this ring cannot have."""
+
+
+def test_no_scribbling_crashes_a_reader_or_fools_it():
+    """Any bytes anywhere, while it reads: whole messages of those that were published, gaps, or nothing."""
+    bells = make_bells()
+    for seed in range(300):
+        chance = random.Random(seed)
+        shape = Shape(slots=8, arena_bytes=4096)
+        ring, descriptor = make_ring(shape)
+        raw, writer = Raw(descriptor, shape), TestWriter(ring, 1, bells)
+        published = {}
+        reader = reader_at(ring, bells, 1)
+        for _ in range(30):
+            payload = chance.randbytes(chance.randrange(0, 600))
+            try:
+                published[writer.publish(payload)] = payload
+            except Trouble:
+                pass
+            for _ in range(chance.randrange(3)):
+                at = chance.choice(
+                    [chance.randrange(0x200, len(raw.bytes)), chance.randrange(raw.slots_at, raw.slots_at + 128),
+                     chance.choice([0x200, 0x204, 0x208, 0x210, 0x220, 0x280, 0x300, 0x400]) + chance.randrange(8)]
+                )  # fmt: skip
+                raw.bytes[at] = chance.randrange(256)
+            for _ in range(chance.randrange(6)):
+                found = reader.try_receive() if not ring.sealed else None
+                if found is not None and not gap_of(found):
+                    assert published.get(found.sequence) == found.payload
+        ring.claims(), ring.repair(1), ring.retire(100, []), ring.retire_expired(1, [])
+        reader._close()
+        raw.close()
+        os.close(descriptor)
+
+
+def test_a_head_that_was_turned_round_is_no_endless_loss(lab):
+    ring, raw, writer, bells, _ = lab
+    writer.publish_many([b"x"] * 5)
+    reader = reader_at(ring, bells, 1)
+    raw.set_u64(0x300, raw.u64(0x300) + (1000 << 24))
+    found = [reader.try_receive() for _ in range(10)]
+    assert all(one is None or gap_of(one) for one in found) and found[-1] is None
+
+
+# ---- gates and sessions ----------------------------------------------------------------------------------------------
+
+
+def test_a_gate_of_an_unknown_session_is_told_with_its_number(lab):
+    ring, _, writer, _, _ = lab
+    session = make_session(77)
+    ring.set_gate(0, 77, 3, 1)
+    with pytest.raises(Trouble) as told:
+        for _ in range(20):
+            writer.publish(b"x")
+    assert (told.value.result, told.value.session, told.value.cursor) == (_core.UNKNOWN_SESSION, 77, 3)
+    writer._set_sessions([session])
+    with pytest.raises(Trouble) as told:
+        writer.publish(b"x")
+    assert (told.value.result, told.value.by) == (_core.FULL, _core.BY_GATE)
+    session.set_position(3, 6)
+    assert [writer.publish(b"x") for _ in range(5)] == [16, 17, 18, 19, 20]
+    assert ring.gates() == [(0, 77, 3, 1)] and ring.gate == 6
+    ring.clear_gate(0)
+    assert writer.publish(b"x") == 21 and ring.gates() == []
+
+
+def test_a_cursor_that_its_session_does_not_have_counts_by_the_floor(lab):
+    ring, _, writer, _, _ = lab
+    writer._set_sessions([make_session(5, cursors=2)])
+    ring.set_gate(0, 5, 2000, 4)
+    with pytest.raises(Trouble):
+        for _ in range(30):
+            writer.publish(b"x")
+    assert ring.head == 4
+
+
+def test_tables_know_their_ends(lab):
+    ring, _, _, bells, _ = lab
+    for use in (
+        lambda: ring.set_gate(99, 1, 0, 1), lambda: ring.set_gate(0, 0, 0, 1),
+        lambda: ring.set_producer(99, "x", 1, 1, 1, 1, 0), lambda: ring.set_producer(0, "x", 1, 1, 1, 1, 0),
+        lambda: bells.ring(99), lambda: bells.ring_space(99), lambda: make_session(1, cursors=4).cursor(4),
+    ):  # fmt: skip
+        with pytest.raises(IndexError):
+            use()
+    session = make_session(9, cursors=3)
+    assert (session.session, session.capacity, session.bell, session.heartbeat) == (9, 3, 2, 0)
+    session.beat()
+    assert session.heartbeat == 1 and session.identity == (os.getpid(), 1, 1)
+
+
+def test_a_producer_has_the_name_that_was_attested(lab):
+    ring, _, writer, bells, _ = lab
+    long = "é" * 20  # 40 bytes, 31 fit: never half a character
+    ring.set_producer(1, long, 4711, 5, 6, 7, 8)
+    assert ring.producer(1) == ("é" * 15, 4711, 5, 6, 7, 8)
+    reader = reader_at(ring, bells, 1)
+    writer.publish_many([b"x"] * 2)
+    assert reader.try_receive().producer == ("é" * 15, 4711, 5, 6, 7, 8)
+    ring.set_producer(1, "other", 1, 2, 3, 4, 5)
+    assert reader.try_receive().producer.name == "other"
+    ring.clear_producer(1)
+    assert ring.producer(1) is None and ring.producer(99) is None
+    writer.publish(b"x")
+    assert reader.try_receive().producer is None
