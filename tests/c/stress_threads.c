@@ -1,21 +1,21 @@
 /* Campaigns of threads: writers and readers on one ring, with somebody who revokes claims and somebody who seals.
  *
  * Every thread maps the ring at an address of its own, as processes do. Under ThreadSanitizer all share one mapping
- * instead, because it knows memory by its address: only then does it see that one side's write and the other's read meet.
+ * instead, because it knows memory by its address: only then does it see one side's write meet the other's read.
  */
 #include <pthread.h>
 #include <sched.h>
 
 #include "rig.h"
 
-enum { MOST_WRITERS = 4, MOST_READERS = 3, GENERATIONS = 5 };
+enum { MOST_WRITERS = 4, MOST_READERS = 3, GENERATIONS = 300 };
 static const uint64_t for_ever = UINT64_MAX / 2;
 
 struct campaign {
     uint32_t writers, readers, slots;
     uint64_t arena_bytes, messages; /* of each writer */
     uint32_t longest, generations;
-    bool gated, revoking, sleeping;
+    bool gated, revoking, sleeping, joining;
     struct start { uint64_t sequence; uint32_t position; } start;
 };
 
@@ -164,6 +164,31 @@ static bool read_one(struct tally *tally, const struct shmbus_ring *ring, bool *
     }
 }
 
+/* Joins at the tail, reads a little, leaves, and so on: from where it joined, nothing may be overwritten. */
+static void *join_again_and_again(void *argument) {
+    struct tally *tally = argument;
+    struct rig rig = mine(0);
+    uint32_t i = tally->index;
+    while (atomic_load(&writing)) {
+        CHECK(shmbus_gate_set(&rig.ring, i, 1, i, 1));
+        tally->cursor = shmbus_tail(&rig.ring);
+        shmbus_cursor_place(&session.page->cursors[i], tally->cursor);
+        shmbus_bell_ring(&bells.space);
+        for (int looks = 0; looks < 40; looks++) {
+            struct rig_message message;
+            enum shmbus_result result = rig_read(&rig.ring, tally->cursor, true, &message);
+            CHECK(result == SHMBUS_OK || result == SHMBUS_EMPTY || result == SHMBUS_BUSY);
+            if (result == SHMBUS_OK)
+                shmbus_cursor_place(&session.page->cursors[i], ++tally->cursor);
+            tally->delivered += result == SHMBUS_OK;
+        }
+        CHECK(shmbus_gate_set(&rig.ring, i, 0, 0, 0));
+        atomic_store(&session.page->cursors[i].position, 0);
+    }
+    done_with(&rig);
+    return NULL;
+}
+
 static void *read_all(void *argument) {
     struct tally *tally = argument;
     uint32_t generation = 0;
@@ -258,7 +283,7 @@ static void run(struct campaign campaign) {
     for (uint32_t i = 0; i < c.readers; i++) {
         tallies[i].index = i;
         tallies[i].cursor = c.start.sequence;
-        CHECK(pthread_create(&threads[count++], NULL, read_all, &tallies[i]) == 0);
+        CHECK(pthread_create(&threads[count++], NULL, c.joining ? join_again_and_again : read_all, &tallies[i]) == 0);
     }
     for (uint32_t i = 1; i <= c.writers; i++)
         CHECK(pthread_create(&threads[count++], NULL, write_all, (void *)(uintptr_t)i) == 0);
@@ -274,6 +299,8 @@ static void run(struct campaign campaign) {
     CHECK_EQUAL(tail - c.start.sequence, published + revoked);
     for (uint32_t i = 0; i < c.readers; i++) {
         struct tally *t = &tallies[i];
+        if (c.joining)
+            continue;
         CHECK_EQUAL(t->delivered + t->lost + t->stepped, tail - c.start.sequence);
         CHECK(t->stepped <= revoked);
         if (c.gated) {
@@ -303,7 +330,7 @@ TEST(four_writers_lose_nothing_to_three_gated_readers) {
 }
 
 TEST(four_writers_lose_nothing_in_the_smallest_ring) {
-    run((struct campaign){.writers = 4, .readers = 2, .slots = 2, .arena_bytes = 4096, .messages = 4000,
+    run((struct campaign){.writers = 4, .readers = 2, .slots = 2, .arena_bytes = 4096, .messages = 2000,
                           .longest = 2000, .generations = 1, .gated = true});
 }
 
@@ -338,6 +365,16 @@ TEST(readers_and_writers_that_sleep_on_the_bell_lose_no_wake) {
                           .longest = 100, .generations = 1, .gated = true, .sleeping = true});
 }
 
+TEST(readers_and_writers_that_sleep_in_the_smallest_ring_lose_no_wake) {
+    run((struct campaign){.writers = 2, .readers = 2, .slots = 2, .arena_bytes = 4096, .messages = 6000,
+                          .longest = 100, .generations = 1, .gated = true, .sleeping = true});
+}
+
+TEST(a_reader_that_joins_at_the_tail_loses_nothing_from_there_on) {
+    run((struct campaign){.writers = 2, .readers = 2, .slots = 4, .arena_bytes = 4096, .messages = 5000,
+                          .longest = 100, .generations = 1, .joining = true});
+}
+
 TEST(sleepers_lose_no_wake_while_claims_are_revoked) {
     run((struct campaign){.writers = 2, .readers = 1, .slots = 8, .arena_bytes = 1u << 14, .messages = 15000,
                           .longest = 2000, .generations = 1, .gated = true, .sleeping = true, .revoking = true});
@@ -345,10 +382,15 @@ TEST(sleepers_lose_no_wake_while_claims_are_revoked) {
 
 TEST(a_topic_goes_on_in_its_successors_without_a_loss_when_rings_are_sealed_in_mid_traffic) {
     run((struct campaign){.writers = 3, .readers = 2, .slots = 32, .arena_bytes = 1u << 13, .messages = 60000,
-                          .longest = 300, .generations = GENERATIONS, .gated = true});
+                          .longest = 300, .generations = 5, .gated = true});
 }
 
 TEST(sleepers_follow_to_the_successor) {
     run((struct campaign){.writers = 3, .readers = 2, .slots = 8, .arena_bytes = 1u << 13, .messages = 30000,
-                          .longest = 300, .generations = GENERATIONS, .gated = true, .sleeping = true});
+                          .longest = 300, .generations = 5, .gated = true, .sleeping = true});
+}
+
+TEST(whoever_claims_while_a_ring_is_sealed_has_won_or_is_told) {
+    run((struct campaign){.writers = 3, .readers = 1, .slots = 16, .arena_bytes = 4096, .messages = 20000,
+                          .longest = 50, .generations = GENERATIONS, .gated = true});
 }

@@ -237,16 +237,18 @@ static void clear_gate(void) { CHECK(shmbus_gate_set(&rig.ring, 1, 0, 0, 0)); }
 
 static void await_sleeper(void) { reap(sleeper); }
 
-static void create_again(void) {
+static enum shmbus_result check_created(void) {
     struct shmbus_geometry geometry;
-    size_t bytes = shmbus_ring_bytes(&rig.geometry);
-    enum shmbus_result result = shmbus_ring_check(created.memory, bytes, rig_boot, &geometry);
-    if (result != SHMBUS_OK) {
-        CHECK_EQUAL(result, SHMBUS_EARLY);
-        memset(created.memory, 0, bytes);
-        create();
-        CHECK_EQUAL(shmbus_ring_check(created.memory, bytes, rig_boot, &geometry), SHMBUS_OK);
-    }
+    return shmbus_ring_check(created.memory, shmbus_ring_bytes(&rig.geometry), rig_boot, &geometry);
+}
+
+static void use_created(void) { CHECK_EQUAL(check_created(), SHMBUS_OK); }
+
+static void create_again(void) {
+    CHECK_EQUAL(check_created(), SHMBUS_EARLY);
+    memset(created.memory, 0, shmbus_ring_bytes(&rig.geometry));
+    create();
+    use_created();
 }
 
 static void repair_again(void) {
@@ -307,7 +309,7 @@ static const struct row {
     {"attach.mapped", nothing, attach, 1, NOTHING, NOBODY},
     {"attach.checked", nothing, attach, 1, NOTHING, NOBODY},
     {"create.unready", nothing, create, 1, NOTHING, MAKER},
-    {"create.ready", nothing, create, 1, NOTHING, NOBODY},
+    {"create.ready", nothing, create, 1, NOTHING, "nobody has to", use_created},
     {"repair.claimed", leave_a_claim, repair_earlier, 1, NOTHING, NEXT_REPAIR},
     {"repair.aborted", leave_a_claim, repair_earlier, 1, NOTHING, NEXT_REPAIR},
     {"skip.before", leave_a_claim, skip_earlier, 1, NOTHING, NEXT_REPAIR},

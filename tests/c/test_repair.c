@@ -113,6 +113,13 @@ TEST(a_compare_and_swap_prepared_laps_ago_changes_nothing) {
     CHECK(!shmbus_skip(&rig.ring, claimed, 2));
     CHECK_EQUAL(shmbus_repair(&rig.ring, 2), 0);
     CHECK_EQUAL(atomic_load(&rig_slot(&rig.ring, later)->word), now);
+    uint64_t at;
+    while (((at = shmbus_tail(&rig.ring)) & 7) != (claimed & 7))
+        rig_must_publish(&writer, at, 20);
+    CHECK_EQUAL(rig_claim(&rig.ring, 2, 1, true, &now), at); /* the same slot of the same producer */
+    CHECK(!shmbus_skip(&rig.ring, claimed, 2));
+    CHECK(!shmbus_skip(&rig.ring, at - 8, 2));
+    CHECK(shmbus_skip(&rig.ring, at, 2));
     rig_close(&rig);
 }
 
