@@ -4,7 +4,6 @@ Results that are part of normal life (full, empty, overrun) come back as values;
 into exceptions. `AttachError` is raised for memory that is not what it should be.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from datetime import datetime
@@ -273,8 +272,7 @@ class Message:
     @property
     def event(self) -> Any: ...
     def _locate(self) -> tuple[int, int, bytes] | None: ...
-    if sys.version_info >= (3, 12):
-        def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...  # so named from Python 3.12 on, there before
 
 @disjoint_base
 class Writer:

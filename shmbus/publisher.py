@@ -127,15 +127,15 @@ class Publisher(Writer):
         ring = self._ring
         if ring is None or self._forked or result == _core.OK:
             raise self._unusable()
-        if result == _core.TOO_LARGE:
+        if result == _core.SEALED or (result == _core.TOO_LARGE and ring.sealed):
+            self._move_on(ring)  # for a message that is too large as well: the successor may be made for it
+        elif result == _core.TOO_LARGE:
             messages, arena, limit, _, _ = ring.limits
             raise MessageTooLarge(self.topic, length, min(limit, arena - _core.FRAME_HEADER_BYTES))
-        if result == _core.REVOKED:
+        elif result == _core.REVOKED:
             raise PublishRevoked(self.topic, sequence, ring.limits[4] / 1e9)
-        if result == _core.CORRUPT:
+        elif result == _core.CORRUPT:
             raise SegmentError(f"ring of {self.topic}", "corrupt")
-        if result == _core.SEALED:
-            self._move_on(ring)
         elif result == _core.UNKNOWN_SESSION:
             self._bus._learn_session(session)
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:

@@ -121,7 +121,8 @@ class TestWriter(Writer):
 
     def _trouble(self, result: int, length: int, waited_ns: int, give_up: bool, *blocked: int) -> None:
         by, sequence, _, producer, session, cursor, _ = blocked
-        if result == _core.SEALED and self.successor is not None:
+        outgrown = result == _core.TOO_LARGE and self._ring is not None and self._ring.sealed
+        if (result == _core.SEALED or outgrown) and self.successor is not None:
             self._move(self.successor, self._producer_id)
         elif result != _core.FULL or give_up:
             raise Trouble(result, by, sequence, producer, session, cursor)

@@ -55,7 +55,7 @@ class RingMachine(RuleBasedStateMachine):
         self.bells = make_bells()
         self.sessions = [make_session(number) for number in (11, 12)]
         self.rings, self.models, self.raws, self.descriptors = [], [], [], []
-        self.readers = {}
+        self.readers, self.joined = {}, 0
         self.free_cursors = [(session, index) for session in self.sessions for index in range(8)]
 
     @initialize(data=st.data(), slots=st.sampled_from([2, 4, 8, 16]), arena=st.sampled_from([4096, 8192]), at=positions)
@@ -87,6 +87,7 @@ class RingMachine(RuleBasedStateMachine):
     @rule(producer=st.sampled_from(WRITERS), payload=payloads, brief=st.booleans() | st.just(False))
     def publish(self, producer, payload, brief):
         model, units, before = self.model, units_of(payload), self.model.head
+        behind = self.rings.index(self.writers[producer]._ring)
         fits = self._fits_after_all(model, units)
         try:
             sequence = self.writers[producer].publish(payload, ttl=0.000_001 if brief else 1000)
@@ -98,6 +99,12 @@ class RingMachine(RuleBasedStateMachine):
             self._check_retired(model, units, before)
             model.slots[sequence] = Slot(producer, payload, units, COMMITTED, brief)
             model.next, model.unhelped = sequence + 1, False
+        if (
+            behind < len(self.rings) - 1
+        ):  # it made room in a full ring before it met the seal: no harm but a little loss
+            head = self.rings[behind].head
+            assert self.models[behind].head <= head <= self.models[behind].barrier()
+            self.models[behind].head = head
 
     def _fits_after_all(self, model, units):
         """When everything that may go has gone, is there room?"""
@@ -159,7 +166,8 @@ class RingMachine(RuleBasedStateMachine):
         its = ReaderModel(model, position, lossless)
         if lossless:
             model.gates[free[0]] = its
-        self.readers[id(reader)] = reader, its
+        self.joined += 1
+        self.readers[self.joined] = reader, its
 
     @precondition(lambda self: self.readers)
     @rule(data=st.data())

@@ -1,0 +1,91 @@
+"""What users write, for the type checker: every name, argument and result here must be typed as it is used."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import assert_type
+
+import shmbus
+from shmbus import correlation
+from shmbus.v1.common_pb2 import ProcessRecord
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload, ProcessEventData
+
+EVENT = ProcessEventData(process=ProcessRecord(pid=7))
+
+
+def publish(bus: shmbus.Bus, events: Sequence[ProcessEventData]) -> int:
+    with bus.publisher("events.process.start", name="probe", on_full="raise", timeout=None) as publisher:
+        assert_type(publisher, shmbus.Publisher)
+        assert_type(publisher.publish(EVENT), int)
+        publisher.publish(b"bytes", priority=200, ttl=2.5, timeout=None)
+        publisher.publish(bytearray(b"bytes"))
+        publisher.publish(EVENT, correlation=correlation.new(stage="detect"))
+        publisher.publish(EVENT, correlation=False)
+        assert_type(publisher.publish_many(events), int)
+        assert_type(publisher.try_publish(EVENT), int | None)
+    with bus.publisher("lab.heartbeat", type=HeartbeatPayload) as own:
+        own.publish(HeartbeatPayload())
+    return publisher.published
+
+
+def read(bus: shmbus.Bus) -> None:
+    with bus.subscribe("events.process.+", "events.network.#", lossless=True, start="earliest") as subscription:
+        assert_type(subscription, shmbus.Subscription)
+        for found in subscription:
+            show(found)
+        show(subscription.receive(timeout=1.0))
+        show(subscription.try_receive())
+        for found in subscription.receive_many(limit=10, timeout=0):
+            show(found)
+        assert_type(subscription.lost, int)
+        assert_type(subscription.delivered, int)
+        assert_type(subscription.topics, list[str])
+    bus.subscribe("a.b", start=17).close()
+
+
+def show(found: shmbus.Message | shmbus.Gap | None) -> None:
+    if isinstance(found, shmbus.Gap):
+        assert_type(found.count, int)
+        assert_type(found.last, int)
+        print(found.topic, found.pattern, found.reason, found.first)
+    elif found is not None:
+        assert_type(found.topic, str)
+        assert_type(found.sequence, int)
+        assert_type(found.payload, bytes)
+        assert_type(found.time, datetime)
+        print(found.event.process.pid, found.producer.name, bytes(found))
+
+
+def errors() -> None:
+    try:
+        shmbus.connect("lab", name="me", timeout=1.0)
+    except shmbus.BackpressureError as error:
+        assert_type(error.behind, int)
+    except shmbus.TypeMismatch as error:
+        assert_type(error.differences, tuple[str, ...])
+    except shmbus.ShmbusError:
+        pass
+
+
+async def asynchronous() -> None:
+    async with shmbus.embedded() as bus:
+        assert_type(bus, shmbus.AsyncBus)
+        async with bus.publisher("a.b") as publisher, bus.subscribe("a.#") as subscription:
+            assert_type(await publisher.publish(EVENT, timeout=1.0), int)
+            assert_type(await publisher.publish_many([EVENT, b"bytes"]), int)
+            show(await subscription.receive(timeout=1.0))
+            for one in await subscription.receive_many():
+                show(one)
+            async for found in subscription:
+                show(found)
+
+
+def main() -> None:
+    with shmbus.embedded(name="me") as bus:
+        publish(bus, [EVENT])
+        read(bus)
+        bus.resize("a.b", slots=1024)
+        print(bus.status().topics, bus.address, bus.name)
+    with correlation.handling(correlation.new()):
+        pass
+    asyncio.run(asynchronous())
