@@ -230,6 +230,9 @@ class ControlConnection:
                 # The answer may still come: its id is then nobody's, and it is dropped.
                 raise ConnectionLost(self.bus, self._coordinator_pid, "it did not answer in time") from None
             except OSError as error:
+                # A peer that hangs up on an unread hello resets the connection; what it said comes after that.
+                if (last := self._last_words()) is not None:
+                    raise last from None
                 raise self._lose(error.strerror or str(error)) from None
             except ProtocolError as error:
                 self._lose(error.reason)
