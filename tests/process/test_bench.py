@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from process.failing_parts import die, fail_at_the_first_step
 from shmbus.tools import bench
 from shmbus.tools.measure.effort import Effort
 from shmbus.tools.measure.figure import BenchError, Figure, Target
 from shmbus.tools.measure.matrix import BENCHMARKS
-from shmbus.tools.measure.peer import Part, Peer, Scene
+from shmbus.tools.measure.peer import Peer
 from shmbus.tools.measure.percentiles import medians, percentiles
 
 TINY = Effort(2, 0.005, 64, 10, 0.05, 20, False)
@@ -81,16 +82,6 @@ def test_a_target_is_met_by_the_median_not_by_the_best_round() -> None:
 def test_percentiles_are_samples_that_were_measured() -> None:
     assert percentiles([float(i) for i in range(1, 1001)]) == {"p50": 500, "p99": 990, "p99.9": 999, "max": 1000}
     assert medians([percentiles([value]) for value in (1.0, 2.0, 9.0)])["p99"] == 2.0
-
-
-def fail_at_the_first_step(scene: Scene) -> Part:
-    yield
-    raise ValueError("the reason")
-
-
-def die(scene: Scene) -> Part:
-    raise SystemExit(3)
-    yield
 
 
 def test_a_peer_tells_why_its_part_failed() -> None:
