@@ -226,6 +226,33 @@ def test_a_head_that_was_turned_round_is_no_endless_loss(lab):
     assert all(one is None or gap_of(one) for one in found) and found[-1] is None
 
 
+def test_a_gap_of_expired_messages_is_one_run_of_sequences(lab):
+    ring, raw, writer, bells, _ = lab
+    writer.publish_many([b"x"] * 2, ttl=0.000_001)
+    raw.claim(3, 7, 1, helped=True)
+    ring.repair(7)
+    writer.publish_many([b"x"] * 3, ttl=0.000_001)
+    writer.publish(b"y")
+    reader = reader_at(ring, bells, 1)
+    found = [reader.try_receive() for _ in range(4)]
+    assert [gap_of(one) for one in found[:2]] == [(1, 2, "expired"), (4, 3, "expired")]
+    assert found[2].payload == b"y" and found[3] is None
+    assert reader._counters()[0][2:] == (1, 0, 5, 0, 1)
+
+
+def test_a_full_ring_that_is_sealed_is_told_to_be_sealed(lab):
+    ring, _, writer, _, _ = lab
+    session = make_session(4)
+    writer._set_sessions([session])
+    ring.set_gate(0, 4, 0, 1)
+    with pytest.raises(Trouble):
+        writer.publish_many([b"x"] * 20)
+    assert ring.seal(1) == 16
+    with pytest.raises(Trouble) as told:
+        writer.publish(b"x")
+    assert told.value.result == _core.SEALED and ring.head == 1
+
+
 # ---- gates and sessions ----------------------------------------------------------------------------------------------
 
 
