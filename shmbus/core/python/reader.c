@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 
-#include "killpoint.h"
-
 enum {
     FAIRNESS = 64,          /* messages taken from one ring before the others get a turn */
     SPIN_MAX_NS = 100000,
@@ -215,9 +213,7 @@ static void signal_space(Entry *entry) {
 
 static void place(Entry *entry, uint64_t position) {
     entry->position = position;
-    /* release: pairs with the acquire in scan_gates(), the copy is done before the space may be used again */
-    atomic_store_explicit(&entry->cursor->position, position, memory_order_release);
-    KILLPOINT("read.placed");
+    shmbus_cursor_place(entry->cursor, position);
     if (++entry->unsignalled >= entry->signal_every)
         signal_space(entry);
 }

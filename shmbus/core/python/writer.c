@@ -151,6 +151,14 @@ static bool ask_python(WriterObject *self, enum shmbus_result result, uint64_t l
     return answer != NULL;
 }
 
+/* May there be room since the last look? Makes some where it can. */
+int writer_ready(PyObject *object) {
+    WriterObject *self = (WriterObject *)object;
+    struct shmbus_blocked blocked;
+    return !self->ring || self->writer.head != atomic_load_explicit(&self->ring->ring.header->head, memory_order_acquire) ||
+           shmbus_retire(&self->ring->ring, RETIRE_AHEAD, self->refs, self->writer.session_count, &blocked) > 0;
+}
+
 /* Wait until a reader or a repairer makes room: spin a little, then sleep on the space bell. */
 static bool wait_for_room(WriterObject *self, uint64_t length, uint64_t started, uint64_t timeout_ns) {
     uint64_t now = shmbus_now_ns();
@@ -167,9 +175,8 @@ static bool wait_for_room(WriterObject *self, uint64_t length, uint64_t started,
     uint64_t bound = now + SLEEP_BOUND_NS;
     if (timeout_ns != UINT64_MAX && bound - started > timeout_ns)
         bound = started + timeout_ns;
-    /* Look again after arming: whoever makes room from here on sees the bit. */
-    struct shmbus_blocked blocked;
-    if (shmbus_retire(&self->ring->ring, RETIRE_AHEAD, self->refs, self->writer.session_count, &blocked) > 0)
+    /* Look again after arming: whoever makes room from here on sees the bit, and who made it before has moved the head. */
+    if (writer_ready((PyObject *)self))
         return true;
     self->busy = true;
     Py_BEGIN_ALLOW_THREADS
@@ -558,16 +565,9 @@ PyTypeObject WriterType = {
     .tp_methods = writer_methods,
 };
 
-/* For a Waiter: the word that is rung when there is room, and whether there may be. */
+/* For a Waiter: the word that is rung when there is room. */
 _Atomic uint32_t *writer_word(PyObject *object) {
     return ((WriterObject *)object)->space_bell;
-}
-
-int writer_ready(PyObject *object) {
-    WriterObject *self = (WriterObject *)object;
-    struct shmbus_blocked blocked;
-    return !self->ring || self->writer.head != atomic_load_explicit(&self->ring->ring.header->head, memory_order_acquire) ||
-           shmbus_retire(&self->ring->ring, RETIRE_AHEAD, self->refs, self->writer.session_count, &blocked) > 0;
 }
 
 bool writer_names(void) {
