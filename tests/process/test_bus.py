@@ -1,9 +1,11 @@
 """Whole buses: the programs of the README, many processes at once, and nothing left of a thousand of them."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,6 +15,8 @@ from process.buses import coordinator, eventually, python
 from process.rings import small
 from shmbus.errors import BackpressureError, ClosedError, ConnectError, ConnectionLost
 from shmbus.v1 import common_pb2, eventbus_pb2
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 PROCESS_EVENTS = """
 from shmbus.v1 import common_pb2, eventbus_pb2
@@ -74,18 +78,28 @@ with shmbus.embedded() as bus:
 EXPECTED = [f"events.process.start {sequence} {pid}\n" for sequence, pid in enumerate((4, 4, 5, 6), 1)]
 
 
+def test_the_programs_in_the_readme_itself_work(bus_name):
+    programs = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (read,) = [one for one in programs if "subscribe(" in one]
+    (write,) = [one for one in programs if "publisher(" in one]
+    with coordinator(bus_name), shmbus.connect() as bus, python(read, PYTHONUNBUFFERED="1") as reader:
+        eventually(lambda: any(client.subscriptions for client in bus.status().clients))
+        with python(write) as writer:
+            assert writer.wait(20) == 0
+        assert reader.stdout.readline() == "events.process.start 1 4711\n"
+
+
 @pytest.mark.parametrize("publish", [PUBLISH, ASYNC_PUBLISH])
 @pytest.mark.parametrize("subscribe", [SUBSCRIBE, ASYNC_SUBSCRIBE])
-def test_the_programs_of_the_readme_work_as_they_stand(bus_name, publish, subscribe):
+def test_the_first_programs_work_as_they_stand(bus_name, publish, subscribe):
     with coordinator(bus_name), shmbus.connect() as bus, python(subscribe, PYTHONUNBUFFERED="1") as reader:
-        while not any(client.subscriptions for client in bus.status().clients):
-            pass
+        eventually(lambda: any(client.subscriptions for client in bus.status().clients))
         with python(PROCESS_EVENTS + publish) as writer:
             assert writer.wait(20) == 0
         assert [reader.stdout.readline() for _ in EXPECTED] == EXPECTED
 
 
-def test_the_embedded_program_of_the_readme_works_as_it_stands():
+def test_the_embedded_program_works_as_it_stands():
     program = PROCESS_EVENTS + EMBEDDED
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
     expected = [f"events.process.start {sequence} {pid}\n" for sequence, pid in enumerate((4, 5, 6), 1)]
