@@ -43,6 +43,7 @@ class World:
     def __init__(self, row: Row, stack: ExitStack) -> None:
         self.row, self._stack = row, stack
         self.bus = f"k{os.getpid()}-{time.monotonic_ns() % 10**9}"
+        stack.callback(self._remove_segments)  # of a row that failed
         armed = row.site if row.who == "coordinator" else None
         self.coordinator = self._start("coordinator", roles.coordinator(self.bus, armed, row.count))
         self.reader = self._start("reader", roles.reader(self.bus))
@@ -55,6 +56,10 @@ class World:
         self._stack.callback(role.close)
         role.expect("ready")
         return role
+
+    def _remove_segments(self) -> None:
+        for one in segment.list_segments(bus=self.bus):
+            segment.remove(one.name)
 
     def mark(self) -> int:
         """More than a ring from the steady publisher; when the reader had it all."""
