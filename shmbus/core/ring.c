@@ -378,6 +378,11 @@ struct claim {
     uint32_t position;
 };
 
+static bool sealed_at(const struct shmbus_ring *ring, uint64_t sequence) {
+    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_acquire);
+    return word_lap(word) == lap_of(ring, sequence) && word_seals(word);
+}
+
 static enum shmbus_result claim(struct shmbus_writer *writer, uint32_t units, struct claim *won) {
     const struct shmbus_ring *ring = &writer->ring;
     struct room room = room_of(ring);
@@ -387,12 +392,13 @@ static enum shmbus_result claim(struct shmbus_writer *writer, uint32_t units, st
         if (won->sequence - writer->seen > HEAD_TRUST)
             writer->head = atomic_load_explicit(&ring->header->head, memory_order_acquire);
         if (!has_room(writer->head, tail, units, room)) {
+            /* A sealed ring is never told to be full, and nothing is retired for a message that goes to its successor. */
+            if (sealed_at(ring, won->sequence))
+                return SHMBUS_SEALED;
             enum shmbus_result result = make_room(writer, units);
             if (result != SHMBUS_OK) {
-                /* A sealed ring is never told to be full: its publishers have to move over. */
                 uint64_t at = full_sequence(ring, atomic_load_explicit(&ring->header->tail, memory_order_acquire));
-                uint64_t word = atomic_load_explicit(&slot_of(ring, at)->word, memory_order_acquire);
-                return word_lap(word) == lap_of(ring, at) && word_seals(word) ? SHMBUS_SEALED : result;
+                return sealed_at(ring, at) ? SHMBUS_SEALED : result;
             }
             room = room_of(ring);
             continue;
