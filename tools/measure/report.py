@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
@@ -18,6 +19,7 @@ from .effort import Effort
 from .figure import Figure, Unit
 from .percentiles import RANKS
 
+WIDE: Final = 110  # columns from which the spread of the rounds fits, too
 BUSY: Final = 0.5  # processors in use before the run, as the load average has it
 
 
@@ -58,15 +60,16 @@ def _processor() -> str:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def tables(figures: Sequence[Figure]) -> RenderableType:
-    parts: list[RenderableType] = [_figures(figures)]
+def tables(figures: Sequence[Figure], width: int = 80) -> RenderableType:
+    """`width` in columns: a narrow table leaves the spread out, so that what was measured can be read."""
+    parts: list[RenderableType] = [_figures(figures, spread=width >= WIDE)]
     if any(figure.percentiles for figure in figures):
         parts.append(_percentiles(figures))
     return Group(*parts)
 
 
 def show(console: Console, figures: Sequence[Figure], about: dict[str, Any], seconds: float) -> None:
-    console.print(tables(figures))
+    console.print(tables(figures, console.width))
     held = [figure.met for figure in figures if figure.met is not None]
     console.print(
         f"{about['processors']} × {about['processor']}, Linux {about['kernel']}, Python {about['python']}; "
@@ -81,23 +84,26 @@ def show(console: Console, figures: Sequence[Figure], about: dict[str, Any], sec
         )
 
 
-def _figures(figures: Sequence[Figure]) -> Table:
-    table = Table(title="shmbus bench", title_justify="left")
-    table.add_column("what", overflow="fold")
-    for name in ("median", "spread", "floor", "target"):
+def _figures(figures: Sequence[Figure], *, spread: bool) -> Table:
+    table = Table(title="shmbus bench", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("what", overflow="fold", min_width=30)
+    table.add_column("median", justify="right", no_wrap=True)
+    if spread:
+        table.add_column("spread", justify="right", no_wrap=True)
+    for name in ("floor", "target"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for figure in figures:
-        table.add_row(*_cells(figure))
+        table.add_row(*_cells(figure, spread))
     return table
 
 
-def _cells(figure: Figure) -> Iterator[str]:
+def _cells(figure: Figure, spread: bool) -> Iterator[str]:
     yield f"{figure.what} [dim]({figure.note})[/]" if figure.note else figure.what
     yield _text(figure.median, figure.unit)
-    spread = len(figure.rounds) > 1
-    yield f"{_text(min(figure.rounds), figure.unit)} … {_text(max(figure.rounds), figure.unit)}" if spread else ""
-    yield _text(figure.floor, figure.unit)
+    if spread:
+        yield _spread(figure)
+    yield _text(figure.floor, figure.unit) if figure.floor is not None else ""
     if figure.target is None:
         yield ""
     else:
@@ -105,8 +111,15 @@ def _cells(figure: Figure) -> Iterator[str]:
     yield {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[figure.met]
 
 
+def _spread(figure: Figure) -> str:
+    if len(figure.rounds) < 2:
+        return ""
+    return f"{_text(min(figure.rounds), figure.unit)} … {_text(max(figure.rounds), figure.unit)}"
+
+
 def _percentiles(figures: Sequence[Figure]) -> Table:
-    table = Table(title="one way, percentiles (medians of rounds)", title_justify="left")
+    title = "one way, percentiles (medians of rounds)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("what", overflow="fold")
     for name in RANKS:
         table.add_column(name, justify="right", no_wrap=True)
@@ -130,7 +143,7 @@ def _text(value: float | None, unit: Unit) -> str:
     if unit == "ratio":
         return f"{value:.2f} ×"
     if unit == "cores":
-        return f"{value:.2%} core"
+        return f"{value:.1%} core"
     if unit == "MB":
         return f"{value:.1f} MB"
     scale, name = next((entry for entry in _SCALES[unit] if abs(value) >= entry[0]), (1, unit))
