@@ -84,6 +84,7 @@ class _Guard:
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
 )
+ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 
 class Bus:
@@ -365,11 +366,19 @@ class Bus:
         """Wait until the coordinator pushes something; False when it is gone, or the deadline has passed."""
         return self._control.lost is None and self._control.wait(max(0.0, deadline - time.monotonic()))
 
-    def _learn_session(self, session: int) -> None:
-        """A gate names a session that its publishers were told of before the gate was set."""
-        self._attend()
-        if session not in self._foreign and not self._wait_for_push(time.monotonic() + 1.0):
-            raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
+    def _learn_session(self, ring: Ring, session: int) -> None:
+        """A gate names a session that its publishers were told of before the gate was set.
+
+        The session may have ended since: then its gate was cleared before its end was told, and there is nothing to
+        learn.
+        """
+        deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
+        while True:
+            self._attend()
+            if session in self._foreign or all(owner != session for _, owner, _, _ in ring.gates()):
+                return
+            if not self._wait_for_push(deadline):
+                raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
 
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""

@@ -137,7 +137,7 @@ class Publisher(Writer):
         elif result == _core.CORRUPT:
             raise SegmentError(f"ring of {self.topic}", "corrupt")
         elif result == _core.UNKNOWN_SESSION:
-            self._bus._learn_session(session)
+            self._bus._learn_session(ring, session)
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
             raise self._backpressure(ring, by, producer, session, cursor, behind)
 

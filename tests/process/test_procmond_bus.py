@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,7 +22,16 @@ from shmbus.workers.procmond.connector import Connector, Unavailable
 
 WATCHDOG_S = 60
 
-Told = dict[int, list[tuple[str, ProcessEventData]]]
+
+class Seen(NamedTuple):
+    """An event, and the last part of its topic."""
+
+    leaf: str
+    event: ProcessEventData
+    time_ns: int
+
+
+Told = dict[int, list[Seen]]
 
 
 @pytest.fixture
@@ -58,7 +70,7 @@ def start(bus: shmbus.Bus, tmp_path: Path) -> Iterator[Callable[..., subprocess.
 
 
 def collect(subscription: shmbus.Subscription, done: Callable[[Told], bool]) -> Told:
-    """What the subscription gets until `done`, by PID: the last part of the topic, and the event."""
+    """What the subscription gets until `done`, by PID, in the order of its publication."""
     told: Told = defaultdict(list)
     deadline = time.monotonic() + WATCHDOG_S
     while not done(told):
@@ -67,7 +79,8 @@ def collect(subscription: shmbus.Subscription, done: Callable[[Told], bool]) -> 
         assert message.producer.name == "procmond"
         event = message.event
         assert isinstance(event, ProcessEventData)
-        told[event.process.pid].append((message.topic.rpartition(".")[2], event))
+        seen = Seen(message.topic.rpartition(".")[2], event, message.time_ns)
+        insort(told[event.process.pid], seen, key=attrgetter("time_ns"))  # each topic is a ring of its own
     return told
 
 
@@ -83,10 +96,11 @@ def test_a_process_that_lives_a_millisecond_is_seen_by_a_subscriber(
     for process in processes:
         process.wait()
     pids = {process.pid for process in processes}
-    told = collect(subscription, lambda told: all(any(leaf == "stop" for leaf, _ in told[pid]) for pid in pids))
+    both = {"start", "stop"}
+    told = collect(subscription, lambda told: all(both <= {seen.leaf for seen in told[pid]} for pid in pids))
     for pid in pids:
-        assert [leaf for leaf, _ in told[pid] if leaf in ("start", "stop")] == ["start", "stop"]
-        assert told[pid][0][1].process.ppid == os.getpid()
+        assert [seen.leaf for seen in told[pid] if seen.leaf in both] == ["start", "stop"]
+        assert told[pid][0].event.process.ppid == os.getpid()
     procmond.send_signal(signal.SIGTERM)
     assert procmond.wait(WATCHDOG_S) == 0
 
@@ -96,10 +110,10 @@ def test_a_scan_reaches_the_bus_too(
 ) -> None:
     procmond = start("--mode", "scan", "--interval", "0.05")
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
-        collect(subscription, lambda told: any(leaf == "start" for leaf, _ in told[process.pid]))
+        collect(subscription, lambda told: any(seen.leaf == "start" for seen in told[process.pid]))
         process.kill()
-    told = collect(subscription, lambda told: any(leaf == "stop" for leaf, _ in told[process.pid]))
-    assert told[process.pid][-1][1].process.name == "sleep"
+    told = collect(subscription, lambda told: any(seen.leaf == "stop" for seen in told[process.pid]))
+    assert told[process.pid][-1].event.process.name == "sleep"
     procmond.send_signal(signal.SIGINT)
     assert procmond.wait(WATCHDOG_S) == 0
 

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import shmbus
 from process.buses import coordinator, eventually, python
 from process.rings import small
-from shmbus import schema
+from shmbus import _core, schema
 from shmbus.errors import (
     BackpressureError,
     BusyError,
@@ -429,3 +429,10 @@ def test_a_publisher_that_nobody_keeps_gives_its_id_back():
     with shmbus.embedded(small(producers=4)) as bus:
         for _ in range(50):
             bus.publisher("b.x").publish(b"x")
+
+
+def test_a_gate_whose_session_has_ended_meanwhile_does_not_stop_a_publisher(bus):
+    with bus.publisher("lab.gone") as publisher:
+        # what the core asks for when it met the gate of a session that is neither known nor there any more
+        publisher._trouble(_core.UNKNOWN_SESSION, 0, 0, False, _core.BY_GATE, 1, 1, 0, 4711, 0, 0)
+        publisher.publish(b"goes on")
