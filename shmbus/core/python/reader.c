@@ -9,6 +9,7 @@ enum {
     SPIN_MAX_NS = 100000,
     SPIN_MIN_NS = 1000,
     SPIN_HOLDING_NS = 5000, /* of it, before the GIL is let go */
+    PAUSES_MAX = 16,
     WORDS_FOR_RINGS = SHMBUS_MAX_WAIT - 2,
 };
 
@@ -410,11 +411,15 @@ static bool anything(const ReaderObject *self) {
 
 /* Watch the rings for a while. No system call, no GIL after the first microseconds. */
 static bool spin_until(const ReaderObject *self, uint64_t until_ns) {
+    unsigned looks = 0;
     do {
         for (int i = 0; i < 16; i++) {
             if (anything(self))
                 return true;
-            cpu_relax();
+            /* The longer it takes the rarer the looks: a publisher that shares the core gets more of it. */
+            unsigned pauses = 1 + looks++ / 32;
+            for (pauses = pauses < PAUSES_MAX ? pauses : PAUSES_MAX; pauses; pauses--)
+                cpu_relax();
         }
     } while (shmbus_now_ns() < until_ns);
     return false;
