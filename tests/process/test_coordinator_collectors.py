@@ -110,7 +110,7 @@ def wire_action(name):
 
 def test_a_new_coordinator_ends_the_collectors_that_a_killed_one_left(bus_name, installed):
     with coordinator(bus_name, "--collectors", "steady", **installed) as first:
-        first.read_until("steady: I am here")
+        first.read_until("steady: published")
         with shmbus.connect() as bus:
             eventually(lambda: collector(bus, "steady").pid)
             orphan = collector(bus, "steady").pid
