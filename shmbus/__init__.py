@@ -53,6 +53,7 @@ from shmbus.errors import (
 )
 from shmbus.message import Gap, Message, Producer
 from shmbus.publisher import Publisher
+from shmbus.start import Last
 from shmbus.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ __all__ = [
     "CorrelationError",
     "ForkedError",
     "Gap",
+    "Last",
     "LimitError",
     "Message",
     "MessageTooLarge",

@@ -150,6 +150,10 @@ class Ring:
     def gate_capacity(self) -> int: ...
     def claims(self) -> list[tuple[int, int, bool]]:
         """Unfinished slots between head and tail: (sequence, producer, skipped)."""
+    def find_time(self, time_ns: int, /) -> int:
+        """The first retained sequence with a message of that time or later; the tail if there is none."""
+    def find_last(self, count: int, /) -> tuple[int, int]:
+        """The sequence from which on so many messages are retained, and how many too few they are."""
     def set_gate(self, index: int, session: int, cursor: int, floor: int, /) -> None:
         """Let the cursor of that session hold retirement back; `floor` counts until the cursor is set."""
     def clear_gate(self, index: int, /) -> None: ...

@@ -17,7 +17,8 @@ from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.publisher import Publisher
-from shmbus.subscription import Start, Subscription
+from shmbus.start import Start
+from shmbus.subscription import Subscription
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus

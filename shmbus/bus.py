@@ -25,7 +25,8 @@ from shmbus.directory import DirectoryReader
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import Publisher
-from shmbus.subscription import Arrival, Start, Subscription
+from shmbus.start import Start, position, resolve
+from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage
 
@@ -208,23 +209,24 @@ class Bus:
         """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
 
         A lossy subscription (the default) never holds publishers back: what it misses comes as a `Gap`. A lossless one
-        does: publishers wait for it. `start` is "latest", "earliest", or a sequence number; topics that are made later
-        are read from their first message.
+        does: publishers wait for it. `start` is "latest", "earliest", a sequence number, a time (a datetime with a time
+        zone, or a timedelta: that long ago) or `shmbus.Last(count)`; topics that are made later are read from their
+        first message. A time begins at the first retained message that is not older; publishers take the time before
+        they find their place, so a few that are older by microseconds may follow.
 
-        Raises PatternError, AccessDenied, TypeMismatch, LimitError, ConnectionLost.
+        Raises PatternError, AccessDenied, TypeMismatch, LimitError, ConnectionLost; ValueError for no such start.
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
+        begin = resolve(start)
         with self._lock:
             number, self._next_subscription = self._next_subscription, self._next_subscription + 1
-            subscription = Subscription(self, number, patterns, lossless, start)
+            subscription = Subscription(self, number, patterns, lossless, begin)
             self._subscriptions[number] = subscription
             try:
                 self._request(
-                    wire.Subscribe(
-                        subscription=number, patterns=patterns, lossless=lossless, start=_start_position(start)
-                    )
+                    wire.Subscribe(subscription=number, patterns=patterns, lossless=lossless, start=position(begin))
                 ).close()
                 self._open.add(number)
                 self._attend(subscription)
@@ -512,16 +514,6 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
         raise SegmentError(name, str(error)) from None
     finally:
         os.close(fd)
-
-
-def _start_position(start: Start) -> wire.StartPosition:
-    if start == "latest":
-        return wire.StartPosition(latest=True)
-    if start == "earliest":
-        return wire.StartPosition(earliest=True)
-    if isinstance(start, int) and start >= 1:
-        return wire.StartPosition(sequence=start)
-    raise ValueError(f"start is 'latest', 'earliest' or a sequence from 1 up, not {start!r}")
 
 
 def _printable(address: str) -> str:

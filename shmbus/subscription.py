@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from shmbus._core import Reader, Ring
 from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout
 from shmbus.process import Identity, is_alive
+from shmbus.start import Resolved, places
 from shmbus.v1.control_pb2 import Binding
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
 
 STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
-
-Start = str | int
 
 
 class Arrival(NamedTuple):
@@ -39,7 +38,7 @@ class Subscription(Reader):
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
     """
 
-    def __init__(self, bus: "Bus", number: int, patterns: tuple[str, ...], lossless: bool, start: Start) -> None:
+    def __init__(self, bus: "Bus", number: int, patterns: tuple[str, ...], lossless: bool, start: Resolved) -> None:
         super().__init__(bus._bells, bus._session_bell)
         self.patterns: Final = patterns
         self.lossless: Final = lossless
@@ -50,6 +49,7 @@ class Subscription(Reader):
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
+        self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
         self._finished: dict[tuple[int, int, int], Ring] = {}  # read to their seal, their successor not here yet
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
         self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
@@ -122,8 +122,7 @@ class Subscription(Reader):
             pattern = self._matched[ring.topic_id, ring.lane]
             self._remove(ring)
             # Sequences of a successor start further up: nothing is missing in between.
-            first = arrival.ring.first_sequence if isinstance(self._start, str) else self._place(arrival.ring)
-            self._begin(arrival, pattern, first, fresh=False)
+            self._begin(arrival, pattern, self._places.pop(key, arrival.ring.first_sequence), fresh=False)
             self._bus._ring_left(ring)
 
     def _stuck(self, ring: Ring, position: int, producer: int, since_ns: int) -> bool:
@@ -171,7 +170,9 @@ class Subscription(Reader):
                 self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
                 self._move_on()
             else:
-                self._begin(arrival, arrival.binding.pattern, arrival.binding.start)
+                successors = [one.ring for one in arrivals if one.continues and one.ring.topic_id == ring.topic_id]
+                position = arrival.binding.start or self._place(ring, successors)
+                self._begin(arrival, arrival.binding.pattern, position)
 
     def _begin(self, arrival: Arrival, pattern: str, position: int, *, fresh: bool = True) -> None:
         ring, binding = arrival.ring, arrival.binding
@@ -182,12 +183,11 @@ class Subscription(Reader):
         self._matched[ring.topic_id, ring.lane] = pattern
         if self.lossless and not binding.lossless:
             self._ungated.append(ring)
-        self._add(ring, pattern, position or self._place(ring), binding.lossless, session, binding.cursor)
+        self._add(ring, pattern, position, binding.lossless, session, binding.cursor)
 
-    def _place(self, ring: Ring) -> int:
-        """Where to begin in a ring that was there before. The gate is in force already, and the cursor not yet placed:
-        the tail is read after that, so no publisher's older look at the gates reaches past it.
-        """
-        if isinstance(self._start, int):
-            return max(ring.first_sequence, min(self._start, ring.tail))
-        return ring.tail if self._start == "latest" else ring.head
+    def _place(self, ring: Ring, successors: list[Ring]) -> int:
+        """Where to begin in a topic that was there before; and in its successors, when their turn comes."""
+        first, *others = places(self._start, [ring, *successors])
+        for one, place in zip(successors, others, strict=True):
+            self._places[one.topic_id, one.lane, one.generation] = place
+        return first

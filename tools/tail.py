@@ -5,6 +5,7 @@ end for any number of them.
 
     shmbus tail 'events.process.#'
     shmbus tail '#' --json --from earliest --count 100
+    shmbus tail 'alerts.#' --from 15m
 
 Where messages are missing a line says how many and why: publishers wait for a
 reader only if it is --lossless. What the output is piped to gets whole lines,
@@ -13,6 +14,7 @@ each as soon as there is nothing else to print.
 
 import argparse
 import os
+import re
 import select
 import signal
 import stat
@@ -20,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -27,6 +30,7 @@ from typing import Any, Final, NoReturn
 import shmbus
 from shmbus.errors import ReceiveTimeout
 from shmbus.message import Gap, Message
+from shmbus.start import Last, Start
 from shmbus.topic import check_pattern
 
 from .event import as_json, line
@@ -34,6 +38,7 @@ from .options import add_bus, positive, seconds
 from .types import Types
 
 BATCH: Final = 512
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_start,
         default="latest",
         metavar="WHERE",
-        help="begin at latest (default), at earliest, or at a sequence number",
+        help="begin at latest (default), earliest, a sequence number, last:N of each topic, "
+        "an age such as 5m, or a time such as 2026-05-04T13:30 (local)",
     )
     parser.add_argument("--lossless", action="store_true", help="miss nothing: publishers wait for this reader")
     parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="end after that long")
@@ -126,9 +132,20 @@ def _reader_gone(number: int, _: FrameType | None) -> NoReturn:
     raise BrokenPipeError
 
 
-def _start(text: str) -> str | int:
+def _start(text: str) -> Start:
+    """As `Bus.subscribe` takes it; a time without a zone is local."""
     if text in ("latest", "earliest"):
         return text
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is none of latest, earliest, or a sequence number from 1 up")
+    if found := re.fullmatch(r"last:([1-9][0-9]{0,17})", text):
+        return Last(int(found[1]))
+    if found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text):
+        return timedelta(seconds=float(found[1]) * _UNIT_SECONDS[found[2]])
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of latest, earliest, a sequence number from 1 up, last:N (of each topic), "
+            "an age (90s, 5m, 2h, 1d), or a time (2026-05-04T13:30)"
+        ) from None

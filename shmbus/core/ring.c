@@ -581,15 +581,52 @@ bool shmbus_expired(const struct shmbus_ring *ring, const struct shmbus_frame *f
            (retention && now_ns > frame->time_ns && now_ns - frame->time_ns > retention);
 }
 
+/* The header of a frame as it stands, unchecked. One that is overwritten meanwhile shows another sequence. */
+static struct shmbus_frame header_at(const struct shmbus_ring *ring, uint64_t sequence) {
+    uint32_t position = atomic_load_explicit(&slot_of(ring, sequence)->position, memory_order_relaxed);
+    struct shmbus_frame frame;
+    copy_unprotected(&frame, ring->arena + (size_t)(position & (ring->arena_units - 1)) * SHMBUS_UNIT, sizeof frame);
+    return frame;
+}
+
 static bool past_its_time(const struct shmbus_ring *ring, uint64_t sequence, uint64_t word, uint64_t now_ns) {
     if (word_state(word) == ABORTED)
         return true;
-    struct shmbus_slot *slot = slot_of(ring, sequence);
-    uint32_t position = atomic_load_explicit(&slot->position, memory_order_relaxed);
-    struct shmbus_frame frame;
-    copy_unprotected(&frame, ring->arena + (size_t)(position & (ring->arena_units - 1)) * SHMBUS_UNIT, sizeof frame);
-    /* A frame overwritten meanwhile shows another sequence, and the head's compare-and-swap fails anyway. */
+    struct shmbus_frame frame = header_at(ring, sequence);
+    /* A frame overwritten meanwhile fails here, and the head's compare-and-swap fails anyway. */
     return frame.sequence == sequence && shmbus_expired(ring, &frame, now_ns);
+}
+
+/* ---- where to begin ------------------------------------------------------------------------------------------------ */
+
+static uint64_t oldest(const struct shmbus_ring *ring, uint64_t tail);
+
+/* Is there, or will there be, a message here that a reader gets? */
+static bool is_message(const struct shmbus_ring *ring, uint64_t sequence, uint64_t now_ns, uint64_t *time_ns) {
+    *time_ns = UINT64_MAX; /* of one that is still being written */
+    /* acquire: pairs with the commit in shmbus_publish() */
+    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_acquire);
+    if (word_lap(word) != lap_of(ring, sequence) || word_state(word) == ABORTED || word_state(word) == SKIPPED)
+        return false;
+    if (word_state(word) == CLAIMED)
+        return !word_seals(word);
+    struct shmbus_frame frame = header_at(ring, sequence);
+    *time_ns = frame.time_ns;
+    return frame.sequence == sequence && !shmbus_expired(ring, &frame, now_ns);
+}
+
+uint64_t shmbus_find_time(const struct shmbus_ring *ring, uint64_t time_ns) {
+    uint64_t tail = shmbus_tail(ring), now_ns = shmbus_now_ns(), at = oldest(ring, tail), found;
+    while (at < tail && !(is_message(ring, at, now_ns, &found) && found >= time_ns))
+        at++;
+    return at;
+}
+
+uint64_t shmbus_find_last(const struct shmbus_ring *ring, uint64_t *count) {
+    uint64_t tail = shmbus_tail(ring), now_ns = shmbus_now_ns(), first = oldest(ring, tail), at = tail, ignored;
+    while (at > first && *count)
+        *count -= is_message(ring, --at, now_ns, &ignored);
+    return at;
 }
 
 /* ---- repair -------------------------------------------------------------------------------------------------------- */

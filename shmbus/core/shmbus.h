@@ -190,6 +190,14 @@ enum shmbus_result shmbus_take(const struct shmbus_ring *ring, const struct shmb
                                void *payload);
 bool shmbus_expired(const struct shmbus_ring *ring, const struct shmbus_frame *frame, uint64_t now_ns);
 
+/* The first retained sequence with a message of that time or later, or one that is still being written; the tail if there
+ * is none. Publishers take the time before they claim, so a few that are a little older may come after it; none of that
+ * time or later stands before it. Looks at every frame's header: about as long as a memcpy of 64 bytes for each. */
+uint64_t shmbus_find_time(const struct shmbus_ring *ring, uint64_t time_ns);
+/* The sequence from which on `*count` messages are retained, those being written included, those expired not. Takes from
+ * `*count` what was found: more than 0 is left when there are fewer. */
+uint64_t shmbus_find_last(const struct shmbus_ring *ring, uint64_t *count);
+
 uint64_t shmbus_head(const struct shmbus_ring *ring); /* sequence of the oldest retained message */
 uint64_t shmbus_tail(const struct shmbus_ring *ring); /* sequence that the next message gets */
 uint64_t shmbus_used_bytes(const struct shmbus_ring *ring);

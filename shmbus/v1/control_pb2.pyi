@@ -220,16 +220,18 @@ class Successor(_message.Message):
     def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
 class StartPosition(_message.Message):
-    __slots__ = ("latest", "earliest", "sequence", "time_ns")
+    __slots__ = ("latest", "earliest", "sequence", "time_ns", "last")
     LATEST_FIELD_NUMBER: _ClassVar[int]
     EARLIEST_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     latest: bool
     earliest: bool
     sequence: int
     time_ns: int
-    def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ...) -> None: ...
+    last: int
+    def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Subscribe(_message.Message):
     __slots__ = ("subscription", "patterns", "lossless", "start", "type")

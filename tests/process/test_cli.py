@@ -309,6 +309,12 @@ def test_tail_prints_from_the_earliest_as_many_as_wanted(shmbus_command, bus_nam
         status, told = shmbus_command.done("tail", "events.+", "--from", "3", "--count", "1", "--json")
         assert json.loads(told)["sequence"] == 3
         assert json.loads(told)["producer"] == {"name": "tester", "pid": os.getpid(), "uid": os.geteuid()}
+        for where, first in (("last:2", "two"), ("1h", "one"), ("2000-01-01", "one")):
+            _, told = shmbus_command.done("tail", "#", "--from", where, "--count", "1")
+            assert told.split()[-1] == first
+        for where in ("last:0", "5 minutes", "-1"):
+            status, told = shmbus_command.done("tail", "#", f"--from={where}")
+            assert status == 2 and "last:N" in told
 
 
 def test_tail_prints_types_that_only_the_bus_knows(shmbus_command, bus_name):

@@ -11,7 +11,7 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError ForkedError Gap LimitError Message MessageTooLarge
+ConfigurationError ConnectError ConnectionLost CorrelationError ForkedError Gap Last LimitError Message MessageTooLarge
 PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
 Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors
 """.split()

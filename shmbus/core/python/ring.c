@@ -246,6 +246,21 @@ static PyObject *ring_claims(RingObject *self, PyObject *Py_UNUSED(none)) {
     return list;
 }
 
+static PyObject *ring_find_time(RingObject *self, PyObject *arg) {
+    unsigned long long time_ns = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(shmbus_find_time(&self->ring, time_ns));
+}
+
+static PyObject *ring_find_last(RingObject *self, PyObject *arg) {
+    uint64_t count = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    uint64_t sequence = shmbus_find_last(&self->ring, &count);
+    return Py_BuildValue("KK", (unsigned long long)sequence, (unsigned long long)count);
+}
+
 static PyObject *ring_set_gate(RingObject *self, PyObject *args) {
     unsigned int index, session, cursor;
     unsigned long long floor;
@@ -446,6 +461,8 @@ static PyMethodDef ring_methods[] = {
     {"clear_producer", (PyCFunction)ring_clear_producer, METH_O, NULL},
     {"producer", (PyCFunction)ring_get_producer, METH_O, NULL},
     {"claims", (PyCFunction)ring_claims, METH_NOARGS, NULL},
+    {"find_time", (PyCFunction)ring_find_time, METH_O, NULL},
+    {"find_last", (PyCFunction)ring_find_last, METH_O, NULL},
     {"set_gate", (PyCFunction)ring_set_gate, METH_VARARGS, NULL},
     {"clear_gate", (PyCFunction)ring_clear_gate, METH_O, NULL},
     {"gates", (PyCFunction)ring_gates, METH_NOARGS, NULL},
