@@ -7,7 +7,7 @@ whatever their number; it runs nothing but the wait.
 
 import asyncio
 import threading
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
-from shmbus.publisher import Publisher
+from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
 
@@ -48,10 +48,14 @@ class AsyncBus:
         *,
         type: type[ProtobufMessage] | None = None,
         name: str | None = None,
-        timeout: float | None = 30.0,
+        on_full: str | None = None,
+        timeout: float | None | EllipsisType = ...,
     ) -> "AsyncPublisher":
         """As `Bus.publisher`; waiting for room does not block the loop."""
-        return AsyncPublisher(self._bus.publisher(topic, type=type, name=name, on_full="raise"), timeout)
+        check_on_full(on_full)
+        publisher = self._bus.publisher(topic, type=type, name=name, on_full="raise")
+        configured = publisher._configured
+        return AsyncPublisher(publisher, configured.waits(on_full), configured.limit(timeout))
 
     def subscribe(self, *patterns: str, lossless: bool = False, start: Start = "latest") -> "AsyncSubscription":
         """As `Bus.subscribe`."""
@@ -68,15 +72,16 @@ class AsyncBus:
 class AsyncPublisher:
     """A publisher whose waiting for room leaves the loop running."""
 
-    def __init__(self, publisher: Publisher, timeout: float | None) -> None:
-        self._publisher = publisher
-        self._timeout = timeout
+    def __init__(self, publisher: Publisher, waits: bool, timeout: float | None) -> None:
+        self._publisher, self._waits, self._timeout = publisher, waits, timeout
 
     async def publish(self, event: Any, *, timeout: float | None = None, **options: Any) -> int:
         """As `Publisher.publish`."""
         try:
             return self._publisher.publish(event, **options)
         except BackpressureError:
+            if not self._waits:
+                raise
             return await self._publish_later(event, timeout, options)
 
     async def publish_many(self, events: list[Any], *, timeout: float | None = None, **options: Any) -> int:
@@ -87,6 +92,9 @@ class AsyncPublisher:
                 done += self._publisher.publish_many(events[done:], **options)
             except BackpressureError as error:
                 done += getattr(error, "published", 0)
+                if not self._waits:
+                    error.published = done  # type: ignore[attr-defined]
+                    raise
                 await self._publish_later(events[done], timeout, options)
                 done += 1
         return done

@@ -5,6 +5,7 @@ looks first, and left where its owner finds it. Nothing here is on the data path
 of it.
 """
 
+import math
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
@@ -24,7 +25,7 @@ from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.process import Identity, is_alive
-from shmbus.publisher import Publisher
+from shmbus.publisher import Backpressure, Publisher, check_on_full
 from shmbus.start import Start, position, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
@@ -85,6 +86,7 @@ class _Guard:
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
 )
+_LIMIT_FIELDS: Final = {"max_messages": "max_retained_messages", "max_bytes": "max_retained_size_bytes"}
 ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 
@@ -137,20 +139,20 @@ class Bus:
         *,
         type: type[ProtobufMessage] | None = None,
         name: str | None = None,
-        on_full: str = "block",
-        timeout: float | None = 30.0,
+        on_full: str | None = None,
+        timeout: float | None | EllipsisType = ...,
     ) -> Publisher:
         """A publisher of `topic`, which is made if there is none.
 
         `type` is a protobuf class of your own that the topic carries; without it the topic carries the envelopes of the
         schema, and bytes. `on_full` is "block" (wait for lossless readers up to `timeout` seconds, None: for ever) or
-        "raise". `name` is what subscribers see as the producer (default: the client's name).
+        "raise"; what is not given is as the topic is configured (block, 30 s). `name` is what subscribers see as the
+        producer (default: the client's name).
 
         Raises TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError, StorageFull,
         ConnectionLost.
         """
-        if on_full not in ("block", "raise"):
-            raise ValueError(f"on_full is 'block' or 'raise', not {on_full!r}")
+        check_on_full(on_full)
         self._check_usable()
         with self._lock:
             opened, ring = self._open_publisher(topic, type, name or self.client_name)
@@ -161,7 +163,8 @@ class Bus:
                 opened.producer,
                 name=name or self.client_name,
                 own_type=type.DESCRIPTOR.full_name if type is not None else None,
-                block=on_full == "block",
+                configured=Backpressure(opened.on_full, opened.block_timeout_ms / 1e3),
+                on_full=on_full,
                 timeout=timeout,
             )
             publisher._set_sessions(list(self._foreign.values()))
@@ -416,6 +419,36 @@ class Bus:
         """
         self._request(wire.Resize(topic=topic, slots=slots, arena_bytes=arena_bytes)).close()
 
+    def set_limits(
+        self,
+        topic: str,
+        *,
+        max_messages: int | None = None,
+        max_bytes: int | None = None,
+        max_message_bytes: int | None = None,
+        retention: float | None = None,
+        claim_timeout: float | None = None,
+    ) -> None:
+        """Change what a topic retains, while it is in use; what is not given stays as it is.
+
+        `retention` and `claim_timeout` in seconds (a retention of 0: no limit by time). Messages above the new limits
+        go at once, but for those that a lossless reader holds. Raises ValueError, LimitError (beyond the ring's size:
+        see `resize`), AccessDenied, ConnectionLost.
+        """
+        limits = wire.TopicLimits()
+        for name, value in (
+            ("max_messages", max_messages),
+            ("max_bytes", max_bytes),
+            ("max_message_bytes", max_message_bytes),
+        ):
+            if value is not None:
+                setattr(limits, _LIMIT_FIELDS.get(name, name), _whole(name, value))
+        if retention is not None:
+            limits.retention_duration_ms = _milliseconds("retention", retention, 0)
+        if claim_timeout is not None:
+            limits.claim_timeout_ms = _milliseconds("claim_timeout", claim_timeout, 1)
+        self._request(wire.SetLimits(topic=topic, limits=limits)).close()
+
     def status(self) -> wire.StatusReply:
         """What the coordinator says of itself, its clients and collectors. Raises ConnectionLost."""
         with self._request(wire.GetStatus()) as answer:
@@ -514,6 +547,19 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
         raise SegmentError(name, str(error)) from None
     finally:
         os.close(fd)
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**32:
+        return value
+    raise ValueError(f"{name} is a whole number from 1 up, below 2^32; not {value!r}")
+
+
+def _milliseconds(name: str, seconds: float, least: int) -> int:
+    """Rounded up, so that a short time does not become none."""
+    if not least <= (milliseconds := math.ceil(seconds * 1e3)) < 2**53:
+        raise ValueError(f"{name} is a number of seconds from {least / 1e3:g} up, not {seconds!r}")
+    return milliseconds
 
 
 def _printable(address: str) -> str:

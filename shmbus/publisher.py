@@ -6,8 +6,8 @@ happens when that call cannot do it at once: the ring is full, has moved on, or 
 
 import os
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from shmbus import _core, correlation, encoding
 from shmbus._core import Ring, Writer
@@ -30,6 +30,30 @@ if TYPE_CHECKING:
 SUCCESSOR_WAIT_SECONDS: Final = 5.0
 
 
+class Backpressure(NamedTuple):
+    """What the publishers of a topic do when it is full, as it is configured."""
+
+    on_full: str  # block, raise, or shed: then only a publisher that stopped in the middle of a message is in the way
+    timeout: float  # seconds
+
+    def waits(self, on_full: str | None) -> bool:
+        """Does a publisher wait that asked for `on_full`?"""
+        return (on_full or self.on_full) != "raise"
+
+    def limit(self, timeout: float | None | EllipsisType) -> float | None:
+        """How long it waits that asked for `timeout`, seconds; None: for ever."""
+        return self.timeout if isinstance(timeout, EllipsisType) else timeout
+
+
+def check_on_full(on_full: str | None) -> None:
+    """Raises ValueError for what a publisher cannot ask for."""
+    if on_full not in (None, "block", "raise"):
+        raise ValueError(
+            f"on_full is 'block' or 'raise', not {on_full!r}; whether a topic sheds its oldest messages is configured, "
+            "for all its publishers"
+        )
+
+
 class Publisher(Writer):
     """A publisher of one topic. Made by `Bus.publisher`; closed by leaving its `with` block.
 
@@ -50,14 +74,17 @@ class Publisher(Writer):
         *,
         name: str,
         own_type: str | None,
-        block: bool,
-        timeout: float | None,
+        configured: Backpressure,
+        on_full: str | None,
+        timeout: float | None | EllipsisType,
     ) -> None:
+        wait = configured.limit(timeout)
         # Message ids start with 64 random bits of their own, so they stay unique across restarts and buses.
         ids = os.urandom(8).hex() + "-"
-        super().__init__(ring, producer, bus._bells, ids, block, -1.0 if timeout is None else timeout)
+        super().__init__(ring, producer, bus._bells, ids, configured.waits(on_full), -1.0 if wait is None else wait)
         self.topic: Final = topic
         self.name: Final = name
+        self._configured = configured
         self._bus = bus
         self._own_type = own_type
         self._opened_by = os.getpid()

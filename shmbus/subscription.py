@@ -181,7 +181,7 @@ class Subscription(Reader):
             session.bind_cursor(binding.cursor, ring.topic_id, self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
-        if self.lossless and not binding.lossless:
+        if self.lossless and not binding.lossless and not binding.shed:
             self._ungated.append(ring)
         self._add(ring, pattern, position, binding.lossless, session, binding.cursor)
 

@@ -16,6 +16,7 @@ from shmbus.topic import matches, specificity
 from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
 
 BINDINGS_A_PACKET = 500
+SHED = "shed"  # on_full of topics that nobody holds: the oldest messages go, and whoever has not read them is told
 
 
 class Joins:
@@ -76,7 +77,7 @@ class Joins:
         if added is not None:
             packet = ServerPacket(session_extended=SessionExtended(session=added.number))
             self._post.push(client, packet, [added.segment.open_writable])
-        if subscription.lossless:
+        if subscription.lossless and topic.on_full != SHED:
             for generation in generations:
                 self.gates.set(topic, generation, subscription, cursor)
 
@@ -104,6 +105,7 @@ class Joins:
             cursor=cursor.place,
             lossless=subscription in generation.gate_of,
             start=start,
+            shed=subscription.lossless and topic.on_full == SHED,
         )
 
     def _tell(

@@ -15,7 +15,7 @@ from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.registry import NORMAL_LANE, Client, Registry, Subscription, Topic
-from shmbus.coordinator.rings import plan_of
+from shmbus.coordinator.rings import RingPlan, plan_of
 from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
@@ -40,6 +40,7 @@ from shmbus.v1.control_pb2 import (
 )
 
 MAX_PATTERNS = 64  # of one subscription
+MAX_MESSAGE_BYTES = (2**18 - 1) * 64  # of a frame: 18 bits count its units of 64 bytes
 MAX_SUBSCRIPTIONS = 100_000  # of one client
 
 Answer = tuple[Message, Sequence[Opener]]
@@ -86,6 +87,8 @@ class Requests:
             producer=producer,
             created=created,
             gating_sessions=sorted(generation.gating),
+            on_full=topic.on_full,
+            block_timeout_ms=topic.block_timeout_ns // 1_000_000,
         )
         for session in generation.gating:
             self._joins.gates.introduce(client, session)
@@ -156,10 +159,12 @@ class Requests:
         topic = self._named(request.topic)
         self._access.check_administer(client, topic.name)
         plan = limited(plan_of(topic.live.ring), request.limits)
+        _check_room(topic.name, plan)
         topic.live.ring.set_limits(
             plan.max_messages, plan.max_bytes, plan.max_message_bytes, plan.retention_ns, plan.claim_timeout_ns
         )
         topic.live.watch.timeout_ns = plan.claim_timeout_ns
+        self._sweep.trim(topic)
         self._listing.put_topic(topic)
         return Done(), ()
 
@@ -214,6 +219,17 @@ class Requests:
                 f"there is no topic '{name}': it is made by its first publisher, or declared in the configuration"
             )
         return topic
+
+
+def _check_room(topic: str, plan: RingPlan) -> None:
+    """Limits beyond the ring's geometry would promise what it cannot hold."""
+    for name, present, limit in (
+        ("max_messages", plan.max_messages, plan.slots),
+        ("max_bytes", plan.max_bytes, plan.arena_bytes),
+        ("max_message_bytes", plan.max_message_bytes, min(plan.arena_bytes, MAX_MESSAGE_BYTES)),
+    ):
+        if present > limit:
+            raise LimitError(f"{name} of topic '{topic}'", limit, present, "Resize the topic first, or ask for less.")
 
 
 def _entry(topic: Topic) -> TopicEntry:

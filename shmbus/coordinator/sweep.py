@@ -1,6 +1,8 @@
 """The hands of repair.py and of retention: looks after every ring once a second, or when somebody is stuck."""
 
-from shmbus._core import Bells, killpoint
+import time
+
+from shmbus._core import Bells, Ring, killpoint
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import Client, Generation, Registry, Topic
 from shmbus.coordinator.repair import Claim, Verdict
@@ -30,6 +32,15 @@ class Sweep:
                     self._topics.reclaim(generation)
             if len(topic.generations) > 1:
                 self._topics.prune(topic)
+
+    def trim(self, topic: Topic) -> None:
+        """Limits were changed: what is above them goes now, unless it is held, and not with the next publish."""
+        ring = topic.live.ring
+        sessions = self._registry.sessions_gating(topic.live)
+        while ring.retire(_excess(ring), sessions):
+            pass
+        self._expire(topic, topic.live, time.monotonic_ns())
+        self._bells.ring_space(topic.bell)
 
     def look(
         self, topic: Topic, generation: Generation, now_ns: int, *, asked: bool = False, in_the_way: bool = False
@@ -105,3 +116,13 @@ class Sweep:
     def _owner_name(self, generation: Generation, producer: int) -> str:
         owner: Client | None = generation.owners.get(producer)
         return owner.who if owner else "nobody's"
+
+
+def _excess(ring: Ring) -> int:
+    """How many of the oldest messages are above the limits, at least. By size: half of what the average says."""
+    max_messages, max_bytes, *_ = ring.limits
+    kept, size = ring.tail - ring.head, ring.used_bytes
+    by_count = max(0, kept - max_messages)
+    if size <= max_bytes:
+        return by_count
+    return max(1, by_count, kept * (size - max_bytes) // size // 2)

@@ -27,7 +27,7 @@
 
 enum {
     RETIRE_BATCH = 64,            /* messages, so that a compare-and-swap on head and a scan of cursors serve many */
-    RETIRE_SHARE = 16,            /* and never more than this part of what may be retained */
+    RETIRE_SHARE = 16,            /* and never more than this part of what is retained */
 };
 #define SEAL_TRIES (1u << 20)
 #define HINT_STEP (1ull << 20)    /* sequences between two updates of the hint */
@@ -350,7 +350,7 @@ static enum shmbus_result make_room(struct shmbus_writer *writer, uint32_t units
             return SHMBUS_OK;
         if (sequence_distance(tail, writer->head) < 0)
             return SHMBUS_CORRUPT; /* head never passes a tail that is loaded after it */
-        uint32_t batch = min_u32(RETIRE_BATCH, room.messages / RETIRE_SHARE + 1);
+        uint32_t batch = min_u32(RETIRE_BATCH, (uint32_t)sequence_distance(tail, writer->head) / RETIRE_SHARE + 1);
         bool unknown;
         if (retire(ring, batch, writer->sessions, writer->session_count, 0, &writer->blocked, &unknown) == 0) {
             if (unknown && writer->blocked.by == SHMBUS_BY_GATE)

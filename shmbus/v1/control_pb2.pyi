@@ -168,7 +168,7 @@ class OpenPublisher(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ...) -> None: ...
 
 class PublisherOpened(_message.Message):
-    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created")
+    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +176,8 @@ class PublisherOpened(_message.Message):
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
     GATING_SESSIONS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
+    ON_FULL_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     topic_id: int
     lane: int
     generation: int
@@ -183,7 +185,9 @@ class PublisherOpened(_message.Message):
     producer: int
     gating_sessions: _containers.RepeatedScalarFieldContainer[int]
     created: bool
-    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ...) -> None: ...
+    on_full: str
+    block_timeout_ms: int
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class ClosePublisher(_message.Message):
     __slots__ = ("topic_id", "producer")
@@ -260,20 +264,22 @@ class Unsubscribe(_message.Message):
     def __init__(self, subscription: _Optional[int] = ...) -> None: ...
 
 class Binding(_message.Message):
-    __slots__ = ("subscription", "pattern", "session", "cursor", "lossless", "start")
+    __slots__ = ("subscription", "pattern", "session", "cursor", "lossless", "start", "shed")
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PATTERN_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     LOSSLESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
+    SHED_FIELD_NUMBER: _ClassVar[int]
     subscription: int
     pattern: str
     session: int
     cursor: int
     lossless: bool
     start: int
-    def __init__(self, subscription: _Optional[int] = ..., pattern: _Optional[str] = ..., session: _Optional[int] = ..., cursor: _Optional[int] = ..., lossless: bool = ..., start: _Optional[int] = ...) -> None: ...
+    shed: bool
+    def __init__(self, subscription: _Optional[int] = ..., pattern: _Optional[str] = ..., session: _Optional[int] = ..., cursor: _Optional[int] = ..., lossless: bool = ..., start: _Optional[int] = ..., shed: bool = ...) -> None: ...
 
 class RingAdded(_message.Message):
     __slots__ = ("topic", "topic_id", "lane", "generation", "bell", "has_descriptor", "bindings", "type_name", "continues")
