@@ -321,6 +321,11 @@ class Bus:
         elif isinstance(message, wire.Successor):
             ring = self._attach_ring(push.take(), f"topic {message.topic_id}", writable=True)
             self._successors[message.topic_id, message.lane] = ring
+        elif isinstance(message, wire.Demoted):
+            subscription = self._subscriptions.get(message.subscription)
+            if subscription is not None:
+                subscription._demoted(message)
+                return [subscription]
         elif isinstance(message, wire.Goodbye):
             return self._end(message.reason)
         return []

@@ -125,6 +125,7 @@ class TopicSettings(_Section):
     gates: Annotated[int, Field(ge=1, le=4096)] = 64
     on_full: Literal["block", "raise", "shed"] = "block"
     block_timeout_ms: Milliseconds = 30_000
+    max_stall_ms: Milliseconds = 60_000  # a lossless reader that holds a full topic for so long is demoted; 0: never
 
     @property
     def effective_max_messages(self) -> int:

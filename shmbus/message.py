@@ -36,14 +36,15 @@ class Gap:
     """`count` sequences of `topic` from `first` on that will not come.
 
     overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
-    bounds were wrong.
+    bounds were wrong. demoted: nothing is missing yet (`count` is 0), but this lossless subscription held the full
+    topic up for too long, and from `first` on it is read as by a lossy one.
     """
 
     topic: str
     pattern: str
     first: int
     count: int
-    reason: Literal["overrun", "expired", "corrupt"]
+    reason: Literal["overrun", "expired", "corrupt", "demoted"]
 
     @property
     def last(self) -> int:

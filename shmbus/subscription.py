@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from shmbus._core import Reader, Ring
 from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout
+from shmbus.message import Gap
 from shmbus.process import Identity, is_alive
 from shmbus.start import Resolved, places
-from shmbus.v1.control_pb2 import Binding
+from shmbus.topic import most_specific
+from shmbus.v1.control_pb2 import Binding, Demoted
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -47,6 +49,7 @@ class Subscription(Reader):
         self._start = start
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
+        self._notices: list[Gap] = []  # to be told in the stream
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
@@ -96,8 +99,17 @@ class Subscription(Reader):
 
     # ---- called by the core ------------------------------------------------------------------------------------------
 
-    def _attend(self) -> None:
-        """The session's bell was rung: something was pushed to this client."""
+    def _attend(self) -> Gap | None:
+        """The session's bell was rung: something was pushed to this client. What is to be told in the stream."""
+        self._look_at_pushes()
+        if not self._notices:
+            return None
+        notice = self._notices.pop(0)
+        if self._notices:
+            self._bus._bells.ring(self._bus._session_bell)
+        return notice
+
+    def _look_at_pushes(self) -> None:
         self._bus._attend(self)
         self._take_arrivals()
         if self._ungated:
@@ -113,7 +125,7 @@ class Subscription(Reader):
     def _sealed(self, ring: Ring, position: int) -> None:
         """The ring's last message has been read: go on in its successor, now or when it comes."""
         self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring
-        self._attend()
+        self._look_at_pushes()
         self._move_on()
 
     def _move_on(self) -> None:
@@ -145,6 +157,10 @@ class Subscription(Reader):
         if busy:
             raise BusyError(repr(self))
         raise ClosedError(repr(self))
+
+    def _demoted(self, demoted: Demoted) -> None:
+        pattern = most_specific(self.patterns, demoted.topic)
+        self._notices.append(Gap(demoted.topic, pattern, demoted.position, 0, "demoted"))
 
     # ---- rings -------------------------------------------------------------------------------------------------------
 

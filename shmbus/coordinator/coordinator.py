@@ -20,8 +20,10 @@ from shmbus._core import Bells
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children
 from shmbus.coordinator.configured import as_settings
+from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.endpoint import Endpoint
 from shmbus.coordinator.gates import Gates
+from shmbus.coordinator.health import Health
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.outbox import Opener
@@ -33,7 +35,7 @@ from shmbus.coordinator.requests import Requests
 from shmbus.coordinator.rings import Rings
 from shmbus.coordinator.server import Server
 from shmbus.coordinator.sessions import Sessions
-from shmbus.coordinator.settings import Settings
+from shmbus.coordinator.settings import Settings, TopicPlan
 from shmbus.coordinator.store import Store
 from shmbus.coordinator.sweep import PERIOD_SECONDS, Sweep
 from shmbus.coordinator.tables import NumberTable
@@ -157,11 +159,13 @@ class Coordinator:
         made.callback(self._close_rings)
         self._post = post = Post(self._bells)
         self._sessions = Sessions(store, registry, listing, self.settings.session_cursors)
-        joins = Joins(registry, self._sessions, Gates(registry, post, self._bells), post, log)
+        gates = Gates(registry, post, self._bells)
+        joins = Joins(registry, self._sessions, gates, post, log)
         self._topics = Topics(registry, Rings(store), joins, listing, post, self._bells, numbers)
         self._topics.on_made = self._schedule_sweep
-        self._sweep = Sweep(registry, self._topics, self._bells, log)
         access, self._planner = self._access, Planner(self.settings)
+        health = Health(registry, self._make_topic, self._planner, self._bells, log)
+        self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
             registry, self._topics, joins, self._sweep, access, self._planner, listing, self._look_later
         )
@@ -182,6 +186,9 @@ class Coordinator:
             "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory()),
         }
         self._children = Children(environment, log, listing.put_collector, self.settings)
+
+    def _make_topic(self, name: str, kind: TopicType, plan: TopicPlan) -> Topic:
+        return self._requests.make_topic(name, kind, plan)
 
     def _capacities(self) -> Capacities:
         its = self.settings
@@ -228,9 +235,9 @@ class Coordinator:
 
     def _sweep_now(self) -> None:
         self._timer = None
+        self._schedule_sweep()  # first: whatever goes wrong in this one, the next comes
         self._sweep.run(time.monotonic_ns())
         self._server.forget_settled()
-        self._schedule_sweep()
 
     def _look_later(self, topic: Topic, at_ns: int) -> None:
         assert self._loop is not None

@@ -12,7 +12,7 @@ from shmbus.coordinator.post import Log, Post
 from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
-from shmbus.topic import matches, specificity
+from shmbus.topic import most_specific
 from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
 
 BINDINGS_A_PACKET = 500
@@ -97,10 +97,10 @@ class Joins:
         return self._binding(topic, topic.live, subscription, first)
 
     def _binding(self, topic: Topic, generation: Generation, subscription: Subscription, start: int) -> Binding:
-        cursor = topic.bindings[subscription]
+        cursor, patterns = topic.bindings[subscription], subscription.patterns
         return Binding(
             subscription=subscription.number,
-            pattern=most_specific(subscription.patterns, topic.name),
+            pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.name),
             session=cursor.session,
             cursor=cursor.place,
             lossless=subscription in generation.gate_of,
@@ -133,13 +133,6 @@ def accepts(subscription: Subscription, topic: Topic) -> bool:
     if not subscription.type_name or not topic.type_name:
         return True
     return subscription.type_name == topic.type_name
-
-
-def most_specific(patterns: tuple[str, ...], topic: str) -> str:
-    """Of the patterns that match the topic, the one that is reported."""
-    if len(patterns) == 1:
-        return patterns[0]
-    return min((pattern for pattern in patterns if matches(pattern, topic)), key=specificity)
 
 
 def _by_client(subscriptions: Iterable[Subscription]) -> list[tuple[Client, list[Subscription]]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from shmbus._core import Ring, Session
 from shmbus.coordinator.repair import ClaimWatch
+from shmbus.coordinator.stalls import StallWatch
 from shmbus.coordinator.store import Segment
 from shmbus.coordinator.tables import NumberTable, ProducerTable
 from shmbus.process import Identity
@@ -79,7 +80,7 @@ class Generation:
 
     __slots__ = (
         "number", "segment", "ring", "producers", "owners", "gates", "gate_of", "gating", "watch", "sealed",
-        "seen_tail", "seen_clean",
+        "seen_tail", "seen_clean", "stalls",
     )  # fmt: skip
 
     def __init__(self, number: int, segment: Segment, ring: Ring, watch: ClaimWatch) -> None:
@@ -89,6 +90,7 @@ class Generation:
         self.gates = NumberTable(ring.gate_capacity)
         self.gate_of: dict[Subscription, int] = {}
         self.gating: dict[int, int] = {}  # session page -> how many gates name it
+        self.stalls = StallWatch()
         self.sealed = False
         self.seen_tail, self.seen_clean = 0, False  # at the last sweep; clean: no claim was open then
 
@@ -98,12 +100,13 @@ class Topic:
 
     __slots__ = (
         "number", "name", "type_name", "fingerprint", "bell", "generations", "bindings", "on_full", "block_timeout_ns",
+        "max_stall_ns",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, bell: int) -> None:
         self.number, self.name, self.bell = number, name, bell
         self.type_name, self.fingerprint = "", b""
-        self.on_full, self.block_timeout_ns = "block", 0
+        self.on_full, self.block_timeout_ns, self.max_stall_ns = "block", 0, 0
         self.generations: list[Generation] = []
         self.bindings: dict[Subscription, CursorRef] = {}
 

@@ -27,6 +27,7 @@ class TopicPlan:
     )
     on_full: str = "block"
     block_timeout_ns: int = 30_000_000_000
+    max_stall_ns: int = 60_000_000_000  # 0: a lossless reader may hold a full topic for ever
 
 
 @dataclass(frozen=True, slots=True)

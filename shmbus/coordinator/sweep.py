@@ -3,6 +3,7 @@
 import time
 
 from shmbus._core import Bells, Ring, killpoint
+from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import Client, Generation, Registry, Topic
 from shmbus.coordinator.repair import Claim, Verdict
@@ -16,8 +17,8 @@ PERIOD_SECONDS = 1.0
 class Sweep:
     """One for the bus. Counts what it did."""
 
-    def __init__(self, registry: Registry, topics: Topics, bells: Bells, log: Log) -> None:
-        self._registry, self._topics, self._bells, self._log = registry, topics, bells, log
+    def __init__(self, registry: Registry, topics: Topics, demotion: Demotion, bells: Bells, log: Log) -> None:
+        self._registry, self._topics, self._demotion, self._bells, self._log = registry, topics, demotion, bells, log
         self.repaired = 0
         self.skipped = 0
         self.expired = 0
@@ -32,6 +33,7 @@ class Sweep:
                     self._topics.reclaim(generation)
             if len(topic.generations) > 1:
                 self._topics.prune(topic)
+            self._demotion.look(topic, now_ns)
 
     def trim(self, topic: Topic) -> None:
         """Limits were changed: what is above them goes now, unless it is held, and not with the next publish."""

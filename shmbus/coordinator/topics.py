@@ -51,6 +51,7 @@ class Topics:
         topic = Topic(self._last + 1, name, bell)
         topic.type_name, topic.fingerprint = type_name, fingerprint
         topic.on_full, topic.block_timeout_ns = plan.on_full, plan.block_timeout_ns
+        topic.max_stall_ns = plan.max_stall_ns
         try:
             topic.generations.append(self._rings.make(topic, plan.ring))
             self._listing.put_topic(topic)

@@ -122,6 +122,16 @@ def die(world: World) -> int:
     return world.coordinator.death()
 
 
+def demote(world: World) -> int:
+    stalled = world.role("stalled", roles.stalled(world.bus))
+    world.arm_coordinator()
+    world.steady.line.say("mark")
+    died = world.coordinator.death()
+    stalled.kill()  # it lives, so with the coordinator dead it could hold the topic on
+    world.reader.expect("mark")
+    return died
+
+
 def prune(world: World) -> int:
     asker = world.role("asker", roles.asker(world.bus, "resize"))
     asker.line.say("go")
@@ -169,8 +179,8 @@ def overdue(world: World) -> int:
 
 
 HOW = {
-    "publish": publish, "read": read, "join": join, "die": die, "prune": prune, "revoke": revoke, "overdue": overdue,
-    "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+    "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "prune": prune, "revoke": revoke,
+    "overdue": overdue, "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
 }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def coordinator(bus: str, site: str | None, count: int) -> Callable[[Line], None
         TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
         claim_timeout_ns=300_000_000,
     )  # fmt: skip
-    settings = Settings(bus=bus, default=TopicPlan(ring))
+    settings = Settings(bus=bus, default=TopicPlan(ring, max_stall_ns=500_000_000))
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -241,6 +241,17 @@ def subscriber(bus: str, site: str, count: int) -> Callable[[Line], None]:
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
             while True:
                 subscription.receive(timeout=PATIENCE)
+
+    return main
+
+
+def stalled(bus: str) -> Callable[[Line], None]:
+    """Subscribes, losslessly, and reads nothing."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name="stalled") as connection, connection.subscribe("lab.#", lossless=True):
+            line.say("ready")
+            line.hear()
 
     return main
 

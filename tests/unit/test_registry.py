@@ -1,6 +1,5 @@
 """Which subscriptions a topic has, and which topics a subscription."""
 
-from shmbus.coordinator.joins import most_specific
 from shmbus.coordinator.registry import Client, CursorRef, Registry, Subscription, Topic
 from shmbus.process import Identity
 
@@ -31,11 +30,6 @@ def test_a_subscription_finds_the_topics_that_any_of_its_patterns_matches():
     a, b, _ = made(registry, "a.x", "b.x", "c")
     assert registry.topics_matching(("a.+", "b.x", "+.x")) == [a, b]
     assert registry.topics_matching(("b.x", "nowhere", "b.x")) == [b]
-
-
-def test_the_most_specific_pattern_is_the_one_that_is_reported():
-    assert most_specific(("#", "a.+", "a.b.#"), "a.b") == "a.b.#"
-    assert most_specific(("anything",), "a.b") == "anything"
 
 
 def test_a_removed_subscription_gives_back_the_cursors_it_had():

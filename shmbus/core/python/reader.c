@@ -338,13 +338,18 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
     }
 }
 
-static bool attend(ReaderObject *self) {
+/* Python looks at what the coordinator pushed; what it answers, if not None, is handed out. False with an exception. */
+static bool attend(ReaderObject *self, PyObject **notice) {
+    *notice = NULL;
     uint32_t epoch = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
     if (epoch == self->attention_seen)
         return true;
     self->attention_seen = epoch; /* before it is looked into, so that what comes meanwhile is seen next time */
     PyObject *answer = PyObject_CallMethod((PyObject *)self, "_attend", NULL);
-    Py_XDECREF(answer);
+    if (answer == Py_None)
+        Py_DECREF(answer);
+    else
+        *notice = answer;
     return answer != NULL;
 }
 
@@ -371,8 +376,9 @@ static PyObject *leave(ReaderObject *self, PyObject *result) {
 
 /* Something, or NULL: with an exception, or because there is nothing now. */
 static PyObject *reader_step(ReaderObject *self) {
-    if (!attend(self))
-        return NULL;
+    PyObject *notice;
+    if (!attend(self, &notice) || notice)
+        return notice;
     for (uint32_t empty = 0; empty < self->count;) {
         if (self->turn >= self->count)
             self->turn = 0;

@@ -206,8 +206,8 @@ static PyObject *ring_set_producer(RingObject *self, PyObject *args) {
         for (length = sizeof who.name - 1; length && ((unsigned char)name[length] & 0xc0) == 0x80;)
             length--;
     memcpy(who.name, name, length);
-    if (producer == 0 || pid == 0 || !shmbus_producer_set(&self->ring, producer, &who))
-        return PyErr_Format(PyExc_IndexError, "no producer %u: the ring has ids 1..%u", producer, self->ring.producers);
+    if (pid == 0 || !shmbus_producer_set(&self->ring, producer, &who))
+        return PyErr_Format(PyExc_IndexError, "no producer %u: the ring has ids 0..%u", producer, self->ring.producers);
     Py_RETURN_NONE;
 }
 
