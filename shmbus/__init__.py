@@ -52,7 +52,7 @@ from shmbus.errors import (
     VersionError,
 )
 from shmbus.message import Gap, Message, Producer
-from shmbus.publisher import Publisher
+from shmbus.publisher import URGENT, Publisher
 from shmbus.start import Last
 from shmbus.subscription import Subscription
 
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0"
 
 __all__ = [
+    "URGENT",
     "AccessDenied",
     "AsyncBus",
     "AsyncPublisher",

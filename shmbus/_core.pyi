@@ -245,6 +245,9 @@ class Message:
     @property
     def topic(self) -> str: ...
     @property
+    def lane(self) -> int:
+        """0: normal, 1: urgent. Sequences are of a topic and lane."""
+    @property
     def pattern(self) -> str:
         """The most specific pattern of the subscription that matched."""
     @property
@@ -280,7 +283,7 @@ class Message:
 
 @disjoint_base
 class Writer:
-    """The publishing half of a ring. Subclasses supply `_trouble`, `_envelope` and `_correlate`."""
+    """The publishing half of a ring. Subclasses supply `_trouble`, `_envelope`, `_correlate` and `_urgent`."""
 
     def __init__(
         self, ring: Ring, producer: int, bells: Bells, id_prefix: str, block: bool = True, timeout: float = -1.0

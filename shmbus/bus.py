@@ -25,7 +25,7 @@ from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.process import Identity, is_alive
-from shmbus.publisher import Backpressure, Publisher, check_on_full
+from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, position, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
@@ -153,16 +153,27 @@ class Bus:
         ConnectionLost.
         """
         check_on_full(on_full)
+        return self._publisher(topic, type, name, on_full, timeout, NORMAL_LANE)
+
+    def _publisher(
+        self,
+        topic: str,
+        type: type[ProtobufMessage] | None,
+        name: str | None,
+        on_full: str | None,
+        timeout: float | None | EllipsisType,
+        lane: int,
+    ) -> Publisher:
         self._check_usable()
         with self._lock:
-            opened, ring = self._open_publisher(topic, type, name or self.client_name)
+            opened, ring = self._open_publisher(topic, type, name or self.client_name, lane)
             publisher = Publisher(
                 self,
                 topic,
                 ring,
                 opened.producer,
                 name=name or self.client_name,
-                own_type=type.DESCRIPTOR.full_name if type is not None else None,
+                own_type=type,
                 configured=Backpressure(opened.on_full, opened.block_timeout_ms / 1e3),
                 on_full=on_full,
                 timeout=timeout,
@@ -173,14 +184,14 @@ class Bus:
             return publisher
 
     def _open_publisher(
-        self, topic: str, kind: type[ProtobufMessage] | None, name: str
+        self, topic: str, kind: type[ProtobufMessage] | None, name: str, lane: int
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
         descriptor = EventBusMessage.DESCRIPTOR
         if kind is not None:
             descriptor = kind.DESCRIPTOR
             topic_type = wire.TopicType(name=descriptor.full_name, fingerprint=schema.fingerprint(descriptor))
-        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name)
+        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name, lane=lane)
         try:
             answer = self._request(request)
         except NeedDescriptors:
@@ -204,7 +215,7 @@ class Bus:
             self._publishers.pop(key, None)
             if (ring := self._writable.pop(key, None)) is not None:
                 ring.close()
-        self._tell(wire.ClosePublisher(topic_id=key[0], producer=producer))
+        self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 

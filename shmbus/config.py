@@ -125,6 +125,8 @@ class TopicSettings(_Section):
     gates: Annotated[int, Field(ge=1, le=4096)] = 64
     on_full: Literal["block", "raise", "shed"] = "block"
     block_timeout_ms: Milliseconds = 30_000
+    urgent_slots: Annotated[int, Field(ge=2, le=2**24)] = 1024  # of the lane for messages of priority 192 and above
+    urgent_arena_bytes: Annotated[int, Field(ge=4096, le=_MAX_ARENA_BYTES)] = 2 << 20
     max_stall_ms: Milliseconds = 60_000  # a lossless reader that holds a full topic for so long is demoted; 0: never
 
     @property

@@ -17,17 +17,24 @@ from shmbus.errors import (
     ClosedError,
     ConnectionLost,
     ForkedError,
+    LimitError,
     MessageTooLarge,
     PublishRevoked,
     SegmentError,
     ShmbusError,
+    StorageFull,
 )
 from shmbus.process import Identity, is_alive
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message as ProtobufMessage
+
     from shmbus.bus import Bus
 
 SUCCESSOR_WAIT_SECONDS: Final = 5.0
+NORMAL_LANE: Final = 0
+URGENT_LANE: Final = 1
+URGENT: Final = 192  # the lowest priority that goes the urgent lane
 
 
 class Backpressure(NamedTuple):
@@ -59,7 +66,9 @@ class Publisher(Writer):
 
     `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema
     (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers its
-    sequence. `ttl` and `timeout` are in seconds. `publish_many(events, ...)` does it for many and answers how many.
+    sequence. `ttl` and `timeout` are in seconds. A `priority` (0 to 255) of `shmbus.URGENT` and above goes the topic's
+    urgent lane, a ring of its own with sequences of its own, which every reader empties first.
+    `publish_many(events, ...)` does it for many and answers how many.
 
     Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
     ForkedError, TypeError. After an error from `publish_many`, its attribute `published` says how many went out.
@@ -73,7 +82,7 @@ class Publisher(Writer):
         producer: int,
         *,
         name: str,
-        own_type: str | None,
+        own_type: "type[ProtobufMessage] | None",
         configured: Backpressure,
         on_full: str | None,
         timeout: float | None | EllipsisType,
@@ -87,6 +96,8 @@ class Publisher(Writer):
         self._configured = configured
         self._bus = bus
         self._own_type = own_type
+        self._asked: tuple[str | None, float | None | EllipsisType] = (on_full, timeout)
+        self._urgent_publisher: Publisher | None = None
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
@@ -102,9 +113,16 @@ class Publisher(Writer):
         """Give the producer id back. What has been published stays."""
         if self._ring is None:
             return
+        if self._urgent_publisher is not None:
+            self._urgent_publisher.close()
         self._detach()
         if not self._forked:
             self._bus._gone((self._topic_id, self._lane), self._producer_id)
+
+    @property
+    def published(self) -> int:
+        """Messages so far, of both lanes."""
+        return super().published + (self._urgent_publisher.published if self._urgent_publisher else 0)
 
     @property
     def closed(self) -> bool:
@@ -130,7 +148,25 @@ class Publisher(Writer):
     # ---- called by the core ------------------------------------------------------------------------------------------
 
     def _envelope(self, kind: type[Any]) -> encoding.Envelope:
-        return encoding.envelope_for(kind, self.topic, self.name, self._own_type)
+        own = self._own_type
+        return encoding.envelope_for(kind, self.topic, self.name, own.DESCRIPTOR.full_name if own else None)
+
+    def _urgent(self) -> "Publisher | None":
+        """Who publishes what is urgent; None: this one.
+
+        The lane is made when somebody first needs it. Where that cannot be (no room in /dev/shm, no coordinator at
+        present) what is urgent goes the normal way: rather late than not.
+        """
+        if self._lane == URGENT_LANE or self._ring is None or self._forked:
+            return None
+        if self._urgent_publisher is None:
+            try:
+                self._urgent_publisher = self._bus._publisher(
+                    self.topic, self._own_type, self.name, *self._asked, URGENT_LANE
+                )
+            except (ConnectionLost, LimitError, StorageFull):
+                return None
+        return self._urgent_publisher
 
     def _correlate(self, given: Any) -> bytes | None:
         metadata = correlation.resolve(given)

@@ -12,7 +12,7 @@ from shmbus.v1.control_pb2 import StartPosition
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last `count` messages of each topic, fewer where fewer are retained. What has expired does not count."""
+    """The last `count` messages of each topic and lane, fewer if fewer are retained; what has expired is left out."""
 
     count: int
 

@@ -182,11 +182,11 @@ class Subscription(Reader):
         arrivals, self._arrivals = self._arrivals, []
         for arrival in arrivals:
             ring = arrival.ring
-            if arrival.continues and any((r.topic_id, r.lane) == (ring.topic_id, ring.lane) for r, _ in self._held()):
+            if arrival.continues and any(_lane(held) == _lane(ring) for held, _ in self._held()):
                 self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
                 self._move_on()
             else:
-                successors = [one.ring for one in arrivals if one.continues and one.ring.topic_id == ring.topic_id]
+                successors = [one.ring for one in arrivals if one.continues and _lane(one.ring) == _lane(ring)]
                 position = arrival.binding.start or self._place(ring, successors)
                 self._begin(arrival, arrival.binding.pattern, position)
 
@@ -207,3 +207,7 @@ class Subscription(Reader):
         for one, place in zip(successors, others, strict=True):
             self._places[one.topic_id, one.lane, one.generation] = place
         return first
+
+
+def _lane(ring: Ring) -> tuple[int, int]:
+    return ring.topic_id, ring.lane

@@ -64,7 +64,14 @@ def _topic_plan(topic: "TopicSettings") -> TopicPlan:
         retention_ns=topic.retention_ms * 1_000_000,
         claim_timeout_ns=topic.claim_timeout_ms * 1_000_000,
     )
-    return TopicPlan(ring, topic.on_full, topic.block_timeout_ms * 1_000_000, topic.max_stall_ms * 1_000_000)
+    return TopicPlan(
+        ring,
+        on_full=topic.on_full,
+        block_timeout_ns=topic.block_timeout_ms * 1_000_000,
+        urgent_slots=topic.urgent_slots,
+        urgent_arena_bytes=topic.urgent_arena_bytes,
+        max_stall_ns=topic.max_stall_ms * 1_000_000,
+    )
 
 
 def _collector(config: "Config", name: str) -> CollectorPlan:

@@ -209,14 +209,14 @@ class Coordinator:
         self._server.close(reason)
         self._listing.set_state(BusState.STOPPED)
         self._bells.ring(0)
-        for topic in self._registry.topics.values():
+        for topic in self._registry.lanes():
             self._bells.ring(topic.bell)
             self._bells.ring_space(topic.bell)
 
     def _close_rings(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for topic in self._registry.topics.values():
+        for topic in self._registry.lanes():
             for generation in topic.generations:
                 generation.ring.close()
 

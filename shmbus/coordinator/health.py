@@ -72,6 +72,9 @@ class _Writer(Writer):
     def _envelope(self, kind: type[Any]) -> encoding.Envelope:
         return encoding.envelope_for(kind, TOPIC, NAME, None)
 
+    def _urgent(self) -> None:
+        return None
+
     def _correlate(self, given: Any) -> None:
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from shmbus._core import killpoint
 from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.post import Log, Post
-from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Subscription, Topic
+from shmbus.coordinator.registry import Client, Generation, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
 from shmbus.topic import most_specific
@@ -116,7 +116,7 @@ class Joins:
             added = RingAdded(
                 topic=topic.name,
                 topic_id=topic.number,
-                lane=NORMAL_LANE,
+                lane=topic.lane,
                 generation=generation.number,
                 bell=topic.bell,
                 has_descriptor=first,

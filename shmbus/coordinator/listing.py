@@ -84,7 +84,7 @@ class Listing:
             TopicEntry(
                 topic_id=topic.number,
                 name=topic.name,
-                lanes=(Lane(topic.live.number, topic.bell, plan.slots, plan.arena_bytes),),
+                lanes=tuple(_lane(one) for one in topic.lanes),
                 max_messages=plan.max_messages,
                 max_bytes=plan.max_bytes,
                 max_message_bytes=plan.max_message_bytes,
@@ -145,3 +145,8 @@ class Listing:
 
 def _fitting(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
+
+
+def _lane(topic: Topic) -> Lane:
+    ring = topic.live.ring
+    return Lane(topic.live.number, topic.bell, ring.slots, ring.arena_bytes)

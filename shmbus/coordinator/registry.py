@@ -14,7 +14,9 @@ from shmbus.coordinator.tables import NumberTable, ProducerTable
 from shmbus.process import Identity
 from shmbus.topic import PatternTrie, is_pattern, matches
 
-NORMAL_LANE = 0
+NORMAL_LANE, URGENT_LANE = 0, 1
+
+TopicLane = tuple[int, int]  # a topic's number, a lane
 
 
 class CursorRef(NamedTuple):
@@ -50,7 +52,7 @@ class Client:
         self.connected_ns = 0  # Unix time
         self.bell = 0
         self.pages: list[Page] = []
-        self.producers: dict[int, set[int]] = {}  # by topic id
+        self.producers: dict[TopicLane, set[int]] = {}
         self.subscriptions: dict[int, Subscription] = {}
         self.sessions_known: set[int] = set()
         self.alive = True  # False: its process is dead; it may also just have hung up
@@ -96,19 +98,33 @@ class Generation:
 
 
 class Topic:
-    """A topic and its generations, oldest first; the last one is written to."""
+    """One lane of a topic, and its generations, oldest first; the last one is written to.
+
+    The normal lane stands for the topic; the urgent one, if there is any, hangs from it.
+    """
 
     __slots__ = (
         "number", "name", "type_name", "fingerprint", "bell", "generations", "bindings", "on_full", "block_timeout_ns",
-        "max_stall_ns",
+        "max_stall_ns", "lane", "urgent",
     )  # fmt: skip
 
-    def __init__(self, number: int, name: str, bell: int) -> None:
-        self.number, self.name, self.bell = number, name, bell
+    def __init__(self, number: int, name: str, bell: int, lane: int = NORMAL_LANE) -> None:
+        self.number, self.name, self.bell, self.lane = number, name, bell, lane
+        self.urgent: Topic | None = None
         self.type_name, self.fingerprint = "", b""
         self.on_full, self.block_timeout_ns, self.max_stall_ns = "block", 0, 0
         self.generations: list[Generation] = []
         self.bindings: dict[Subscription, CursorRef] = {}
+
+    @property
+    def key(self) -> TopicLane:
+        """By what clients name it."""
+        return self.number, self.lane
+
+    @property
+    def lanes(self) -> "tuple[Topic, ...]":
+        """Its lanes, the normal one first."""
+        return (self,) if self.urgent is None else (self, self.urgent)
 
     @property
     def live(self) -> Generation:
@@ -130,7 +146,7 @@ class Registry:
         self.clients: dict[int, Client] = {}
         self.pages: dict[int, Page] = {}
         self.topics: dict[str, Topic] = {}
-        self.topics_by_number: dict[int, Topic] = {}
+        self._lanes: dict[TopicLane, Topic] = {}
         self._patterns: PatternTrie[Subscription] = PatternTrie()
         self._texts: dict[str, str] = {}  # one string object for a pattern, however many subscribe with it
 
@@ -141,7 +157,20 @@ class Registry:
     def add_topic(self, topic: Topic) -> None:
         """It exists from now on."""
         self.topics[topic.name] = topic
-        self.topics_by_number[topic.number] = topic
+        self._lanes[topic.key] = topic
+
+    def add_urgent(self, topic: Topic, urgent: Topic) -> None:
+        """The topic has an urgent lane from now on."""
+        topic.urgent = urgent
+        self._lanes[urgent.key] = urgent
+
+    def lanes(self) -> list[Topic]:
+        """Every lane of every topic."""
+        return list(self._lanes.values())
+
+    def lane(self, number: int, lane: int) -> Topic:
+        """One of them. Raises KeyError."""
+        return self._lanes[number, lane]
 
     def add_subscription(self, subscription: Subscription) -> None:
         """It is told of topics from now on."""
@@ -156,10 +185,12 @@ class Registry:
         return self._patterns.best(topic)
 
     def topics_matching(self, patterns: tuple[str, ...]) -> list[Topic]:
-        """The topics that at least one of the patterns matches."""
+        """The lanes of the topics that at least one of the patterns matches."""
         if not any(is_pattern(pattern) for pattern in patterns):
-            return [self.topics[name] for name in dict.fromkeys(patterns) if name in self.topics]
-        return [topic for topic in self.topics.values() if any(matches(pattern, topic.name) for pattern in patterns)]
+            found = [self.topics[name] for name in dict.fromkeys(patterns) if name in self.topics]
+        else:
+            found = [one for one in self.topics.values() if any(matches(pattern, one.name) for pattern in patterns)]
+        return [lane for topic in found for lane in topic.lanes]
 
     def remove_subscription(self, subscription: Subscription) -> list[tuple[Topic, CursorRef]]:
         """Forget it; the cursors that it held."""
@@ -168,6 +199,6 @@ class Registry:
             self._patterns.remove(pattern, subscription)
         return [
             (topic, topic.bindings.pop(subscription))
-            for topic in self.topics.values()
+            for topic in self._lanes.values()
             if subscription in topic.bindings
         ]

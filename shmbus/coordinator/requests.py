@@ -14,7 +14,7 @@ from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.refusal import NotFound
-from shmbus.coordinator.registry import NORMAL_LANE, Client, Registry, Subscription, Topic
+from shmbus.coordinator.registry import URGENT_LANE, Client, Registry, Subscription, Topic
 from shmbus.coordinator.rings import RingPlan, plan_of
 from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
@@ -76,12 +76,16 @@ class Requests:
             topic = self.make_topic(name, request.type, self._planner.plan(name, request.limits))
         else:
             self._check_type(topic, request.type)
+        if request.lane == URGENT_LANE:
+            topic = topic.urgent or self._topics.add_urgent(topic, self._planner.plan(name))
+        elif request.lane:
+            raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
         producer = self._topics.open(topic, client, request.producer_name or client.name)
         killpoint("publisher.entered")
         generation = topic.live
         opened = PublisherOpened(
             topic_id=topic.number,
-            lane=NORMAL_LANE,
+            lane=topic.lane,
             generation=generation.number,
             bell=topic.bell,
             producer=producer,
@@ -105,10 +109,10 @@ class Requests:
 
     def close_publisher(self, client: Client, request: ClosePublisher) -> Answer:
         """The id is given back when the ring has moved on."""
-        topic = self._registry.topics_by_number.get(request.topic_id)
-        if topic is None or request.producer not in client.producers.get(topic.number, ()):
+        key = request.topic_id, request.lane
+        if request.producer not in client.producers.get(key, ()):
             raise NotFound(f"{client.who} has no producer {request.producer} in topic {request.topic_id}: it is closed")
-        self._topics.close(topic, client, request.producer)
+        self._topics.close(self._registry.lane(*key), client, request.producer)
         killpoint("publisher.left")
         return Done(), ()
 
@@ -138,10 +142,10 @@ class Requests:
 
     def report_stuck(self, client: Client, request: ReportStuck) -> Answer:
         """Judge the claims of that topic now, and again when one of them is overdue."""
-        topic = self._topic(request.topic_id)
+        topic = self._lane(request.topic_id, request.lane)
         now = time.monotonic_ns()
         for generation in topic.generations:
-            full = request.full and topic.number in client.producers
+            full = request.full and topic.key in client.producers
             again = self._sweep.look(topic, generation, now, asked=True, in_the_way=full)
             if again is not None:
                 self._look_at(topic, again)
@@ -170,7 +174,7 @@ class Requests:
 
     def list_topics(self, client: Client, request: ListTopics) -> Answer:
         """What the directory has, with the rings' present state."""
-        return TopicList(topics=[_entry(topic) for topic in self._registry.topics.values()]), ()
+        return TopicList(topics=[_entry(lane) for topic in self._registry.topics.values() for lane in topic.lanes]), ()
 
     def _checked_subscription(self, client: Client, request: Subscribe) -> Subscription:
         if not request.subscription or request.subscription in client.subscriptions:
@@ -206,11 +210,12 @@ class Requests:
         if found:
             raise TypeMismatch(topic.name, f"your {kind.name}", f"another version of {topic.type_name}", found)
 
-    def _topic(self, number: int) -> Topic:
-        topic = self._registry.topics_by_number.get(number)
-        if topic is None:
-            raise NotFound(f"there is no topic of number {number}: look with `shmbus topics`")
-        return topic
+    def _lane(self, number: int, lane: int) -> Topic:
+        try:
+            return self._registry.lane(number, lane)
+        except KeyError:
+            text = f"there is no topic of number {number} with a lane {lane}: look with `shmbus topics`"
+            raise NotFound(text) from None
 
     def _named(self, name: str) -> Topic:
         topic = self._registry.topics.get(check_topic(name))
@@ -237,7 +242,7 @@ def _entry(topic: Topic) -> TopicEntry:
     return TopicEntry(
         topic=topic.name,
         topic_id=topic.number,
-        lane=NORMAL_LANE,
+        lane=topic.lane,
         generation=topic.live.number,
         type_name=topic.type_name,
         head=ring.head,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from shmbus import segment
 from shmbus._core import Ring, killpoint
-from shmbus.coordinator.registry import NORMAL_LANE, Generation, Topic
+from shmbus.coordinator.registry import Generation, Topic
 from shmbus.coordinator.repair import ClaimWatch
 from shmbus.coordinator.store import Store
 
@@ -71,7 +71,7 @@ class Rings:
                 claim_timeout_ns=plan.claim_timeout_ns,
                 topic=topic.name,
                 topic_id=topic.number,
-                lane=NORMAL_LANE,
+                lane=topic.lane,
                 generation=number,
                 bell=topic.bell,
                 first_sequence=first,
@@ -80,7 +80,7 @@ class Rings:
                 fingerprint=topic.fingerprint,
             )
 
-        name = segment.ring_name(self._store.bus, topic.number, NORMAL_LANE, number)
+        name = segment.ring_name(self._store.bus, topic.number, topic.lane, number)
         made, ring = self._store.make(name, size, initialise)
         killpoint("ring.made")
         return Generation(number, made, ring, ClaimWatch(plan.claim_timeout_ns))

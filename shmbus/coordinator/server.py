@@ -225,9 +225,9 @@ class Server:
             aborted = self._topics.bury(client)
             if aborted:
                 self._log(f"{client.who}: {aborted} claims of it were aborted")
-        for number, producers in list(client.producers.items()):
+        for key, producers in list(client.producers.items()):
             for producer in list(producers):
-                self._topics.close(self._registry.topics_by_number[number], client, producer)
+                self._topics.close(self._registry.lane(*key), client, producer)
         self._sessions.close(client)
         self._numbers.give_back(client.bell)
         killpoint("depart.done")

@@ -27,7 +27,18 @@ class TopicPlan:
     )
     on_full: str = "block"
     block_timeout_ns: int = 30_000_000_000
+    urgent_slots: int = 1024
+    urgent_arena_bytes: int = 2 << 20
     max_stall_ns: int = 60_000_000_000  # 0: a lossless reader may hold a full topic for ever
+
+    @property
+    def urgent_ring(self) -> RingPlan:
+        """Of its urgent lane: as large as its own keys say, whatever the normal one may hold."""
+        size = self.urgent_arena_bytes
+        return replace(
+            self.ring, slots=self.urgent_slots, arena_bytes=size, max_messages=self.urgent_slots - 1, max_bytes=size,
+            max_message_bytes=min(self.ring.max_message_bytes, size),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

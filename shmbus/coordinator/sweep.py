@@ -25,7 +25,7 @@ class Sweep:
 
     def run(self, now_ns: int) -> None:
         """Look after all rings. An idle ring costs a few hundred nanoseconds."""
-        for topic in list(self._registry.topics.values()):
+        for topic in self._registry.lanes():
             for generation in list(topic.generations):
                 self._expire(topic, generation, now_ns)
                 self.look(topic, generation, now_ns)

@@ -16,7 +16,7 @@ from shmbus._core import Bells, killpoint
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
-from shmbus.coordinator.registry import NORMAL_LANE, Client, Generation, Registry, Topic
+from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registry, Topic
 from shmbus.coordinator.rings import RingPlan, Rings, is_spent, plan_of
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
@@ -67,17 +67,33 @@ class Topics:
         self.on_made()
         return topic
 
+    def add_urgent(self, topic: Topic, plan: TopicPlan) -> Topic:
+        """The topic gets its urgent lane, a ring of its own; subscribers are told. It shares the topic's bell.
+
+        Raises LimitError, StorageFull, ValueError.
+        """
+        urgent = Topic(topic.number, topic.name, topic.bell, URGENT_LANE)
+        urgent.type_name, urgent.fingerprint = topic.type_name, topic.fingerprint
+        urgent.on_full, urgent.block_timeout_ns = topic.on_full, topic.block_timeout_ns
+        urgent.max_stall_ns = topic.max_stall_ns
+        urgent.generations.append(self._rings.make(urgent, plan.urgent_ring))
+        self._registry.add_urgent(topic, urgent)
+        self._listing.put_topic(topic)
+        self._joins.announce(urgent)
+        killpoint("topic.made")
+        return urgent
+
     def open(self, topic: Topic, client: Client, name: str) -> int:
         """A producer id for a client. Raises LimitError when all are in use."""
         producer = self._take_producer(topic)
         self._enter(topic.live, producer, client, name)
-        client.producers.setdefault(topic.number, set()).add(producer)
+        client.producers.setdefault(topic.key, set()).add(producer)
         killpoint("producer.set")
         return producer
 
     def close(self, topic: Topic, client: Client, producer: int) -> None:
         """The client does not publish under that id any more."""
-        client.producers[topic.number].discard(producer)
+        client.producers[topic.key].discard(producer)
         for generation in topic.generations:
             if generation.owners.get(producer) is client and producer in generation.producers.active:
                 open_claims = any(owner == producer for _, owner, _ in generation.ring.claims())
@@ -86,7 +102,7 @@ class Topics:
     def bury(self, client: Client) -> int:
         """The client's process is dead: its claims are aborted in every ring. How many were."""
         aborted = 0
-        for topic in self._registry.topics.values():
+        for topic in self._registry.lanes():
             for generation in topic.generations:
                 aborted += self._bury_in(topic, generation, client)
         return aborted
@@ -95,7 +111,7 @@ class Topics:
         """Does a ring still name a producer id of this client?"""
         return any(
             owner is client
-            for topic in self._registry.topics.values()
+            for topic in self._registry.lanes()
             for generation in topic.generations
             for owner in generation.owners.values()
         )
@@ -126,7 +142,7 @@ class Topics:
         old.sealed = True
         topic.generations.append(successor)
         self.successors += 1
-        self._listing.put_topic(topic)
+        self._listing.put_topic(self._registry.topics[topic.name])
         self._bells.ring(topic.bell)
         self._bells.ring_space(topic.bell)
         killpoint("successor.sealed")
@@ -187,7 +203,7 @@ class Topics:
     def _push_successor(self, publisher: Client, topic: Topic, successor: Generation) -> None:
         packet = Successor(
             topic_id=topic.number,
-            lane=NORMAL_LANE,
+            lane=topic.lane,
             generation=successor.number,
             bell=topic.bell,
             first_sequence=successor.ring.first_sequence,

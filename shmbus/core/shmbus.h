@@ -120,6 +120,10 @@ struct shmbus_frame {
 };
 _Static_assert(sizeof(struct shmbus_frame) == 48, "a frame header is 48 bytes");
 
+/* A topic has two rings: messages of this priority and above have one of their own, which readers empty first. */
+enum shmbus_lane { SHMBUS_LANE_NORMAL = 0, SHMBUS_LANE_URGENT = 1 };
+#define SHMBUS_URGENT 192u
+
 enum shmbus_kind { SHMBUS_KIND_RAW = 0, SHMBUS_KIND_EVENT = 1, SHMBUS_KIND_TYPED = 2 };
 
 struct shmbus_part {

@@ -158,16 +158,18 @@ class TopicLimits(_message.Message):
     def __init__(self, slots: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., max_retained_messages: _Optional[int] = ..., max_retained_size_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., retention_duration_ms: _Optional[int] = ..., claim_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class OpenPublisher(_message.Message):
-    __slots__ = ("topic", "type", "limits", "producer_name")
+    __slots__ = ("topic", "type", "limits", "producer_name", "lane")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_NAME_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     topic: str
     type: TopicType
     limits: TopicLimits
     producer_name: str
-    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ...) -> None: ...
+    lane: int
+    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ...) -> None: ...
 
 class PublisherOpened(_message.Message):
     __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms")
@@ -192,12 +194,14 @@ class PublisherOpened(_message.Message):
     def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class ClosePublisher(_message.Message):
-    __slots__ = ("topic_id", "producer")
+    __slots__ = ("topic_id", "producer", "lane")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
     topic_id: int
     producer: int
-    def __init__(self, topic_id: _Optional[int] = ..., producer: _Optional[int] = ...) -> None: ...
+    lane: int
+    def __init__(self, topic_id: _Optional[int] = ..., producer: _Optional[int] = ..., lane: _Optional[int] = ...) -> None: ...
 
 class SessionAdded(_message.Message):
     __slots__ = ("session",)

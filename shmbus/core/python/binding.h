@@ -40,7 +40,7 @@ typedef struct {
     uint32_t users; /* readers and writers that hold pointers into the mapping; it is kept until they are gone */
     bool closed;
     PyObject *topic, *type_name;
-    uint32_t bell, generation;
+    uint32_t bell, generation, lane;
     CachedProducer *producers;
 } RingObject;
 

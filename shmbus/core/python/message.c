@@ -53,6 +53,10 @@ static PyObject *message_type_name(MessageObject *self, void *Py_UNUSED(closure)
     return Py_NewRef(self->source->ring->type_name);
 }
 
+static PyObject *message_lane(MessageObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLong(self->source->ring->lane);
+}
+
 static PyObject *message_pattern(MessageObject *self, void *Py_UNUSED(closure)) {
     return Py_NewRef(self->source->pattern);
 }
@@ -171,6 +175,7 @@ static PyGetSetDef message_getset[] = {
     {"topic", (getter)message_topic, NULL, NULL, NULL},
     {"time", (getter)message_time, NULL, NULL, NULL},
     {"type_name", (getter)message_type_name, NULL, NULL, NULL},
+    {"lane", (getter)message_lane, NULL, NULL, NULL},
     {"pattern", (getter)message_pattern, NULL, NULL, NULL},
     {"payload", (getter)message_payload, NULL, NULL, NULL},
     {"producer", (getter)message_producer, NULL, NULL, NULL},

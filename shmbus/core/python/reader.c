@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Entry *entries;
-    uint32_t count, turn, taken;
+    uint32_t count, urgent, turn, taken; /* entries: `urgent` of that lane, then the others */
     BellsObject *bells;
     _Atomic uint32_t *attention;
     uint32_t attention_seen;
@@ -80,7 +80,7 @@ static void reader_drop_all(ReaderObject *self) {
         entry_clear(&self->entries[i]);
     PyMem_Free(self->entries);
     self->entries = NULL;
-    self->count = 0;
+    self->count = self->urgent = 0;
 }
 
 static void reader_dealloc(ReaderObject *self) {
@@ -151,7 +151,14 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
     entry.data_bell = &self->bells->bells[ring->bell].data;
     entry.space_bell = &self->bells->bells[ring->bell].space;
     self->entries = grown;
-    self->entries[self->count++] = entry;
+    if (ring->lane == SHMBUS_LANE_URGENT) {
+        memmove(grown + 1, grown, self->count * sizeof *grown);
+        grown[0] = entry;
+        self->urgent++;
+    } else {
+        grown[self->count] = entry;
+    }
+    self->count++;
     self->moved = true;
     atomic_store_explicit(&entry.cursor->position, position, memory_order_seq_cst);
     Py_RETURN_NONE;
@@ -173,6 +180,7 @@ static PyObject *reader_remove(ReaderObject *self, PyObject *ring) {
     Entry gone = *entry;
     memmove(entry, entry + 1, (self->count - at - 1) * sizeof *entry);
     self->count--;
+    self->urgent -= at < self->urgent;
     self->moved = true;
     self->turn = 0;
     entry_clear(&gone);
@@ -379,9 +387,16 @@ static PyObject *reader_step(ReaderObject *self) {
     PyObject *notice;
     if (!attend(self, &notice) || notice)
         return notice;
-    for (uint32_t empty = 0; empty < self->count;) {
-        if (self->turn >= self->count)
-            self->turn = 0;
+    for (uint32_t i = 0; i < self->urgent;) { /* before every message: nothing normal is read while there is one here */
+        self->moved = false;
+        PyObject *found = entry_next(self, &self->entries[i]);
+        if (found || PyErr_Occurred() || self->closed)
+            return found;
+        i = self->moved ? 0 : i + 1;
+    }
+    for (uint32_t empty = 0; empty < self->count - self->urgent;) {
+        if (self->turn < self->urgent || self->turn >= self->count)
+            self->turn = self->urgent;
         if (self->taken < FAIRNESS) {
             self->moved = false;
             PyObject *found = entry_next(self, &self->entries[self->turn]);

@@ -41,6 +41,7 @@ static RingObject *ring_wrap(PyTypeObject *type, struct segment segment, const s
     struct shmbus_ring_header *h = self->ring.header;
     self->bell = h->bell;
     self->generation = h->generation;
+    self->lane = h->lane;
     self->topic = PyUnicode_DecodeUTF8(h->topic, (Py_ssize_t)strnlen(h->topic, sizeof h->topic), "replace");
     self->type_name = PyUnicode_DecodeUTF8(h->type_name, (Py_ssize_t)strnlen(h->type_name, sizeof h->type_name), "replace");
     self->producers = PyMem_Calloc((size_t)g->producers + 1, sizeof *self->producers);

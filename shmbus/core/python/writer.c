@@ -324,7 +324,7 @@ static bool envelope_for(WriterObject *self, PyObject *type, struct envelope *en
     return envelope->wrapper_length <= WRAPPER_BYTES;
 }
 
-static PyObject *name_serialize, *name_correlate;
+static PyObject *name_urgent, *name_serialize, *name_correlate;
 
 /* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say. */
 static PyObject *correlation_for(WriterObject *self, PyObject *correlation) {
@@ -466,13 +466,35 @@ static bool parse_options(WriterObject *self, PyObject *const *values, PyObject 
     return true;
 }
 
+/* What is urgent goes through a writer of that lane, if Python has one; the answer of its method. False: it is for us. */
+static bool goes_elsewhere(WriterObject *self, const struct options *options, const char *method, PyObject *const *args,
+                           PyObject *names, PyObject **answer) {
+    *answer = NULL;
+    if (options->priority < SHMBUS_URGENT)
+        return false;
+    PyObject *urgent = PyObject_CallMethodNoArgs((PyObject *)self, name_urgent);
+    if (urgent && urgent != Py_None) {
+        PyObject *bound = PyObject_GetAttrString(urgent, method);
+        if (bound)
+            *answer = PyObject_Vectorcall(bound, args, 1, names);
+        Py_XDECREF(bound);
+    }
+    bool elsewhere = urgent != Py_None;
+    Py_XDECREF(urgent);
+    return elsewhere;
+}
+
 static PyObject *writer_publish(WriterObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     struct options options;
     uint64_t sequence;
     if (count != 1)
         return PyErr_Format(PyExc_TypeError, "publish() takes one event, not %zd", count);
-    if (!ready(self) || !parse_options(self, args + 1, names, &options) ||
-        !put_any(self, args[0], &options, shmbus_now_ns(), &sequence))
+    PyObject *answer;
+    if (!ready(self) || !parse_options(self, args + 1, names, &options))
+        return NULL;
+    if (goes_elsewhere(self, &options, "publish", args, names, &answer))
+        return answer;
+    if (!ready(self) || !put_any(self, args[0], &options, shmbus_now_ns(), &sequence))
         return NULL;
     if (self->ring)
         ring_bells(self);
@@ -495,8 +517,11 @@ static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, 
     struct options options;
     if (count != 1)
         return PyErr_Format(PyExc_TypeError, "publish_many() takes one iterable of events, not %zd", count);
+    PyObject *answer;
     if (!ready(self) || !parse_options(self, args + 1, names, &options))
         return NULL;
+    if (goes_elsewhere(self, &options, "publish_many", args, names, &answer))
+        return answer;
     PyObject *events = PySequence_Fast(args[0], "publish_many() takes an iterable of events");
     if (!events)
         return NULL;
@@ -573,5 +598,6 @@ _Atomic uint32_t *writer_word(PyObject *object) {
 bool writer_names(void) {
     name_serialize = PyUnicode_InternFromString("SerializeToString");
     name_correlate = PyUnicode_InternFromString("_correlate");
-    return name_serialize && name_correlate;
+    name_urgent = PyUnicode_InternFromString("_urgent");
+    return name_serialize && name_correlate && name_urgent;
 }
