@@ -37,6 +37,7 @@ from shmbus.errors import (
     ConnectError,
     ConnectionLost,
     CorrelationError,
+    FilterError,
     ForkedError,
     LimitError,
     MessageTooLarge,
@@ -51,6 +52,7 @@ from shmbus.errors import (
     TypeMismatch,
     VersionError,
 )
+from shmbus.filter import Filter
 from shmbus.message import Gap, Message, Producer
 from shmbus.publisher import URGENT, Publisher
 from shmbus.start import Last
@@ -77,6 +79,8 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "CorrelationError",
+    "Filter",
+    "FilterError",
     "ForkedError",
     "Gap",
     "Last",

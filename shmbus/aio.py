@@ -16,6 +16,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
+from shmbus.filter import Filter
 from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
@@ -57,9 +58,11 @@ class AsyncBus:
         configured = publisher._configured
         return AsyncPublisher(publisher, configured.waits(on_full), configured.limit(timeout))
 
-    def subscribe(self, *patterns: str, lossless: bool = False, start: Start = "latest") -> "AsyncSubscription":
+    def subscribe(
+        self, *patterns: str, lossless: bool = False, start: Start = "latest", filter: Filter | None = None
+    ) -> "AsyncSubscription":
         """As `Bus.subscribe`."""
-        return AsyncSubscription(self._bus.subscribe(*patterns, lossless=lossless, start=start))
+        return AsyncSubscription(self._bus.subscribe(*patterns, lossless=lossless, start=start, filter=filter))
 
     async def close(self) -> None:
         """Close everything that was opened here."""

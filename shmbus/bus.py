@@ -24,6 +24,7 @@ from shmbus._core import AttachError, Bells, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
+from shmbus.filter import Filter, tolerant
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, position, resolve
@@ -219,7 +220,9 @@ class Bus:
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
-    def subscribe(self, *patterns: str, lossless: bool = False, start: Start = "latest") -> Subscription:
+    def subscribe(
+        self, *patterns: str, lossless: bool = False, start: Start = "latest", filter: Filter | None = None
+    ) -> Subscription:
         """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
 
         A lossy subscription (the default) never holds publishers back: what it misses comes as a `Gap`. A lossless one
@@ -228,15 +231,18 @@ class Bus:
         first message. A time begins at the first retained message that is not older; publishers take the time before
         they find their place, so a few that are older by microseconds may follow.
 
-        Raises PatternError, AccessDenied, TypeMismatch, LimitError, ConnectionLost; ValueError for no such start.
+        `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
+
+        Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, ConnectionLost; ValueError for no such
+        start.
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
-        begin = resolve(start)
+        begin, judge = resolve(start), tolerant(filter.judge()) if filter is not None else None
         with self._lock:
             number, self._next_subscription = self._next_subscription, self._next_subscription + 1
-            subscription = Subscription(self, number, patterns, lossless, begin)
+            subscription = Subscription(self, number, patterns, lossless, begin, judge)
             self._subscriptions[number] = subscription
             try:
                 self._request(

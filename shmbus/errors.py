@@ -143,6 +143,15 @@ class PatternError(ShmbusError):
         super().__init__(f"topic pattern {pattern!r} is not valid: {reason}")
 
 
+class FilterError(ShmbusError, ValueError):
+    """A filter's `field` makes no sense as `present`; `line` and `column` (from 1) say where, in an expression."""
+
+    def __init__(self, field: str, present: object, reason: str, *, line: int = 0, column: int = 0) -> None:
+        self.field, self.present, self.reason, self.line, self.column = field, present, reason, line, column
+        where = f" at line {line}, column {column}" if line else ""
+        super().__init__(f"filter: {field} = {present!r}{where}: {reason}")
+
+
 class TypeMismatch(ShmbusError):
     """The topic carries another message type, or an incompatible version of it; `differences` names the fields."""
 

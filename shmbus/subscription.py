@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from shmbus._core import Reader, Ring
 from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout
+from shmbus.filter import Judge
 from shmbus.message import Gap
 from shmbus.process import Identity, is_alive
 from shmbus.start import Resolved, places
@@ -40,8 +41,18 @@ class Subscription(Reader):
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
     """
 
-    def __init__(self, bus: "Bus", number: int, patterns: tuple[str, ...], lossless: bool, start: Resolved) -> None:
+    def __init__(
+        self,
+        bus: "Bus",
+        number: int,
+        patterns: tuple[str, ...],
+        lossless: bool,
+        start: Resolved,
+        judge: Judge | None,
+    ) -> None:
         super().__init__(bus._bells, bus._session_bell)
+        if judge is not None:
+            self._set_filter(judge)
         self.patterns: Final = patterns
         self.lossless: Final = lossless
         self._bus = bus

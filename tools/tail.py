@@ -6,6 +6,7 @@ end for any number of them.
     shmbus tail 'events.process.#'
     shmbus tail '#' --json --from earliest --count 100
     shmbus tail 'alerts.#' --from 15m
+    shmbus tail 'events.process.+' --where 'event.process.pid == 4711'
 
 Where messages are missing a line says how many and why: publishers wait for a
 reader only if it is --lossless. What the output is piped to gets whole lines,
@@ -29,6 +30,7 @@ from typing import Any, Final, NoReturn
 
 import shmbus
 from shmbus.errors import ReceiveTimeout
+from shmbus.filter import Filter
 from shmbus.message import Gap, Message
 from shmbus.start import Last, Start
 from shmbus.topic import check_pattern
@@ -55,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin at latest (default), earliest, a sequence number, last:N of each topic, "
         "an age such as 5m, or a time such as 2026-05-04T13:30 (local)",
     )
+    parser.add_argument(
+        "--where", metavar="EXPR", help="only messages for which this holds, such as 'priority > 5' (CEL)"
+    )
     parser.add_argument("--lossless", action="store_true", help="miss nothing: publishers wait for this reader")
     parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="end after that long")
     add_bus(parser)
@@ -66,7 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     render = as_json if arguments.json else partial(line, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     end = None if arguments.duration is None else time.monotonic() + arguments.duration
     with shmbus.connect(arguments.bus, name="tail") as bus:
-        with bus.subscribe(*patterns, lossless=arguments.lossless, start=arguments.start) as subscription:
+        wanted = None if arguments.where is None else Filter(where=arguments.where)
+        with bus.subscribe(
+            *patterns, lossless=arguments.lossless, start=arguments.start, filter=wanted
+        ) as subscription:
             _end_with_reader()
             return _print(_batches(subscription, end), render, arguments.count, Types(bus))
 

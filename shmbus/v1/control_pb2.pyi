@@ -229,6 +229,14 @@ class Successor(_message.Message):
     first_sequence: int
     def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., first_sequence: _Optional[int] = ...) -> None: ...
 
+class EnvelopeHead(_message.Message):
+    __slots__ = ("metadata", "correlation")
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CORRELATION_FIELD_NUMBER: _ClassVar[int]
+    metadata: _eventbus_pb2.MessageMetadata
+    correlation: _eventbus_pb2.CorrelationMetadata
+    def __init__(self, metadata: _Optional[_Union[_eventbus_pb2.MessageMetadata, _Mapping]] = ..., correlation: _Optional[_Union[_eventbus_pb2.CorrelationMetadata, _Mapping]] = ...) -> None: ...
+
 class StartPosition(_message.Message):
     __slots__ = ("latest", "earliest", "sequence", "time_ns", "last")
     LATEST_FIELD_NUMBER: _ClassVar[int]

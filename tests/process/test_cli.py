@@ -312,6 +312,10 @@ def test_tail_prints_from_the_earliest_as_many_as_wanted(shmbus_command, bus_nam
         for where, first in (("last:2", "two"), ("1h", "one"), ("2000-01-01", "one")):
             _, told = shmbus_command.done("tail", "#", "--from", where, "--count", "1")
             assert told.split()[-1] == first
+        _, told = shmbus_command.done("tail", "#", "--from", "1", "--where", "sequence >= 2", "--count", "1")
+        assert told.split()[-1] == "two"
+        status, told = shmbus_command.done("tail", "#", "--where", "sequence >=")
+        assert status == 1 and "at line 1, column 12" in told
         for where in ("last:0", "5 minutes", "-1"):
             status, told = shmbus_command.done("tail", "#", f"--from={where}")
             assert status == 2 and "last:N" in told

@@ -11,8 +11,9 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError ForkedError Gap Last LimitError Message MessageTooLarge
-PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
+ConfigurationError ConnectError ConnectionLost CorrelationError Filter FilterError
+ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
+ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
 Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
 """.split()
 
@@ -20,7 +21,7 @@ Subscription TopicNameError TypeMismatch VersionError connect correlation embedd
 METHODS = {
     "Bus": "address client_name close closed directory_fd name publisher resize set_limits status stop subscribe",
     "Publisher": "close closed publish publish_many published try_publish",
-    "Subscription": "close closed delivered ended lost receive receive_many topics try_receive",
+    "Subscription": "close closed delivered ended filtered lost receive receive_many topics try_receive",
     "AsyncBus": "address close name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",

@@ -40,6 +40,8 @@ typedef struct {
     bool closed, ended, busy; /* busy: a thread is inside one of the receiving methods */
     bool moved;               /* rings came or went while it was */
     unsigned long thread;     /* which one */
+    PyObject *filter;         /* says of a message whether it is wanted; NULL: all are */
+    uint64_t filtered;
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
     PyObject *weakrefs;
@@ -88,6 +90,7 @@ static void reader_dealloc(ReaderObject *self) {
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     reader_drop_all(self);
+    Py_XDECREF(self->filter);
     Py_XDECREF(self->outer);
     Py_XDECREF(self->bells);
     type->tp_free((PyObject *)self); /* a subclass's own dealloc, which called this one, gives back the type */
@@ -202,6 +205,11 @@ static PyObject *counters(ReaderObject *self, PyObject *Py_UNUSED(none)) {
     return list;
 }
 
+static PyObject *reader_set_filter(ReaderObject *self, PyObject *filter) {
+    Py_XSETREF(self->filter, Py_NewRef(filter));
+    Py_RETURN_NONE;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
 /* Only this process writes its counters, so a load and a store do. */
@@ -287,8 +295,18 @@ static PyObject *take(Entry *entry, const struct shmbus_view *view, enum shmbus_
     return (PyObject *)message;
 }
 
-/* The next thing this ring has to say, or NULL without an exception. */
+/* 1: wanted, 0: not, -1: an exception. */
+static int judge(const ReaderObject *self, PyObject *message) {
+    PyObject *answer = PyObject_CallOneArg(self->filter, message);
+    int wanted = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return wanted;
+}
+
+/* The next thing this ring has to say, or NULL without an exception. Passes over what the filter does not want, but not
+ * for ever: as far as the ring went when that began, so that a flood of it does not keep the caller from its deadline. */
 static PyObject *entry_next(ReaderObject *self, Entry *entry) {
+    uint64_t stop = 0;
     for (;;) {
         struct shmbus_view view;
         enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
@@ -302,6 +320,19 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                 if (entry->expired_count) {
                     Py_DECREF(message); /* told first; the message is read again right after */
                     return tell_expired(entry);
+                }
+                int wanted = self->filter ? judge(self, message) : 1;
+                if (wanted != 1) {
+                    Py_DECREF(message);
+                    if (wanted < 0 || self->closed)
+                        return NULL;
+                    self->filtered++;
+                    stop = stop ? stop : shmbus_tail(&entry->ring->ring);
+                    place(entry, entry->position + 1);
+                    if (entry->position < stop)
+                        continue;
+                    signal_space(entry);
+                    return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
                 place(entry, entry->position + 1);
@@ -688,6 +719,7 @@ static PyObject *reader_flag(ReaderObject *self, void *which) {
 static PyMethodDef reader_methods[] = {
     {"_add", (PyCFunction)(void (*)(void))reader_add, METH_VARARGS | METH_KEYWORDS, NULL},
     {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
+    {"_set_filter", (PyCFunction)reader_set_filter, METH_O, NULL},
     {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},
     {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
     {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},
@@ -697,7 +729,12 @@ static PyMethodDef reader_methods[] = {
     {"receive_many", (PyCFunction)(void (*)(void))reader_receive_many, METH_VARARGS | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
 };
+static PyObject *reader_filtered(ReaderObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLongLong(self->filtered);
+}
+
 static PyGetSetDef reader_getset[] = {
+    {"filtered", (getter)reader_filtered, NULL, NULL, NULL},
     {"closed", (getter)reader_flag, NULL, NULL, (void *)0},
     {"ended", (getter)reader_flag, NULL, NULL, (void *)1},
     {"_forked", (getter)reader_flag, NULL, NULL, (void *)2},

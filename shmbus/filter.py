@@ -1,0 +1,228 @@
+"""What a subscription wants of the topics that its patterns match.
+
+Judged where a message is received, in order of cost: what the frame's header says, then the envelope's metadata and
+correlation (the event in it is stepped over), and only then an expression over the event itself.
+"""
+
+import fnmatch
+import re
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Self
+
+from google.protobuf.message import DecodeError
+
+from shmbus._core import KIND_EVENT, Message
+from shmbus.errors import FilterError
+from shmbus.v1.common_pb2 import EventType
+from shmbus.v1.control_pb2 import EnvelopeHead
+from shmbus.v1.eventbus_pb2 import CorrelationMetadata, MessageType, SubscriptionConfig
+
+Judge = Callable[[Message], bool]
+
+_COLLECTION: Final = 3  # the envelope's field of collection events
+_EVENT_TYPES: Final = {3: 0, 4: 1, 5: 2, 6: 3, 7: 4}  # by the field of the event in it
+_FAULT: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """All that is given must hold. What is published as bare bytes has no types, correlation, tags or stages.
+
+    Numbers of `message_types` and `event_types` are those of the schema's enums. `sources`: who the message says it is
+    from, or the producer's attested name. Correlation ids count for a message and for its workflow's root; patterns are
+    globs. Tags: all of `tags`, one of `any_tags`. `sequences` and `times` are (first, last), None: open; times have a
+    time zone. `where` is an expression in CEL over topic, lane, sequence, priority, producer, pid, metadata,
+    correlation and event; a message for which it cannot be evaluated does not match. It needs `shmbus[cel]`.
+    """
+
+    message_types: Collection[int] = ()
+    event_types: Collection[int] = ()
+    sources: Collection[str] = ()
+    min_priority: int = 0
+    max_priority: int = 255
+    correlation_ids: Collection[str] = ()
+    correlation_patterns: Collection[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    any_tags: Mapping[str, str] = field(default_factory=dict)
+    stages: Collection[str] = ()
+    sequences: tuple[int | None, int | None] = (None, None)
+    times: tuple[datetime | None, datetime | None] = (None, None)
+    where: str | None = None
+
+    @classmethod
+    def of(cls, config: SubscriptionConfig, **more: Any) -> Self:
+        """What a SubscriptionConfig of the schema asks for, besides its patterns and quality of service."""
+        its = config.correlation_filter
+        return cls(
+            message_types=tuple(config.message_type_filters),
+            event_types=tuple(config.event_type_filters),
+            correlation_ids=tuple(its.correlation_ids),
+            correlation_patterns=tuple(its.correlation_patterns),
+            tags=dict(its.correlation_tags),
+            stages=tuple(its.workflow_stages),
+            **more,
+        )
+
+    def judge(self) -> Judge:
+        """What says of a message whether it is wanted. Raises FilterError for what makes no sense."""
+        self._check()
+        judges = [self._header(), self._head(), _where(self.where) if self.where is not None else None]
+        present = [judge for judge in judges if judge is not None]
+        return lambda message: all(judge(message) for judge in present)
+
+    def _check(self) -> None:
+        for name, known in (("message_types", MessageType), ("event_types", EventType)):
+            for number in getattr(self, name):
+                if number not in known.values():
+                    raise FilterError(name, number, f"it is none of {', '.join(known.keys())}")
+        for name in ("sources", "correlation_ids", "correlation_patterns", "stages"):
+            if isinstance(getattr(self, name), str):
+                raise FilterError(name, getattr(self, name), "it is a collection of texts: put it into brackets")
+        if not 0 <= self.min_priority <= self.max_priority <= 255:
+            present = (self.min_priority, self.max_priority)
+            raise FilterError("min_priority to max_priority", present, "they are 0 to 255, in order")
+        for moment in self.times:
+            if moment is not None and moment.tzinfo is None:
+                raise FilterError("times", str(moment), "it has no time zone; moment.astimezone() has one")
+        for name in ("sequences", "times"):
+            first, last = getattr(self, name)
+            if first is not None and last is not None and last < first:
+                raise FilterError(name, (str(first), str(last)), "the last comes before the first")
+
+    def _header(self) -> Judge | None:
+        """By the frame's header."""
+        first, last = (_monotonic_ns(moment) for moment in self.times)
+        low, high = self.sequences
+        if (self.min_priority, self.max_priority, first, last, low, high) == (0, 255, None, None, None, None):
+            return None
+        return lambda message: (
+            self.min_priority <= message.priority <= self.max_priority
+            and (low is None or message.sequence >= low)
+            and (high is None or message.sequence <= high)
+            and (first is None or message.time_ns >= first)
+            and (last is None or message.time_ns <= last)
+        )
+
+    def _head(self) -> Judge | None:
+        """By the envelope's metadata and correlation."""
+        by_correlation = self._correlation()
+        if by_correlation is None and not (self.message_types or self.event_types or self.sources):
+            return None
+        message_types, event_types = frozenset(self.message_types), frozenset(self.event_types)
+        sources = frozenset(self.sources)
+        needs_head = bool(message_types or by_correlation)
+
+        def judge(message: Message) -> bool:
+            if message.kind != KIND_EVENT:
+                return not (needs_head or event_types) and message.producer.name in sources
+            head = EnvelopeHead.FromString(message.payload)
+            return (
+                (not sources or head.metadata.source_id in sources or message.producer.name in sources)
+                and (not message_types or head.metadata.message_type in message_types)
+                and (by_correlation is None or by_correlation(head.correlation))
+                and (not event_types or _event_type(message) in event_types)
+            )
+
+        return judge
+
+    def _correlation(self) -> Callable[[CorrelationMetadata], bool] | None:
+        if not (self.correlation_ids or self.correlation_patterns or self.tags or self.any_tags or self.stages):
+            return None
+        ids, stages = frozenset(self.correlation_ids), frozenset(self.stages)
+        patterns = [re.compile(fnmatch.translate(pattern)) for pattern in self.correlation_patterns]
+        tags, any_tags = self.tags.items(), self.any_tags.items()
+
+        def judge(its: CorrelationMetadata) -> bool:
+            both = (its.correlation_id, its.root_correlation_id)
+            has = its.correlation_tags
+            return (
+                (not (ids or patterns) or any(one in ids or any(p.match(one) for p in patterns) for one in both if one))
+                and (not stages or its.workflow_stage in stages)
+                and all(has.get(key) == value for key, value in tags)
+                and (not any_tags or any(has.get(key) == value for key, value in any_tags))
+            )
+
+        return judge
+
+
+def tolerant(judge: Judge) -> Judge:
+    """An envelope that cannot be parsed is handed out, where it is seen, and not dropped in silence."""
+
+    def judged(message: Message) -> bool:
+        try:
+            return judge(message)
+        except DecodeError:
+            return True
+
+    return judged
+
+
+def _event_type(message: Message) -> int | None:
+    place = message._locate()
+    if place is not None:
+        outer, inner, _ = place
+        return _EVENT_TYPES.get(inner) if outer == _COLLECTION else None
+    envelope = message.envelope
+    if envelope is None or not envelope.HasField("collection_event"):
+        return None
+    return int(envelope.collection_event.event_type)
+
+
+def _monotonic_ns(moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    return time.monotonic_ns() - round((datetime.now(moment.tzinfo) - moment).total_seconds() * 1e9)
+
+
+def _where(expression: str) -> Judge:
+    """Compile an expression. CEL's own C++ implementation, which takes protobuf messages as they are."""
+    try:
+        from cel_expr_python import cel
+    except ImportError:
+        raise FilterError("where", expression, "it needs CEL: pip install 'shmbus[cel]'") from None
+    kinds = {
+        "topic": cel.Type.STRING, "lane": cel.Type.INT, "sequence": cel.Type.INT, "priority": cel.Type.INT,
+        "producer": cel.Type.STRING, "pid": cel.Type.INT, "metadata": cel.Type.DYN, "correlation": cel.Type.DYN,
+        "event": cel.Type.DYN,
+    }  # fmt: skip
+    try:
+        compiled = cel.NewEnv(variables=kinds).compile(expression)
+    except RuntimeError as error:
+        fault = _FAULT.search(str(error))
+        if fault is None:
+            raise FilterError("where", expression, str(error)) from None
+        line, column, reason = fault.groups()
+        raise FilterError("where", expression, reason, line=int(line), column=int(column)) from None
+    if compiled.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
+        raise FilterError("where", expression, f"it gives {compiled.return_type().name()}, not true or false")
+    used = {name: _VALUES[name] for name in kinds if re.search(rf"\b{name}\b", expression)}
+
+    def judge(message: Message) -> bool:
+        value = compiled.eval(data={name: value(message) for name, value in used.items()})
+        return value.value() is True
+
+    return judge
+
+
+def _metadata(message: Message) -> Any:
+    return EnvelopeHead.FromString(message.payload if message.kind == KIND_EVENT else b"").metadata
+
+
+def _correlation_of(message: Message) -> Any:
+    return EnvelopeHead.FromString(message.payload if message.kind == KIND_EVENT else b"").correlation
+
+
+_VALUES: Final[dict[str, Callable[[Message], Any]]] = {
+    "topic": lambda message: message.topic,
+    "lane": lambda message: message.lane,
+    "sequence": lambda message: message.sequence,
+    "priority": lambda message: message.priority,
+    "producer": lambda message: message.producer.name,
+    "pid": lambda message: message.producer.pid,
+    "metadata": _metadata,
+    "correlation": _correlation_of,
+    "event": lambda message: message.event,
+}
