@@ -10,6 +10,7 @@
      ├─ ConfigurationError    a key of the configuration
      ├─ TopicNameError        no valid topic name
      ├─ PatternError          no valid topic pattern
+     ├─ FilterError           a filter makes no sense (also a ValueError)
      ├─ TypeMismatch          the topic carries another message type
      ├─ LimitError            something is at its limit
      │   └─ MessageTooLarge   one message is above its topic's limit
