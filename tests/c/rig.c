@@ -102,6 +102,15 @@ uint64_t rig_must_publish(struct shmbus_writer *writer, uint64_t number, uint32_
     return sequence;
 }
 
+void rig_publish_timed(struct shmbus_writer *writer, uint64_t number, uint64_t time_ns, uint64_t expires_ns) {
+    unsigned char bytes[20];
+    rig_fill(bytes, writer->producer, number, sizeof bytes);
+    struct shmbus_part part = {bytes, sizeof bytes};
+    struct shmbus_message out = {.parts = &part, .count = 1, .time_ns = time_ns, .expires_ns = expires_ns};
+    uint64_t sequence;
+    CHECK_EQUAL(shmbus_publish(writer, &out, &sequence), SHMBUS_OK);
+}
+
 enum shmbus_result rig_read(const struct shmbus_ring *ring, uint64_t cursor, bool gated, struct rig_message *message) {
     struct shmbus_view view;
     enum shmbus_result result = shmbus_peek(ring, cursor, &view);

@@ -43,6 +43,9 @@ enum shmbus_result rig_publish(struct shmbus_writer *writer, uint64_t number, ui
 /* Publish, and insist on success; the sequence. */
 uint64_t rig_must_publish(struct shmbus_writer *writer, uint64_t number, uint32_t length);
 
+/* 20 bytes with a time, and an expiry (0: never), of the caller's choice. */
+void rig_publish_timed(struct shmbus_writer *writer, uint64_t number, uint64_t time_ns, uint64_t expires_ns);
+
 struct rig_message {
     struct shmbus_frame frame;
     uint32_t producer;

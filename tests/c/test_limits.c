@@ -64,15 +64,6 @@ TEST(limits_changed_while_running_hold_from_the_next_publish_on) {
     rig_close(&rig);
 }
 
-static void publish_timed(uint64_t number, uint64_t time_ns, uint64_t expires_ns) {
-    unsigned char bytes[20];
-    rig_fill(bytes, 1, number, sizeof bytes);
-    struct shmbus_part part = {bytes, sizeof bytes};
-    struct shmbus_message out = {.parts = &part, .count = 1, .time_ns = time_ns, .expires_ns = expires_ns};
-    uint64_t sequence;
-    CHECK_EQUAL(shmbus_publish(&writer, &out, &sequence), SHMBUS_OK);
-}
-
 TEST(a_message_expires_at_its_own_time_or_at_the_retention_time_of_the_ring) {
     open_ring((struct shmbus_limits){.max_messages = 50, .max_message_bytes = 1000, .max_bytes = UINT64_MAX});
     struct shmbus_frame frame = {.time_ns = 1000, .expires_ns = 0};
@@ -90,9 +81,9 @@ TEST(a_message_expires_at_its_own_time_or_at_the_retention_time_of_the_ring) {
 TEST(sweeping_retires_what_expired_up_to_the_first_message_that_did_not) {
     open_ring((struct shmbus_limits){50, 1000, UINT64_MAX, 1000, 0});
     for (uint64_t n = 1; n <= 10; n++)
-        publish_timed(n, n * 100, 0);
-    publish_timed(11, 1100, 1101);
-    publish_timed(12, 1200, 0);
+        rig_publish_timed(&writer, n, n * 100, 0);
+    rig_publish_timed(&writer, 11, 1100, 1101);
+    rig_publish_timed(&writer, 12, 1200, 0);
     CHECK_EQUAL(shmbus_retire_expired(&rig.ring, 1100, NULL, 0), 0);
     CHECK_EQUAL(shmbus_retire_expired(&rig.ring, 1501, NULL, 0), 5);
     CHECK_EQUAL(shmbus_retire_expired(&rig.ring, 2001, NULL, 0), 6); /* 6..10 by retention, 11 by its own time */
@@ -109,8 +100,8 @@ TEST(sweeping_takes_aborted_claims_along_and_stops_at_gates_and_unfinished_claim
     rig_claim(&rig.ring, 2, 1, true, &word);
     CHECK_EQUAL(shmbus_retire_expired(&rig.ring, 5000, NULL, 0), 0);
     CHECK_EQUAL(shmbus_repair(&rig.ring, 2), 1);
-    publish_timed(1, 100, 0);
-    publish_timed(2, 100, 0);
+    rig_publish_timed(&writer, 1, 100, 0);
+    rig_publish_timed(&writer, 2, 100, 0);
     struct rig_session session = rig_session(3, 1);
     shmbus_cursor_place(&session.page->cursors[0], 3);
     CHECK(shmbus_gate_set(&rig.ring, 0, 3, 0, 1));

@@ -4,15 +4,6 @@
 static struct rig rig;
 static struct shmbus_writer writer;
 
-static void publish_at(uint64_t number, uint64_t time_ns, uint64_t expires_ns) {
-    unsigned char bytes[20];
-    rig_fill(bytes, 1, number, sizeof bytes);
-    struct shmbus_part part = {bytes, sizeof bytes};
-    struct shmbus_message out = {.parts = &part, .count = 1, .time_ns = time_ns, .expires_ns = expires_ns};
-    uint64_t sequence;
-    CHECK_EQUAL(shmbus_publish(&writer, &out, &sequence), SHMBUS_OK);
-}
-
 static void open_ring(void) {
     rig = rig_small(16, 4096);
     shmbus_writer_init(&writer, &rig.ring, 1);
@@ -27,7 +18,7 @@ TEST(a_time_begins_at_the_first_message_that_is_not_older) {
     open_ring();
     CHECK_EQUAL(shmbus_find_time(&rig.ring, 0), 1); /* an empty ring: its tail */
     for (uint64_t n = 1; n <= 40; n++)
-        publish_at(n, n * 100, 0);
+        rig_publish_timed(&writer, n, n * 100, 0);
     uint64_t head = shmbus_head(&rig.ring);
     CHECK(head > 1);
     CHECK_EQUAL(shmbus_find_time(&rig.ring, 0), head);
@@ -41,7 +32,7 @@ TEST(of_messages_that_overtook_each_other_none_of_the_time_is_left_out) {
     open_ring();
     const uint64_t times[] = {100, 300, 200, 400, 350};
     for (uint64_t n = 0; n < 5; n++)
-        publish_at(n, times[n], 0);
+        rig_publish_timed(&writer, n, times[n], 0);
     CHECK_EQUAL(shmbus_find_time(&rig.ring, 250), 2);
     CHECK_EQUAL(shmbus_find_time(&rig.ring, 350), 4);
     rig_close(&rig);
@@ -52,12 +43,12 @@ TEST(the_last_so_many_are_counted_without_what_nobody_gets) {
     uint64_t missing, word;
     CHECK_EQUAL(last(3, &missing), 1);
     CHECK_EQUAL(missing, 3);
-    publish_at(1, 100, 0);
-    publish_at(2, 200, 1); /* expired long ago */
-    publish_at(3, 300, 0);
+    rig_publish_timed(&writer, 1, 100, 0);
+    rig_publish_timed(&writer, 2, 200, 1); /* expired long ago */
+    rig_publish_timed(&writer, 3, 300, 0);
     rig_claim(&rig.ring, 2, 1, true, &word);
     CHECK_EQUAL(shmbus_repair(&rig.ring, 2), 1); /* given up: no message */
-    publish_at(4, 400, 0);
+    rig_publish_timed(&writer, 4, 400, 0);
     CHECK_EQUAL(last(1, &missing), 5);
     CHECK_EQUAL(missing, 0);
     CHECK_EQUAL(last(2, &missing), 3);
@@ -74,7 +65,7 @@ TEST(the_last_so_many_are_counted_without_what_nobody_gets) {
 TEST(the_seal_is_no_message) {
     open_ring();
     uint64_t missing;
-    publish_at(1, 100, 0);
+    rig_publish_timed(&writer, 1, 100, 0);
     CHECK_EQUAL(shmbus_seal(&rig.ring, 1), 2);
     CHECK_EQUAL(last(1, &missing), 1);
     CHECK_EQUAL(missing, 0);
@@ -84,7 +75,7 @@ TEST(the_seal_is_no_message) {
 TEST(a_ring_with_nonsense_in_its_header_costs_one_round_at_most) {
     open_ring();
     for (uint64_t n = 1; n <= 10; n++)
-        publish_at(n, n, 0);
+        rig_publish_timed(&writer, n, n, 0);
     atomic_store(&rig.ring.header->head, 0xdeadbeefdeadbeefu);
     uint64_t missing;
     uint64_t found = last(UINT64_MAX, &missing), tail = shmbus_tail(&rig.ring);
