@@ -50,6 +50,8 @@ class Health:
 
     def _current(self) -> "_Writer":
         topic = self._registry.topics.get(TOPIC) or self._made()
+        if topic.type_name != EventBusMessage.DESCRIPTOR.full_name:
+            raise ShmbusError(f"the topic was made for {topic.type_name or 'bytes'}, not for envelopes")
         if self._writer is None or self._writer.generation is not topic.live:
             self._writer = _Writer(topic.live, self._bells)
         return self._writer

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -77,7 +78,8 @@ class Requests:
         else:
             self._check_type(topic, request.type)
         if request.lane == URGENT_LANE:
-            topic = topic.urgent or self._topics.add_urgent(topic, self._planner.plan(name))
+            plan = replace(self._planner.plan(name), ring=plan_of(topic.live.ring))
+            topic = topic.urgent or self._topics.add_urgent(topic, plan)
         elif request.lane:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
         producer = self._topics.open(topic, client, request.producer_name or client.name)

@@ -81,3 +81,12 @@ def test_only_the_topic_that_it_stalled_on_is_held_no_more():
             assert {(gap.topic, gap.pattern) for gap in gaps} == {("lab.x", "lab.#")}
             assert [(gap.reason, gap.count) for gap in gaps] == [("demoted", 0), ("overrun", 25)]
             assert subscription.lost == 25
+
+
+def test_a_health_topic_of_another_type_is_left_alone_and_demotion_goes_on():
+    with shmbus.embedded(impatient()) as bus, bus.subscribe("lab.#", lossless=True):
+        with bus.publisher("control.health.status", type=AlertPayload) as taken, bus.publisher("lab.x") as publisher:
+            taken.publish(AlertPayload(title="mine"))
+            publisher.publish_many([b"x"] * 40)
+            with bus.subscribe("control.health.status", start="earliest") as health:
+                assert [m.event.title for m in health.receive_many()] == ["mine"]

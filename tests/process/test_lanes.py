@@ -13,7 +13,7 @@ import shmbus
 from process.buses import coordinator, eventually, python
 from process.rings import small
 from shmbus import URGENT, segment
-from shmbus.errors import BackpressureError
+from shmbus.errors import BackpressureError, MessageTooLarge
 from shmbus.v1.eventbus_pb2 import AlertPayload
 
 ALERT = AlertPayload(title="look at this")
@@ -118,6 +118,13 @@ def test_late_joiners_get_what_both_lanes_retain_and_a_resize_moves_the_normal_o
             assert payloads(subscription.receive_many()) == [b"urgent"] * 4 + [b"normal"] * 4
         with bus.subscribe("lab.x", start=shmbus.Last(2), lossless=True) as subscription:
             assert payloads(subscription.receive_many()) == [b"urgent"] * 2 + [b"normal"] * 2
+
+
+def test_the_urgent_lane_goes_by_the_limits_that_the_topic_has(bus):
+    with bus.publisher("lab.x") as publisher:
+        bus.set_limits("lab.x", max_message_bytes=100)
+        with pytest.raises(MessageTooLarge, match="101, the limit is 100"):
+            publisher.publish(bytes(101), priority=URGENT)
 
 
 def test_an_expired_alert_is_told(bus):
