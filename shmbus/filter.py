@@ -117,10 +117,10 @@ class Filter:
 
         def judge(message: Message) -> bool:
             if message.kind != KIND_EVENT:
-                return not (needs_head or event_types) and message.producer.name in sources
+                return not (needs_head or event_types) and _producer(message) in sources
             head = EnvelopeHead.FromString(message.payload)
             return (
-                (not sources or head.metadata.source_id in sources or message.producer.name in sources)
+                (not sources or head.metadata.source_id in sources or _producer(message) in sources)
                 and (not message_types or head.metadata.message_type in message_types)
                 and (by_correlation is None or by_correlation(head.correlation))
                 and (not event_types or _event_type(message) in event_types)
@@ -158,6 +158,11 @@ def tolerant(judge: Judge) -> Judge:
             return True
 
     return judged
+
+
+def _producer(message: Message) -> str:
+    """Its attested name; nothing for one whose entry is gone."""
+    return message.producer.name if message.producer else ""
 
 
 def _event_type(message: Message) -> int | None:
@@ -220,8 +225,8 @@ _VALUES: Final[dict[str, Callable[[Message], Any]]] = {
     "lane": lambda message: message.lane,
     "sequence": lambda message: message.sequence,
     "priority": lambda message: message.priority,
-    "producer": lambda message: message.producer.name,
-    "pid": lambda message: message.producer.pid,
+    "producer": _producer,
+    "pid": lambda message: message.producer.pid if message.producer else 0,
     "metadata": _metadata,
     "correlation": _correlation_of,
     "event": lambda message: message.event,

@@ -35,7 +35,9 @@ _REASONS: Final = {
     "overrun": "overrun: the ring went round before they were read",
     "expired": "expired: they were past their time",
     "corrupt": "corrupt: their checksum or bounds were wrong",
+    "demoted": "demoted: this reader held the full topic up for too long, publishers wait for it no more",
 }
+_URGENT_LANE: Final = 1
 _PROCESS_VERBS: Final = {
     ProcessEventSubtype.PROCESS_CREATED: "start",
     ProcessEventSubtype.PROCESS_UPDATED: "update",
@@ -54,9 +56,9 @@ def line(item: Message | Gap, *, colour: bool = False) -> str:
         return f"{' ' * 12}  {topic}{item.topic}{plain} #{item.first}  {alarm}GAP{plain}  {lost}"
     time = item.time.astimezone()
     clock = f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
+    place = f"#{item.sequence}{_lane(item)}"
     return (
-        f"{dim}{clock}{plain}  {topic}{item.topic}{plain} {dim}#{item.sequence}  {_producer(item)}{plain}  "
-        f"{gist(_event(item))}"
+        f"{dim}{clock}{plain}  {topic}{item.topic}{plain} {dim}{place}  {_producer(item)}{plain}  {gist(_event(item))}"
     )
 
 
@@ -165,6 +167,11 @@ def _producer(message: Message) -> str:
     return "?" if producer is None else f"{printable(producer.name)}[{producer.pid}]"
 
 
+def _lane(message: Message) -> str:
+    """Each lane has sequences of its own."""
+    return " urgent" if message.lane == _URGENT_LANE else ""
+
+
 def _gap(gap: Gap) -> dict[str, object]:
     return {"gap": {"topic": gap.topic, "first": gap.first, "count": gap.count, "reason": gap.reason}}
 
@@ -174,6 +181,7 @@ def _message(message: Message) -> dict[str, object]:
     told: dict[str, object] = {
         "topic": message.topic,
         "sequence": message.sequence,
+        "lane": message.lane,
         "time": _iso(message.time),
         "producer": None if producer is None else {"name": producer.name, "pid": producer.pid, "uid": producer.uid},
         "priority": message.priority,

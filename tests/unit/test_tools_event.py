@@ -35,7 +35,14 @@ def process(subtype=ProcessEventSubtype.PROCESS_CREATED, labels=(), **fields):
 def message(event, **fields):
     producer = Producer("procmond", 4712, 1, 1, 3, 0)
     time = datetime(2026, 5, 1, 12, 0, 1, 250_999, UTC)
-    given = {"topic": "events.process.start", "sequence": 12, "producer": producer, "time": time, "priority": 0}
+    given = {
+        "topic": "events.process.start",
+        "sequence": 12,
+        "producer": producer,
+        "time": time,
+        "priority": 0,
+        "lane": 0,
+    }
     return SimpleNamespace(**{**given, "event": event, "envelope": None, "payload": b"", **fields})
 
 
@@ -110,6 +117,16 @@ def test_a_gap_says_how_many_and_why():
     assert json.loads(as_json(GAP)) == {
         "gap": {"topic": "events.process.start", "first": 17, "count": 3, "reason": "overrun"}
     }
+
+
+def test_a_demotion_is_told_and_loses_nothing_yet():
+    demoted = Gap("events.process.start", "#", 17, 0, "demoted")
+    assert "0 messages lost, demoted: this reader held the full topic up for too long" in line(demoted)
+
+
+def test_what_is_urgent_says_so_beside_its_sequence():
+    assert " #12 urgent  procmond[4712]" in line(message(process(), lane=1))
+    assert json.loads(as_json(message(process(), lane=1)))["lane"] == 1
 
 
 def test_colours_only_when_asked_for():
