@@ -1,51 +1,7 @@
-/* Reader: the receiving half of a subscription, over any number of rings; and Waiter, which sleeps for many readers. */
-#include "binding.h"
+/* Reader: the receiving half of a subscription, over any number of rings. How it waits stands in waiting.c. */
+#include "reader.h"
 
-#include <errno.h>
-#include <sched.h>
-
-enum {
-    FAIRNESS = 64,          /* messages taken from one ring before the others get a turn */
-    SPIN_MAX_NS = 100000,
-    SPIN_MIN_NS = 1000,
-    SPIN_HOLDING_NS = 5000, /* of it, before the GIL is let go */
-    PAUSES_MAX = 16,
-    WORDS_FOR_RINGS = SHMBUS_MAX_WAIT - 2,
-};
-
-/* One ring in this subscription. */
-typedef struct {
-    RingObject *ring;
-    SourceObject *source;
-    SessionObject *session;       /* NULL: the counters are private */
-    struct shmbus_cursor *cursor; /* in the session's page, or `own` */
-    struct shmbus_cursor *own;
-    _Atomic uint32_t *data_bell, *space_bell;
-    uint64_t position;
-    uint64_t expired_from, expired_count; /* a run of expired messages that has not been told yet */
-    uint64_t busy_word_since_ns;
-    uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
-    bool gated, sealed;
-} Entry;
-
-typedef struct {
-    PyObject_HEAD
-    Entry *entries;
-    uint32_t count, urgent, turn, taken; /* entries: `urgent` of that lane, then the others */
-    BellsObject *bells;
-    _Atomic uint32_t *attention;
-    uint32_t attention_seen;
-    uint64_t spin_ns;
-    unsigned long fork;
-    bool closed, ended, busy; /* busy: a thread is inside one of the receiving methods */
-    bool moved;               /* rings came or went while it was */
-    unsigned long thread;     /* which one */
-    PyObject *filter;         /* says of a message whether it is wanted; NULL: all are */
-    uint64_t filtered;
-    PyObject *outer;          /* what the loop around this one's loop is handling */
-    void *outer_handler;
-    PyObject *weakrefs;
-} ReaderObject;
+enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a turn */
 
 /* ---- rings of the subscription ------------------------------------------------------------------------------------- */
 
@@ -62,7 +18,7 @@ static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
     self->bells = (BellsObject *)Py_NewRef(bells);
     self->attention = &self->bells->bells[bell].data;
     self->attention_seen = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
-    self->spin_ns = SPIN_MIN_NS;
+    self->spin_ns = READER_SPIN_NS;
     self->fork = fork_generation;
     return 0;
 }
@@ -212,11 +168,6 @@ static PyObject *reader_set_filter(ReaderObject *self, PyObject *filter) {
 
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
-/* Only this process writes its counters, so a load and a store do. */
-static void add_to(_Atomic uint64_t *counter, uint64_t number) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number, memory_order_relaxed);
-}
-
 /* Wake publishers that sleep for room. The fence orders the position before the look at the waiting bit, against
  * shmbus_bell_arm() before the look at the position in the publisher. */
 static void signal_space(Entry *entry) {
@@ -228,7 +179,7 @@ static void signal_space(Entry *entry) {
     shmbus_bell_ring(entry->space_bell);
 }
 
-static void place(Entry *entry, uint64_t position) {
+void reader_place(Entry *entry, uint64_t position) {
     entry->position = position;
     shmbus_cursor_place(entry->cursor, position);
     if (++entry->unsignalled >= entry->signal_every)
@@ -256,7 +207,7 @@ static PyObject *tell_corrupt(Entry *entry) {
     PyObject *told = gap(entry, entry->position, 1, "corrupt");
     if (told) {
         add_to(&entry->cursor->corrupt, 1);
-        place(entry, entry->position + 1);
+        reader_place(entry, entry->position + 1);
     }
     return told;
 }
@@ -268,7 +219,7 @@ static PyObject *tell_overrun(Entry *entry) {
     PyObject *told = gap(entry, at, head - at, "overrun");
     if (told) {
         add_to(&entry->cursor->lost, head - at);
-        place(entry, head);
+        reader_place(entry, head);
     }
     return told;
 }
@@ -328,14 +279,14 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                         return NULL;
                     self->filtered++;
                     stop = stop ? stop : shmbus_tail(&entry->ring->ring);
-                    place(entry, entry->position + 1);
+                    reader_place(entry, entry->position + 1);
                     if (entry->position < stop)
                         continue;
                     signal_space(entry);
                     return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
-                place(entry, entry->position + 1);
+                reader_place(entry, entry->position + 1);
                 return message;
             }
             if (PyErr_Occurred())
@@ -346,13 +297,13 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             if (entry->expired_count)
                 return tell_expired(entry); /* a gap is a run: no message was here */
             add_to(&entry->cursor->stepped, 1);
-            place(entry, entry->position + 1);
+            reader_place(entry, entry->position + 1);
             continue;
         case SHMBUS_EXPIRED:
             if (!entry->expired_count++)
                 entry->expired_from = entry->position;
             add_to(&entry->cursor->expired, 1);
-            place(entry, entry->position + 1);
+            reader_place(entry, entry->position + 1);
             continue;
         default:
             break;
@@ -445,128 +396,6 @@ static PyObject *reader_step(ReaderObject *self) {
         self->taken = 0;
     }
     return NULL;
-}
-
-/* ---- waiting ------------------------------------------------------------------------------------------------------- */
-
-static bool anything(const ReaderObject *self) {
-    if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed)
-        return true;
-    for (uint32_t i = 0; i < self->count; i++) {
-        struct shmbus_view view;
-        enum shmbus_result result = shmbus_peek(&self->entries[i].ring->ring, self->entries[i].position, &view);
-        if (result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && self->entries[i].sealed))
-            return true;
-    }
-    return false;
-}
-
-/* Watch the rings for a while. No system call, no GIL after the first microseconds. */
-static bool spin_until(const ReaderObject *self, uint64_t until_ns) {
-    unsigned looks = 0;
-    do {
-        for (int i = 0; i < 16; i++) {
-            if (anything(self))
-                return true;
-            /* The longer it takes the rarer the looks: a publisher that shares the core gets more of it. */
-            unsigned pauses = 1 + looks++ / 32;
-            for (pauses = pauses < PAUSES_MAX ? pauses : PAUSES_MAX; pauses; pauses--)
-                cpu_relax();
-        }
-    } while (shmbus_now_ns() < until_ns);
-    return false;
-}
-
-static long processors(void) {
-    static long number;
-    if (!number) {
-        cpu_set_t set;
-        number = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    }
-    return number;
-}
-
-/* Spin as long as spinning has paid lately: twice as long after it did, half as long after it did not. */
-static bool spin(ReaderObject *self) {
-    if (processors() == 1)
-        return anything(self);
-    uint64_t now = shmbus_now_ns();
-    uint64_t budget = self->spin_ns;
-    bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS));
-    if (!found && budget > SPIN_HOLDING_NS) {
-        Py_BEGIN_ALLOW_THREADS
-        found = spin_until(self, now + budget);
-        Py_END_ALLOW_THREADS
-    }
-    budget = found ? budget * 2 : budget / 2;
-    self->spin_ns = budget > SPIN_MAX_NS ? SPIN_MAX_NS : budget < SPIN_MIN_NS ? SPIN_MIN_NS : budget;
-    return found;
-}
-
-void reader_words(PyObject *object, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity) {
-    ReaderObject *self = (ReaderObject *)object;
-    bool each = *count + self->count + 1 <= capacity;
-    words[(*count)++] = self->attention;
-    if (!each)
-        words[(*count)++] = &self->bells->bells[0].data; /* too many to wait on: the word that every publisher rings */
-    for (uint32_t i = 0; each && i < self->count; i++)
-        words[(*count)++] = self->entries[i].data_bell;
-}
-
-int reader_ready(PyObject *object) {
-    return anything((ReaderObject *)object);
-}
-
-/* A claim that stays unfinished while we wait: Python finds out whether its owner is dead. */
-static bool look_at_stuck(ReaderObject *self, uint64_t now_ns) {
-    for (uint32_t i = 0; i < self->count; i++) {
-        Entry *entry = &self->entries[i];
-        struct shmbus_view view;
-        if (shmbus_peek(&entry->ring->ring, entry->position, &view) != SHMBUS_BUSY)
-            continue;
-        if (entry->busy_word_since_ns == 0)
-            entry->busy_word_since_ns = now_ns;
-        uint64_t word = atomic_load_explicit(&entry->ring->ring.slots[entry->position & entry->ring->ring.slot_mask].word,
-                                             memory_order_relaxed);
-        PyObject *answer = PyObject_CallMethod((PyObject *)self, "_stuck", "OKIK", entry->ring,
-                                               (unsigned long long)entry->position, word_producer(word),
-                                               (unsigned long long)(now_ns - entry->busy_word_since_ns));
-        if (!answer)
-            return false;
-        bool step_over = PyObject_IsTrue(answer);
-        Py_DECREF(answer);
-        if (self->closed || i >= self->count)
-            return true;
-        entry = &self->entries[i];
-        if (step_over && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
-            add_to(&entry->cursor->stepped, 1);
-            place(entry, entry->position + 1);
-            entry->busy_word_since_ns = 0;
-        }
-    }
-    return true;
-}
-
-/* Wait until there is something, or until the deadline. False with an exception. */
-static bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
-    if (spin(self))
-        return true;
-    _Atomic uint32_t *words[SHMBUS_MAX_WAIT];
-    uint32_t expected[SHMBUS_MAX_WAIT], count = 0;
-    reader_words((PyObject *)self, words, &count, WORDS_FOR_RINGS);
-    for (uint32_t i = 0; i < count; i++)
-        expected[i] = shmbus_bell_arm(words[i]);
-    if (anything(self)) /* see bell.c: after arming, so that no message falls between */
-        return true;
-    uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS;
-    uint64_t until = deadline_ns < bound ? deadline_ns : bound;
-    Py_BEGIN_ALLOW_THREADS
-    shmbus_bell_wait(words, expected, count, until);
-    Py_END_ALLOW_THREADS
-    if (PyErr_CheckSignals() < 0)
-        return false;
-    uint64_t now = shmbus_now_ns();
-    return now < bound || look_at_stuck(self, now);
 }
 
 /* ---- methods ------------------------------------------------------------------------------------------------------- */
@@ -709,7 +538,7 @@ static PyObject *reader_end(ReaderObject *self, PyObject *Py_UNUSED(none)) {
 }
 
 static PyObject *reader_anything(ReaderObject *self, PyObject *Py_UNUSED(none)) {
-    return PyBool_FromLong(anything(self));
+    return PyBool_FromLong(reader_has_something(self));
 }
 
 static PyObject *reader_flag(ReaderObject *self, void *which) {
@@ -754,80 +583,4 @@ PyTypeObject ReaderType = {
     .tp_iternext = (iternextfunc)reader_next,
     .tp_getset = reader_getset,
     .tp_methods = reader_methods,
-};
-
-/* ---- Waiter -------------------------------------------------------------------------------------------------------- */
-
-/* Sleeps for all subscriptions of an event loop, in a thread of its own, until one of them has something. */
-typedef struct {
-    PyObject_HEAD
-    _Atomic uint32_t kick;
-} WaiterObject;
-
-static PyObject *waiter_kick(WaiterObject *self, PyObject *Py_UNUSED(none)) {
-    shmbus_bell_signal(&self->kick);
-    Py_RETURN_NONE;
-}
-
-static bool sleeper_ready(PyObject *item) {
-    return PyObject_TypeCheck(item, &ReaderType) ? reader_ready(item) : writer_ready(item);
-}
-
-static PyObject *waiter_wait(WaiterObject *self, PyObject *args) {
-    PyObject *sleepers;
-    double timeout;
-    if (!PyArg_ParseTuple(args, "O!d", &PyList_Type, &sleepers, &timeout))
-        return NULL;
-    _Atomic uint32_t *words[SHMBUS_MAX_WAIT];
-    uint32_t expected[SHMBUS_MAX_WAIT], count = 0;
-    Py_ssize_t number = PyList_GET_SIZE(sleepers), covered = 0;
-    words[count++] = &self->kick;
-    for (; covered < number && count + 2 < SHMBUS_MAX_WAIT; covered++) {
-        PyObject *item = PyList_GET_ITEM(sleepers, covered);
-        if (PyObject_TypeCheck(item, &ReaderType))
-            reader_words(item, words, &count, WORDS_FOR_RINGS);
-        else if (PyObject_TypeCheck(item, &WriterType))
-            words[count++] = writer_word(item);
-        else
-            return PyErr_Format(PyExc_TypeError, "wait() takes readers and writers, not %R", item);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        expected[i] = shmbus_bell_arm(words[i]);
-    /* More sleepers than words: the rest is looked at every millisecond. */
-    uint64_t until = shmbus_now_ns() + (uint64_t)((covered < number && timeout > 0.001 ? 0.001 : timeout) * 1e9);
-    bool found = false;
-    for (Py_ssize_t i = 0; i < number && !found; i++)
-        found = sleeper_ready(PyList_GET_ITEM(sleepers, i));
-    if (!found) {
-        Py_BEGIN_ALLOW_THREADS
-        shmbus_bell_wait(words, expected, count, until);
-        Py_END_ALLOW_THREADS
-    }
-    PyObject *ready = PyList_New(0);
-    for (Py_ssize_t i = 0; ready && i < PyList_GET_SIZE(sleepers); i++) {
-        PyObject *item = PyList_GET_ITEM(sleepers, i);
-        if (sleeper_ready(item) && PyList_Append(ready, item) < 0)
-            Py_CLEAR(ready);
-    }
-    return ready;
-}
-
-static void waiter_dealloc(WaiterObject *self) {
-    Py_TYPE(self)->tp_free((PyObject *)self);
-}
-
-static PyMethodDef waiter_methods[] = {
-    {"kick", (PyCFunction)waiter_kick, METH_NOARGS, NULL},
-    {"wait", (PyCFunction)waiter_wait, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-PyTypeObject WaiterType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Waiter",
-    .tp_doc = "Sleeps for many readers at once.",
-    .tp_basicsize = sizeof(WaiterObject),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
-    .tp_new = PyType_GenericNew,
-    .tp_dealloc = (destructor)waiter_dealloc,
-    .tp_methods = waiter_methods,
 };
