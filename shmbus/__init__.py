@@ -27,6 +27,7 @@ if find_spec("shmbus._core") is None:
 
 from shmbus import correlation, errors
 from shmbus.bus import Bus
+from shmbus.durable import Durable
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
@@ -37,6 +38,7 @@ from shmbus.errors import (
     ConnectError,
     ConnectionLost,
     CorrelationError,
+    DurableError,
     FilterError,
     ForkedError,
     LimitError,
@@ -79,6 +81,8 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "CorrelationError",
+    "Durable",
+    "DurableError",
     "Filter",
     "FilterError",
     "ForkedError",

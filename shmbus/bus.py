@@ -20,9 +20,10 @@ from weakref import WeakValueDictionary
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import AttachError, Bells, Ring, Session
+from shmbus._core import AttachError, Bells, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
+from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.filter import Filter, tolerant
 from shmbus.process import Identity, is_alive
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
 
 TopicLane = tuple[int, int]
-Page = TypeVar("Page", Bells, Session, Ring)
+Page = TypeVar("Page", Bells, Session, Group, Ring)
 
 
 class _Guard:
@@ -111,6 +112,7 @@ class Bus:
         self._writable: dict[TopicLane, Ring] = {}
         self._successors: dict[TopicLane, Ring] = {}
         self._foreign: dict[int, Session] = {}
+        self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._end_reason: str | None = None
         self._closed = False
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout)
@@ -221,7 +223,12 @@ class Bus:
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
     def subscribe(
-        self, *patterns: str, lossless: bool = False, start: Start = "latest", filter: Filter | None = None
+        self,
+        *patterns: str,
+        lossless: bool = False,
+        durable: str | Durable | None = None,
+        start: Start = "latest",
+        filter: Filter | None = None,
     ) -> Subscription:
         """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
 
@@ -231,22 +238,33 @@ class Bus:
         first message. A time begins at the first retained message that is not older; publishers take the time before
         they find their place, so a few that are older by microseconds may follow.
 
+        A `durable` one (a name, or a `shmbus.Durable`) outlives this process: what it has not settled with `ack` comes
+        again, to whoever subscribes with the name; publishers wait for it as for a lossless one while anybody does.
+        `start` counts when it is made.
+
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
 
-        Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, ConnectionLost; ValueError for no such
-        start.
+        Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost; ValueError
+        for no such start.
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
         begin, judge = resolve(start), tolerant(filter.judge()) if filter is not None else None
+        named = Durable(durable) if isinstance(durable, str) else durable
         with self._lock:
             number, self._next_subscription = self._next_subscription, self._next_subscription + 1
-            subscription = Subscription(self, number, patterns, lossless, begin, judge)
+            subscription = Subscription(self, number, patterns, lossless, begin, judge, named)
             self._subscriptions[number] = subscription
             try:
                 self._request(
-                    wire.Subscribe(subscription=number, patterns=patterns, lossless=lossless, start=position(begin))
+                    wire.Subscribe(
+                        subscription=number,
+                        patterns=patterns,
+                        lossless=lossless and named is None,
+                        start=position(begin),
+                        durable=named.wire() if named is not None else None,
+                    )
                 ).close()
                 self._open.add(number)
                 self._attend(subscription)
@@ -335,6 +353,12 @@ class Bus:
             self._sessions[message.session] = _attached(
                 push.take(), self._attach_own_session, f"session {message.session}"
             )
+        elif isinstance(message, wire.GroupAdded):
+            self._groups[message.group] = _attached(
+                push.take(),
+                lambda fd: Group.attach(fd, writable=True, boot_id=self._boot_id),
+                f"durable subscription {message.group}",
+            )
         elif isinstance(message, wire.Successor):
             ring = self._attach_ring(push.take(), f"topic {message.topic_id}", writable=True)
             self._successors[message.topic_id, message.lane] = ring
@@ -411,7 +435,7 @@ class Bus:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""
         self._attend()
         page = self._foreign.get(session)
-        if page is None or is_alive(Identity(*page.identity)):
+        if page is None or any(is_alive(Identity(*one)) for one in page.members or [page.identity]):
             return False
         gates = [index for index, owner, _, _ in ring.gates() if owner == session]
         for index in gates:
@@ -433,6 +457,13 @@ class Bus:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
 
     # ---- administration ----------------------------------------------------------------------------------------------
+
+    def forget(self, durable: str) -> None:
+        """End a durable subscription that nobody reads at present: what it has not settled is given up.
+
+        Raises DurableError, AccessDenied, ShmbusError when there is none of that name, ConnectionLost.
+        """
+        self._request(wire.ForgetDurable(name=durable)).close()
 
     def resize(self, topic: str, *, slots: int = 0, arena_bytes: int = 0) -> None:
         """Continue a topic in a ring of another size, while it is in use. 0 leaves a size as it is.

@@ -92,6 +92,7 @@ class BusSettings(_Section):
     max_topics: Count = 1024
     max_sessions: Count = 1024
     max_collectors: Count = 64
+    max_durables: Count = 256
     max_descriptor_bytes: Count = 1 << 20
     session_cursors: Annotated[int, Field(ge=1, le=1 << 16)] = 512
     heartbeat_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 30_000

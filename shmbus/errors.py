@@ -153,6 +153,14 @@ class FilterError(ShmbusError, ValueError):
         super().__init__(f"filter: {field} = {present!r}{where}: {reason}")
 
 
+class DurableError(ShmbusError):
+    """The durable subscription `name` cannot be had like that; `reason` says why, `remedy` what to do."""
+
+    def __init__(self, name: str, reason: str, remedy: str) -> None:
+        self.name, self.reason, self.remedy = name, reason, remedy
+        super().__init__(f"durable subscription '{name}': {reason}. {remedy}")
+
+
 class TypeMismatch(ShmbusError):
     """The topic carries another message type, or an incompatible version of it; `differences` names the fields."""
 

@@ -72,6 +72,17 @@ def position(start: Resolved) -> StartPosition:
     return StartPosition(latest=True) if start == "latest" else StartPosition(earliest=True)
 
 
+def resolved(start: StartPosition) -> Resolved:
+    """The other way."""
+    which = start.WhichOneof("start") or "latest"
+    value = getattr(start, which)
+    if which == "time_ns":
+        return Since(value)
+    if which == "last":
+        return Last(value)
+    return int(value) if which == "sequence" else which
+
+
 def places(start: Resolved, rings: Sequence[Ring]) -> list[int]:
     """The sequence to begin at in each generation of a topic, oldest first.
 

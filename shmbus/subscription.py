@@ -7,17 +7,20 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from shmbus._core import Reader, Ring
-from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout
+from shmbus._core import Group, Reader, Ring, killpoint
+from shmbus.durable import Durable, dead_letter
+from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
-from shmbus.message import Gap
+from shmbus.message import Gap, Message
 from shmbus.process import Identity, is_alive
 from shmbus.start import Resolved, places
 from shmbus.topic import most_specific
 from shmbus.v1.control_pb2 import Binding, Demoted
+from shmbus.v1.delivery_pb2 import DeadLetter
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
+    from shmbus.publisher import Publisher
 
 STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
 
@@ -49,8 +52,12 @@ class Subscription(Reader):
         lossless: bool,
         start: Resolved,
         judge: Judge | None,
+        durable: Durable | None = None,
     ) -> None:
         super().__init__(bus._bells, bus._session_bell)
+        self.durable: Final = durable
+        if durable is not None:
+            self._set_delivery(durable.ack_deadline_ns, durable.max_deliveries)
         if judge is not None:
             self._set_filter(judge)
         self.patterns: Final = patterns
@@ -64,9 +71,13 @@ class Subscription(Reader):
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
-        self._finished: dict[tuple[int, int, int], Ring] = {}  # read to their seal, their successor not here yet
+        self._finished: dict[
+            tuple[int, int, int], tuple[Ring, int]
+        ] = {}  # read to their seal, their successor not here yet
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
         self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
+        self._lanes: dict[tuple[int, int], tuple[Group, int, int]] = {}  # of a durable one: where it settles, as whom
+        self._dead_letters: Publisher | None = None
 
     def close(self) -> None:
         """End it: its cursors hold nobody back any more."""
@@ -74,6 +85,8 @@ class Subscription(Reader):
             return
         self._close()
         if not self._forked:
+            for group, lane, member in self._lanes.values():
+                group.reap(lane, member)  # also where there is no coordinator to do it
             self._bus._left(self._number, self._cursors)
 
     @property
@@ -105,7 +118,7 @@ class Subscription(Reader):
             self.close()
 
     def __repr__(self) -> str:
-        kind = "lossless" if self.lossless else "lossy"
+        kind = f"durable '{self.durable.name}'" if self.durable else "lossless" if self.lossless else "lossy"
         return f"<Subscription {', '.join(self.patterns)}, {kind}{', closed' if self.closed else ''}>"
 
     # ---- called by the core ------------------------------------------------------------------------------------------
@@ -135,14 +148,17 @@ class Subscription(Reader):
 
     def _sealed(self, ring: Ring, position: int) -> None:
         """The ring's last message has been read: go on in its successor, now or when it comes."""
-        self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring
+        self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring, position
         self._look_at_pushes()
         self._move_on()
 
     def _move_on(self) -> None:
         for key in self._finished.keys() & self._successors.keys():
-            ring, arrival = self._finished.pop(key), self._successors.pop(key)
+            (ring, position), arrival = self._finished.pop(key), self._successors.pop(key)
             pattern = self._matched[ring.topic_id, ring.lane]
+            if _lane(ring) in self._lanes:
+                group, lane, _ = self._lanes[_lane(ring)]
+                group.bridge(lane, position, arrival.ring.first_sequence)
             self._remove(ring)
             # Sequences of a successor start further up: nothing is missing in between.
             self._begin(arrival, pattern, self._places.pop(key, arrival.ring.first_sequence), fresh=False)
@@ -172,6 +188,20 @@ class Subscription(Reader):
     def _demoted(self, demoted: Demoted) -> None:
         pattern = most_specific(self.patterns, demoted.topic)
         self._notices.append(Gap(demoted.topic, pattern, demoted.position, 0, "demoted"))
+
+    def _dead_letter(self, message: Message) -> bool:
+        """It has been given out too often. False: it cannot be published now, so it is given out once more."""
+        assert self.durable is not None
+        try:
+            if self._dead_letters is None:
+                self._dead_letters = self._bus.publisher(
+                    self.durable.dead_letter_topic, type=DeadLetter, on_full="raise"
+                )
+            self._dead_letters.publish(dead_letter(self.durable.name, message), correlation=False)
+        except ShmbusError:
+            return False
+        killpoint("deadletter.published")
+        return True
 
     # ---- rings -------------------------------------------------------------------------------------------------------
 
@@ -210,7 +240,12 @@ class Subscription(Reader):
         self._matched[ring.topic_id, ring.lane] = pattern
         if self.lossless and not binding.lossless and not binding.shed:
             self._ungated.append(ring)
-        self._add(ring, pattern, position, binding.lossless, session, binding.cursor)
+        if binding.group:
+            self._lanes[_lane(ring)] = self._bus._groups[binding.group], binding.group_lane, binding.member
+        group, lane, member = self._lanes.get(_lane(ring), (None, 0, 0))
+        self._add(
+            ring, pattern, position, binding.lossless, session, binding.cursor, group=group, lane=lane, member=member
+        )
 
     def _place(self, ring: Ring, successors: list[Ring]) -> int:
         """Where to begin in a topic that was there before; and in its successors, when their turn comes."""

@@ -38,6 +38,7 @@ def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) ->
         max_topics=its.max_topics,
         max_sessions=its.max_sessions,
         max_collectors=its.max_collectors,
+        max_durables=its.max_durables,
         max_descriptor_bytes=its.max_descriptor_bytes,
         max_bells=its.max_bells,
         session_cursors=its.session_cursors,

@@ -23,6 +23,7 @@ from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.endpoint import Endpoint
 from shmbus.coordinator.gates import Gates
+from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
@@ -160,14 +161,19 @@ class Coordinator:
         self._post = post = Post(self._bells)
         self._sessions = Sessions(store, registry, listing, self.settings.session_cursors)
         gates = Gates(registry, post, self._bells)
-        joins = Joins(registry, self._sessions, gates, post, log)
-        self._topics = Topics(registry, Rings(store), joins, listing, post, self._bells, numbers)
+        its = self.settings
+        producers = 1 + max(plan.ring.producers for plan in (its.default, *its.topics.values()))
+        self._groups = groups = Groups(
+            store, registry, self._sessions, gates, post, self._bells, capacity=its.max_durables, producers=producers
+        )
+        joins = Joins(registry, self._sessions, gates, groups, post, log)
+        self._topics = Topics(registry, Rings(store), joins, groups, listing, post, self._bells, numbers)
         self._topics.on_made = self._schedule_sweep
         access, self._planner = self._access, Planner(self.settings)
         health = Health(registry, self._make_topic, self._planner, self._bells, log)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
-            registry, self._topics, joins, self._sweep, access, self._planner, listing, self._look_later
+            registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
         )
         self._server = Server(
             self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
@@ -236,7 +242,9 @@ class Coordinator:
     def _sweep_now(self) -> None:
         self._timer = None
         self._schedule_sweep()  # first: whatever goes wrong in this one, the next comes
-        self._sweep.run(time.monotonic_ns())
+        now = time.monotonic_ns()
+        self._sweep.run(now)
+        self._groups.expire(now)
         self._server.forget_settled()
 
     def _look_later(self, topic: Topic, at_ns: int) -> None:

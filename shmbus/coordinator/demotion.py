@@ -1,13 +1,14 @@
 """A lossless subscription that stalls must not hold collectors for ever: past the topic's bound it is demoted.
 
 demote.told         its gate still holds: whoever looks next demotes it again
+demote.group        the same, of a durable subscription
 """
 
 from shmbus._core import killpoint
 from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.post import Log, Post
-from shmbus.coordinator.registry import Generation, Registry, Subscription, Topic
+from shmbus.coordinator.registry import Durable, Generation, Registry, Subscription, Topic
 from shmbus.coordinator.rings import is_roomy
 from shmbus.v1.control_pb2 import Demoted, ServerPacket
 
@@ -26,9 +27,11 @@ class Demotion:
         full = not is_roomy(generation.ring)
         held = self._held(generation) if full else {}
         stalled = generation.stalls.judge(now_ns, topic.max_stall_ns, full=full, head=generation.ring.head, held=held)
-        for subscription, gate in list(generation.gate_of.items()):
-            if gate in stalled:
-                self._demote(topic, subscription, held[gate], stalled[gate])
+        for holder, gate in list(generation.gate_of.items()):
+            if gate in stalled and isinstance(holder, Durable):
+                self._demote_durable(topic, holder, held[gate], stalled[gate])
+            elif gate in stalled:
+                self._demote(topic, holder, held[gate], stalled[gate])
 
     def _held(self, generation: Generation) -> dict[int, int]:
         """Where each gate holds."""
@@ -39,17 +42,34 @@ class Demotion:
         return held
 
     def _demote(self, topic: Topic, subscription: Subscription, position: int, stalled_ns: int) -> None:
-        behind = topic.live.ring.tail - position
-        told = Demoted(
-            subscription=subscription.number, topic=topic.name, position=position, behind=behind,
-            stalled_ms=stalled_ns // 1_000_000,
-        )  # fmt: skip
-        self._post.push(subscription.client, ServerPacket(demoted=told))
+        self._tell(topic, subscription, position, stalled_ns)
         killpoint("demote.told")
         self._gates.clear(topic, subscription, topic.bindings[subscription])
         text = (
-            f"{subscription.client.who} held '{topic.name}' up for {stalled_ns / 1e9:.1f} s, {behind} messages behind: "
-            "its subscription is lossless no more there"
+            f"{subscription.client.who} held '{topic.name}' up for {stalled_ns / 1e9:.1f} s, "
+            f"{topic.live.ring.tail - position} messages behind: its subscription is lossless no more there"
         )
         self._log(text)
         self._health.alert("lossless subscription demoted", text, (topic.name, subscription.client.name))
+
+    def _demote_durable(self, topic: Topic, durable: Durable, position: int, stalled_ns: int) -> None:
+        """It is held no more until all its members have gone and one comes again."""
+        for subscription in durable.members.values():
+            self._tell(topic, subscription, position, stalled_ns)
+        killpoint("demote.group")
+        durable.demoted.add(topic.key)
+        self._gates.clear(topic, durable, durable.lanes[topic.key])
+        text = (
+            f"durable subscription '{durable.name}' held '{topic.name}' up for {stalled_ns / 1e9:.1f} s, "
+            f"{topic.live.ring.tail - position} messages behind: what its {len(durable.members)} members do not settle "
+            "may be lost there"
+        )
+        self._log(text)
+        self._health.alert("durable subscription demoted", text, (topic.name, durable.name))
+
+    def _tell(self, topic: Topic, subscription: Subscription, position: int, stalled_ns: int) -> None:
+        told = Demoted(
+            subscription=subscription.number, topic=topic.name, position=position,
+            behind=topic.live.ring.tail - position, stalled_ms=stalled_ns // 1_000_000,
+        )  # fmt: skip
+        self._post.push(subscription.client, ServerPacket(demoted=told))

@@ -10,7 +10,7 @@ before the gate is written, and one that meets an unknown session drains its soc
 
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.post import Post
-from shmbus.coordinator.registry import Client, CursorRef, Generation, Registry, Subscription, Topic
+from shmbus.coordinator.registry import Client, CursorRef, Generation, Holder, Registry, Topic
 from shmbus.coordinator.rings import is_roomy
 from shmbus.errors import LimitError
 from shmbus.v1.control_pb2 import ServerPacket, SessionAdded
@@ -24,7 +24,7 @@ class Gates:
     def __init__(self, registry: Registry, post: Post, bells: Bells) -> None:
         self._registry, self._post, self._bells = registry, post, bells
 
-    def set(self, topic: Topic, generation: Generation, subscription: Subscription, cursor: CursorRef) -> None:
+    def set(self, topic: Topic, generation: Generation, holder: Holder, cursor: CursorRef) -> None:
         """The ring keeps what is in it from now on, until the cursor is placed; then, what the cursor has not read.
 
         Raises LimitError when the ring has no gate left.
@@ -38,15 +38,15 @@ class Gates:
         for publisher in topic.publishers():
             self.introduce(publisher, cursor.session)
         killpoint("gate.told")
-        generation.gate_of[subscription] = index
+        generation.gate_of[holder] = index
         generation.gating[cursor.session] = generation.gating.get(cursor.session, 0) + 1
-        self._hold(generation, index, cursor, subscription.earliest)
+        self._hold(generation, index, cursor, holder.earliest)
         killpoint("gate.set")
 
-    def clear(self, topic: Topic, subscription: Subscription, cursor: CursorRef) -> None:
-        """Nothing is held for this subscription any more."""
+    def clear(self, topic: Topic, holder: Holder, cursor: CursorRef) -> None:
+        """Nothing is held for this one any more."""
         for generation in topic.generations:
-            index = generation.gate_of.pop(subscription, None)
+            index = generation.gate_of.pop(holder, None)
             if index is None:
                 continue
             generation.ring.clear_gate(index)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from shmbus._core import killpoint
 from shmbus.coordinator.gates import Gates
+from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.post import Log, Post
-from shmbus.coordinator.registry import Client, Generation, Registry, Subscription, Topic
+from shmbus.coordinator.registry import Client, CursorRef, Durable, Generation, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
+from shmbus.start import Resolved
 from shmbus.topic import most_specific
 from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
 
@@ -22,11 +24,16 @@ SHED = "shed"  # on_full of topics that nobody holds: the oldest messages go, an
 class Joins:
     """Binds subscriptions to the rings of topics."""
 
-    def __init__(self, registry: Registry, sessions: Sessions, gates: Gates, post: Post, log: Log) -> None:
-        self._registry, self._sessions, self.gates, self._post, self._log = registry, sessions, gates, post, log
+    def __init__(
+        self, registry: Registry, sessions: Sessions, gates: Gates, groups: Groups, post: Post, log: Log
+    ) -> None:
+        self._registry, self._sessions, self.gates, self._groups = registry, sessions, gates, groups
+        self._post, self._log = post, log
 
     def announce(self, topic: Topic) -> None:
         """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
+        for durable in self._registry.durables_matching(topic.name):
+            self._bind_durable_or_log(topic, durable)
         matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
         for client, subscriptions in _by_client(matching):
@@ -35,8 +42,10 @@ class Joins:
             self._tell(client, topic, topic.live, bindings)
             killpoint("topic.told")
 
-    def subscribe(self, subscription: Subscription) -> int:
+    def subscribe(self, subscription: Subscription, start: Resolved) -> int:
         """A subscription was made: it gets the topics that exist. How many rings that are.
+
+        A durable one reads on where it stands, and begins at `start` in topics that it is new to.
 
         One that begins in the past gets the sealed generations, too, oldest first.
         """
@@ -45,10 +54,13 @@ class Joins:
             if not accepts(subscription, topic):
                 continue
             generations = topic.generations if subscription.earliest else [topic.live]
+            if subscription.durable is not None:
+                self._groups.bind(topic, subscription.durable, start)
+                generations = self._groups.generations(topic, subscription.durable)
             self._bind(topic, subscription, generations)
             for place, generation in enumerate(generations):
-                start = generation.ring.first_sequence if place else 0
-                binding = self._binding(topic, generation, subscription, start)
+                first = generation.ring.first_sequence if place or subscription.durable else 0
+                binding = self._binding(topic, generation, subscription, first)
                 self._tell(subscription.client, topic, generation, [binding], continues=place > 0)
             rings += len(generations)
         return rings
@@ -58,6 +70,7 @@ class Joins:
         for subscription, cursor in topic.bindings.items():
             if subscription in topic.live.gate_of:
                 self.gates.set(topic, successor, subscription, cursor)
+        self._groups.follow(topic, successor)
         first = successor.ring.first_sequence
         for client, subscriptions in _by_client(topic.bindings):
             bindings = [self._binding(topic, successor, one, first) for one in subscriptions]
@@ -65,6 +78,7 @@ class Joins:
 
     def leave(self, subscription: Subscription) -> None:
         """Gates and cursors of a subscription are free again."""
+        self._groups.leave(subscription)
         for topic, cursor in self._registry.remove_subscription(subscription):
             if subscription.lossless:
                 self.gates.clear(topic, subscription, cursor)
@@ -81,11 +95,19 @@ class Joins:
             for generation in generations:
                 self.gates.set(topic, generation, subscription, cursor)
 
+    def _bind_durable_or_log(self, topic: Topic, durable: Durable) -> None:
+        try:
+            self._groups.bind(topic, durable, None)
+        except (LimitError, StorageFull) as error:
+            self._log(f"durable subscription '{durable.name}' does not hold '{topic.name}': {error}")
+
     def _bind_or_degrade(self, topic: Topic, subscription: Subscription, first: int) -> Binding | None:
         """A topic's maker must not fail because there is no gate: that subscription is bound lossy, and told so.
 
         None: not even a cursor could be had.
         """
+        if subscription.durable is not None and topic.key not in subscription.durable.lanes:
+            return None
         try:
             self._bind(topic, subscription, [topic.live])
         except (LimitError, StorageFull) as error:
@@ -97,7 +119,8 @@ class Joins:
         return self._binding(topic, topic.live, subscription, first)
 
     def _binding(self, topic: Topic, generation: Generation, subscription: Subscription, start: int) -> Binding:
-        cursor, patterns = topic.bindings[subscription], subscription.patterns
+        cursor, patterns, durable = topic.bindings[subscription], subscription.patterns, subscription.durable
+        lane = durable.lanes[topic.key] if durable else CursorRef(0, 0)
         return Binding(
             subscription=subscription.number,
             pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.name),
@@ -106,6 +129,9 @@ class Joins:
             lossless=subscription in generation.gate_of,
             start=start,
             shed=subscription.lossless and topic.on_full == SHED,
+            group=lane.session,
+            group_lane=lane.place,
+            member=subscription.member,
         )
 
     def _tell(

@@ -13,6 +13,7 @@ from shmbus.coordinator.store import Segment
 from shmbus.coordinator.tables import NumberTable, ProducerTable
 from shmbus.process import Identity
 from shmbus.topic import PatternTrie, is_pattern, matches
+from shmbus.v1 import control_pb2 as wire
 
 NORMAL_LANE, URGENT_LANE = 0, 1
 
@@ -66,7 +67,7 @@ class Client:
 class Subscription:
     """One Subscribe of one client. There may be ten thousand of them: keep it small."""
 
-    __slots__ = ("client", "number", "patterns", "lossless", "earliest", "type_name")
+    __slots__ = ("client", "number", "patterns", "lossless", "earliest", "type_name", "durable", "member")
 
     def __init__(
         self, client: Client, number: int, patterns: tuple[str, ...], *, lossless: bool, earliest: bool,
@@ -75,6 +76,33 @@ class Subscription:
         self.client, self.number, self.patterns = client, number, patterns
         self.lossless, self.earliest = lossless, earliest
         self.type_name = type_name
+        self.durable: Durable | None = None  # that it reads for, as this member
+        self.member = 0
+
+
+class Durable:
+    """A durable subscription: a group that has members, or waits for some."""
+
+    __slots__ = ("settings", "uid", "patterns", "pages", "lanes", "members", "numbers", "demoted")
+
+    earliest = False  # its place is known: see Gates
+
+    def __init__(self, settings: wire.Durable, uid: int, members: int) -> None:
+        self.settings, self.uid = settings, uid
+        self.patterns: tuple[str, ...] = ()
+        self.pages: list[Page] = []
+        self.lanes: dict[TopicLane, CursorRef] = {}
+        self.members: dict[int, Subscription] = {}
+        self.numbers = NumberTable(members)
+        self.demoted: set[TopicLane] = set()  # where it held a full topic up for too long
+
+    @property
+    def name(self) -> str:
+        """By what it is known."""
+        return str(self.settings.name)
+
+
+Holder = Subscription | Durable  # of a gate
 
 
 class Generation:
@@ -90,7 +118,7 @@ class Generation:
         self.producers = ProducerTable(ring.producer_capacity)
         self.owners: dict[int, Client] = {}  # of producer ids, kept until the id is free again
         self.gates = NumberTable(ring.gate_capacity)
-        self.gate_of: dict[Subscription, int] = {}
+        self.gate_of: dict[Holder, int] = {}
         self.gating: dict[int, int] = {}  # session page -> how many gates name it
         self.stalls = StallWatch()
         self.sealed = False
@@ -147,7 +175,9 @@ class Registry:
         self.pages: dict[int, Page] = {}
         self.topics: dict[str, Topic] = {}
         self._lanes: dict[TopicLane, Topic] = {}
+        self.durables: dict[str, Durable] = {}
         self._patterns: PatternTrie[Subscription] = PatternTrie()
+        self._durable_patterns: PatternTrie[Durable] = PatternTrie()
         self._texts: dict[str, str] = {}  # one string object for a pattern, however many subscribe with it
 
     def sessions_gating(self, generation: Generation) -> list[Session]:
@@ -179,6 +209,33 @@ class Registry:
         subscription.client.subscriptions[subscription.number] = subscription
         for pattern in shared:
             self._patterns.insert(pattern, subscription)
+
+    def add_durable(self, durable: Durable, patterns: tuple[str, ...]) -> None:
+        """It gets topics from now on."""
+        self.durables[durable.name] = durable
+        durable.patterns = patterns
+        for pattern in patterns:
+            self._durable_patterns.insert(pattern, durable)
+
+    def change_durable(self, durable: Durable, patterns: tuple[str, ...]) -> list[TopicLane]:
+        """It has other patterns from now on; the lanes of topics that it does not match any more."""
+        for pattern in durable.patterns:
+            self._durable_patterns.remove(pattern, durable)
+        self.add_durable(durable, patterns)
+        return [
+            key for key in durable.lanes
+            if not any(matches(pattern, self._lanes[key].name) for pattern in patterns)
+        ]  # fmt: skip
+
+    def remove_durable(self, durable: Durable) -> None:
+        """Forget it."""
+        del self.durables[durable.name]
+        for pattern in durable.patterns:
+            self._durable_patterns.remove(pattern, durable)
+
+    def durables_matching(self, topic: str) -> list[Durable]:
+        """The durable subscriptions that a topic belongs to."""
+        return list(self._durable_patterns.best(topic))
 
     def matching(self, topic: str) -> dict[Subscription, str]:
         """The subscriptions that match a topic, each with the most specific of its patterns that do."""

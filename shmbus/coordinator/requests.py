@@ -1,5 +1,6 @@
 """What clients ask for, one method a request. Whatever is raised here is the answer."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,9 +8,10 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from shmbus._core import killpoint
+from shmbus._core import MAX_TRIES, MAX_WINDOW, killpoint
 from shmbus.control import NeedDescriptors
 from shmbus.coordinator.access import Access
+from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.outbox import Opener
@@ -21,11 +23,14 @@ from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
-from shmbus.errors import LimitError, ProtocolError, TypeMismatch
+from shmbus.errors import DurableError, LimitError, ProtocolError, TypeMismatch
+from shmbus.start import resolved
 from shmbus.topic import check_pattern, check_topic
 from shmbus.v1.control_pb2 import (
     ClosePublisher,
     Done,
+    Durable,
+    ForgetDurable,
     ListTopics,
     OpenPublisher,
     PublisherOpened,
@@ -46,21 +51,24 @@ MAX_SUBSCRIPTIONS = 100_000  # of one client
 
 Answer = tuple[Message, Sequence[Opener]]
 
+_DURABLE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
 
 class Requests:
     """Answers the requests about topics and subscriptions."""
 
     def __init__(
-        self, registry: Registry, topics: Topics, joins: Joins, sweep: Sweep, access: Access, planner: Planner,
-        listing: Listing, look_at: Callable[[Topic, int], None],
+        self, registry: Registry, topics: Topics, joins: Joins, groups: Groups, sweep: Sweep, access: Access,
+        planner: Planner, listing: Listing, look_at: Callable[[Topic, int], None],
     ) -> None:  # fmt: skip
-        self._registry, self._topics, self._joins, self._sweep = registry, topics, joins, sweep
+        self._registry, self._topics, self._joins, self._groups, self._sweep = registry, topics, joins, groups, sweep
         self._access, self._planner, self._listing, self._look_at = access, planner, listing, look_at
         self.handlers: dict[str, Callable[[Client, Any], Answer]] = {
             "open_publisher": self.open_publisher,
             "close_publisher": self.close_publisher,
             "subscribe": self.subscribe,
             "unsubscribe": self.unsubscribe,
+            "forget_durable": self.forget_durable,
             "report_stuck": self.report_stuck,
             "resize": self.resize,
             "set_limits": self.set_limits,
@@ -124,11 +132,17 @@ class Requests:
         for name in subscription.patterns:
             if topic := self._registry.topics.get(name):
                 self._check_type(topic, request.type)
+        durable = checked_durable(request.durable) if request.HasField("durable") else None
+        is_new = durable is not None and durable.name not in self._registry.durables
         self._registry.add_subscription(subscription)
         try:
-            rings = self._joins.subscribe(subscription)
+            if durable is not None:
+                self._groups.join(subscription, durable)
+            rings = self._joins.subscribe(subscription, resolved(request.start))
         except BaseException:
             self._joins.leave(subscription)
+            if is_new and durable is not None and durable.name in self._registry.durables:
+                self._groups.forget(durable.name, 0)
             raise
         killpoint("subscribe.done")
         return Subscribed(rings=rings), ()
@@ -140,6 +154,11 @@ class Requests:
             raise NotFound(f"{client.who} has no subscription {request.subscription}: it is closed")
         self._joins.leave(subscription)
         killpoint("unsubscribe.done")
+        return Done(), ()
+
+    def forget_durable(self, client: Client, request: ForgetDurable) -> Answer:
+        """Nothing is remembered for that name any more."""
+        self._groups.forget(request.name, client.uid)
         return Done(), ()
 
     def report_stuck(self, client: Client, request: ReportStuck) -> Answer:
@@ -226,6 +245,23 @@ class Requests:
                 f"there is no topic '{name}': it is made by its first publisher, or declared in the configuration"
             )
         return topic
+
+
+def checked_durable(asked: Durable) -> Durable:
+    """What a client wants of a durable subscription, if that can be. Raises DurableError, TopicNameError."""
+    if not _DURABLE_NAME.fullmatch(asked.name):
+        raise DurableError(asked.name, "that is no name", "Choose 1 to 64 characters of a-z, 0-9, '_' and '-'.")
+    if asked.window & (asked.window - 1) or not 2 <= asked.window <= MAX_WINDOW:
+        raise DurableError(
+            asked.name, f"its window is {asked.window}", f"Choose a power of two from 2 to {MAX_WINDOW}."
+        )
+    if asked.max_deliveries >= MAX_TRIES:
+        raise DurableError(
+            asked.name, f"max_deliveries is {asked.max_deliveries}", f"Choose less than {MAX_TRIES}; 0: no limit."
+        )
+    if asked.dead_letter_topic:
+        check_topic(asked.dead_letter_topic)
+    return asked
 
 
 def _check_room(topic: str, plan: RingPlan) -> None:

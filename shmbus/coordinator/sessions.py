@@ -23,8 +23,7 @@ class Sessions:
 
     def open(self, client: Client) -> Page:
         """The first page of a client, or the next one. Raises StorageFull."""
-        self._last += 1
-        number, cursors = self._last, min(self._first_cursors << len(client.pages), MOST_CURSORS)
+        number, cursors = self.next_number(), min(self._first_cursors << len(client.pages), MOST_CURSORS)
         size = Session.layout(cursors)
 
         def initialise(descriptor: int) -> Session:
@@ -46,6 +45,11 @@ class Sessions:
         self._registry.pages[number] = page
         self._listing.put_client(client)
         return page
+
+    def next_number(self) -> int:
+        """Of a page, a session's or a group's: gates name either."""
+        self._last += 1
+        return self._last
 
     def take_cursor(self, client: Client, topic: int, subscription: int) -> tuple[CursorRef, Page | None]:
         """A cursor that holds at its gate's floor, and the page that had to be added for it. Raises StorageFull."""

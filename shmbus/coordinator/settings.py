@@ -67,6 +67,7 @@ class Settings:
     max_topics: int = 1024
     max_sessions: int = 1024
     max_collectors: int = 64
+    max_durables: int = 256
     max_descriptor_bytes: int = 1 << 20
     max_bells: int = 1 + 2 * 1024 + 1024
     session_cursors: int = 512

@@ -13,6 +13,7 @@ opened yet is made anew by the next coordinator):
 from collections.abc import Callable
 
 from shmbus._core import Bells, killpoint
+from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
@@ -30,10 +31,11 @@ class Topics:
     """All topics of the bus."""
 
     def __init__(
-        self, registry: Registry, rings: Rings, joins: Joins, listing: Listing, post: Post, bells: Bells,
-        numbers: NumberTable,
+        self, registry: Registry, rings: Rings, joins: Joins, groups: Groups, listing: Listing, post: Post,
+        bells: Bells, numbers: NumberTable,
     ) -> None:  # fmt: skip
-        self._registry, self._rings, self._joins, self._listing, self._post = registry, rings, joins, listing, post
+        self._registry, self._rings, self._joins, self._groups = registry, rings, joins, groups
+        self._listing, self._post = listing, post
         self._bells, self._numbers = bells, numbers
         self._last = 0
         self.successors = 0
@@ -86,6 +88,7 @@ class Topics:
     def open(self, topic: Topic, client: Client, name: str) -> int:
         """A producer id for a client. Raises LimitError when all are in use."""
         producer = self._take_producer(topic)
+        self._groups.forget_producer(topic, producer)
         self._enter(topic.live, producer, client, name)
         client.producers.setdefault(topic.key, set()).add(producer)
         killpoint("producer.set")
@@ -151,6 +154,7 @@ class Topics:
         """Give up the sealed generations that nobody needs."""
         while is_spent(topic, topic.generations[0]):
             generation = topic.generations.pop(0)
+            self._groups.give_up(topic, generation, topic.generations[0])
             self._rings.give_up(generation)
 
     def reclaim(self, generation: Generation) -> None:

@@ -17,6 +17,8 @@ const char *const shmbus_killpoint_sites[] = {
     "read.placed",     "wait.armed",       "wait.slept",       "wake.cleared",    "wake.woken",
     "attach.mapped",   "attach.checked",   "create.unready",   "create.ready",    "repair.claimed",
     "repair.aborted",  "skip.before",      "skip.done",        "seal.announced",  "seal.done",
+    "group.claimed",   "group.judged",     "group.settled",    "group.advanced",  "group.returned",
+    "group.retaken",   "group.dropped",    "group.bridged",
     NULL,
 };
 

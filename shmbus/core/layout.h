@@ -25,6 +25,18 @@
  *   0x0080  heartbeat u64
  *   0x0100  cursor[]        64 bytes each, written by the client
  *
+ * group segment
+ *
+ *   0x0000  a session page whose cursors are the group's lanes
+ *   page    magic u64 · layout version · lanes · window · producers
+ *   0x0080  member[64]      64 bytes each, written by the coordinator
+ *           record          length u32, then what the coordinator remembers of the group
+ *   page    lane[]          next · returned · blocked · counters, then word[window] · time[window] · judged[producers]
+ *
+ *           word   {lap : 32, state : 2, tries : 8, member : 8, zero : 14}
+ *           time   {milliseconds : 44, tries : 8, lap : 12}
+ *           judged {number : 39, duplicate : 1, sequence : 24}
+ *
  * bells segment
  *
  *   0x0000  magic u64 · layout version · capacity · boot id
@@ -60,6 +72,7 @@ copy_unprotected(void *to, const void *from, size_t length) {
 #define RING_MAGIC 0x31676e6972736873ull    /* "shsring1" */
 #define SESSION_MAGIC 0x31737365736d6873ull /* "shmsess1" */
 #define BELLS_MAGIC 0x316c6c65626d6873ull   /* "shmbell1" */
+#define GROUP_MAGIC 0x31707267736d6873ull   /* "shmsgrp1" */
 
 #define SEQUENCE_BITS 40
 #define POSITION_BITS 24
@@ -132,6 +145,25 @@ struct shmbus_session_page {
 _Static_assert(offsetof(struct shmbus_session_page, heartbeat) == 0x80, "heartbeat stands at 0x80");
 _Static_assert(offsetof(struct shmbus_session_page, cursors) == 0x100, "cursors stand at 0x100");
 
+struct shmbus_group_page {
+    _Atomic uint64_t magic;
+    uint32_t layout_version, lanes, window, producers;
+    _Alignas(128) struct shmbus_producer members[SHMBUS_MEMBERS];
+    _Atomic uint32_t record_bytes;
+    unsigned char record[SHMBUS_GROUP_RECORD - 4];
+};
+_Static_assert(offsetof(struct shmbus_group_page, members) == 0x80, "members stand at 0x80");
+
+struct shmbus_group_lane {
+    _Alignas(128) _Atomic uint64_t next;     /* where to look for what nobody was given; exact where duplicates are removed */
+    _Alignas(128) _Atomic uint64_t returned; /* grows with every message that is given back */
+    _Atomic uint64_t untold;                 /* messages lost while nobody was there to be told */
+    _Atomic uint64_t redelivered, duplicates, dead;
+    _Atomic uint32_t blocked;                /* a member waits for the window */
+    _Alignas(128) _Atomic uint64_t words[];
+};
+_Static_assert(sizeof(struct shmbus_group_lane) == 256, "a lane's own words take two pairs of cache lines");
+
 struct shmbus_bell {
     _Alignas(128) _Atomic uint32_t data;
     _Alignas(64) _Atomic uint32_t space;
@@ -178,6 +210,8 @@ static inline uint32_t position_distance(uint64_t a, uint64_t b) {
 }
 
 struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);
+void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity); /* NULL: nobody */
+bool shmbus_identity_load(struct shmbus_producer *entry, struct shmbus_identity *identity);
 struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index);
 
 #endif

@@ -46,6 +46,8 @@ enum shmbus_result {
     SHMBUS_OTHER_LAYOUT,    /* attach: another layout version */
     SHMBUS_OTHER_BOOT,      /* attach: left over from before a reboot */
     SHMBUS_BAD_SIZE,        /* attach: geometry and real size disagree */
+    SHMBUS_PASSED,          /* group: somebody else's, or settled already */
+    SHMBUS_WINDOW,          /* group: too many messages wait to be settled before this one may be given out */
 };
 
 /* ---- segments (opaque here; laid out and checked in layout.h) ---------------------------------------------------- */
@@ -265,6 +267,90 @@ void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position);
 size_t shmbus_bells_bytes(uint32_t bells);
 void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]);
 enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uint8_t boot_id[16]);
+
+/* ---- groups: subscriptions with a name, which outlive their members ------------------------------------------------ */
+
+/* A group's segment begins as a session page, so that gates can name its cursors; what follows is the members' own. Each
+ * cursor is a lane of the group: one topic and lane, read by all members together. See group.c. */
+
+#define SHMBUS_MEMBERS 64u             /* of a group; ids 0..63 */
+#define SHMBUS_MAX_WINDOW (1u << 16)
+#define SHMBUS_GROUP_RECORD 16384u     /* bytes for whatever the coordinator has to remember of a group */
+#define SHMBUS_MAX_TRIES 255u
+#define SHMBUS_MAX_NUMBER ((1ull << 39) - 1) /* of a producer's messages, where duplicates are removed by it */
+
+struct shmbus_group_page;
+struct shmbus_group_lane;
+
+struct shmbus_group_setup {
+    uint32_t lanes;
+    uint32_t window;    /* power of two: so many messages at most are given out and not settled, in each lane */
+    uint32_t producers; /* ids of producers whose duplicates are removed, 0: duplicates are not looked for */
+};
+
+/* One lane, as one member sees it. */
+struct shmbus_group {
+    struct shmbus_cursor *cursor; /* its position is the floor: everything before it is settled */
+    struct shmbus_group_lane *lane;
+    _Atomic uint64_t *words, *times, *judged;
+    uint32_t member, mask, shift, producers;
+};
+
+struct shmbus_taken {
+    uint64_t sequence;
+    uint32_t tries; /* 1: given out for the first time */
+};
+
+size_t shmbus_group_bytes(const struct shmbus_group_setup *setup); /* 0: no such setup can be */
+void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup);
+enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uint8_t boot_id[16],
+                                      struct shmbus_group_setup *setup);
+struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes);
+/* False: no such lane or member. `setup` is what shmbus_group_check() told. */
+bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct shmbus_group_setup *setup, uint32_t lane,
+                       uint32_t member);
+/* Begin at `sequence`; only while nobody uses the lane. */
+void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence);
+
+uint64_t shmbus_group_floor(const struct shmbus_group *group);
+/* From where to look for messages that nobody has been given. */
+uint64_t shmbus_group_next(const struct shmbus_group *group);
+/* The first sequence from `from` on that nobody has been given. */
+uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from);
+/* Is it within the window? If not, whoever moves the floor on will find that somebody waits for that. */
+bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence);
+/* Is everything before it settled? The same if not. */
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence);
+/* After the floor has moved: does somebody wait for that, who has to be woken? */
+bool shmbus_group_unblock(const struct shmbus_group *group);
+/* Make the message at `sequence` ours: SHMBUS_OK, SHMBUS_PASSED, SHMBUS_WINDOW. */
+enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns);
+/* The same where duplicates are removed, for the message that shmbus_group_next() names: also SHMBUS_STEPPED, a duplicate,
+ * settled by us. `number` counts the messages of `producer`. */
+enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
+                                      uint64_t now_ns);
+/* Nothing is there to be given out: settle it in passing. */
+enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence);
+/* Done with it, for good. False: it was not ours any more. `advanced` grows by how far the floor moved. */
+bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced);
+/* The same without a look at the floor, for the first of many. */
+bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken);
+uint64_t shmbus_group_advance(const struct shmbus_group *group);
+/* Give it back, to be given out again: SHMBUS_OK, SHMBUS_PASSED (it was not ours), SHMBUS_OVERRUN (the ring has dropped it:
+ * counted as untold). */
+enum shmbus_result shmbus_group_return(const struct shmbus_group *group, struct shmbus_taken taken);
+/* Take the oldest that was given back. */
+bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, struct shmbus_taken *taken);
+/* The time for it begins anew. False: it was not ours any more. */
+bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t now_ns);
+/* A member is dead, or has left: give back all that it held. How many that were. */
+uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member);
+/* Give back what has been held for longer than `limit_ns`. How many that were. */
+uint32_t shmbus_group_expire(const struct shmbus_group *group, uint64_t now_ns, uint64_t limit_ns);
+/* The ring has dropped everything before `head`: go on there. How many messages nobody will be given for that. */
+uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head);
+/* The ring was sealed at `sealed` and everything before that is settled: go on at `first`, in its successor. */
+bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);
 
 /* ---- waking ------------------------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,6 @@
 /* The two tables in a ring's header: who publishes, and whose cursor holds retirement back.
  *
- * Only the coordinator writes them. A producer entry is guarded by its version (odd while it is rewritten), so a reader
+ * Only the coordinator writes them. A producer entry (and a member's of a group, which is alike) is guarded by its version (odd while it is rewritten), so a reader
  * that names the producer of a message never mixes two of them.
  */
 #include <string.h>
@@ -18,10 +18,7 @@ struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t i
     return index < ring->gates ? (struct shmbus_gate *)(void *)base + index : NULL;
 }
 
-bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity) {
-    struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
-    if (!entry)
-        return false;
+void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity) {
     uint32_t version = atomic_load_explicit(&entry->version, memory_order_relaxed) | 1u;
     atomic_store_explicit(&entry->version, version, memory_order_relaxed);
     FENCE(memory_order_release); /* the odd version is seen before any byte of the new entry */
@@ -34,13 +31,21 @@ bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, cons
     entry->start_time = who->start_time;
     entry->pid_namespace = who->pid_namespace;
     atomic_store_explicit(&entry->version, version + 1, memory_order_release);
-    return true;
+}
+
+bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity) {
+    struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
+    if (entry)
+        shmbus_identity_store(entry, identity);
+    return entry != NULL;
 }
 
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity) {
     struct shmbus_producer *entry = shmbus_producer_entry(ring, producer);
-    if (!entry)
-        return false;
+    return entry && shmbus_identity_load(entry, identity);
+}
+
+bool shmbus_identity_load(struct shmbus_producer *entry, struct shmbus_identity *identity) {
     uint32_t version = atomic_load_explicit(&entry->version, memory_order_acquire);
     struct shmbus_identity found;
     copy_unprotected(found.name, entry->name, sizeof found.name);

@@ -32,7 +32,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus")
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class ClientPacket(_message.Message):
     GET_STATUS_FIELD_NUMBER: _ClassVar[int]
     CONTROL_COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     STOP_BUS_FIELD_NUMBER: _ClassVar[int]
+    FORGET_DURABLE_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     hello: Hello
@@ -61,10 +62,11 @@ class ClientPacket(_message.Message):
     get_status: GetStatus
     control_collector: ControlCollector
     stop_bus: StopBus
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ...) -> None: ...
+    forget_durable: ForgetDurable
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,7 @@ class ServerPacket(_message.Message):
     SESSION_EXTENDED_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     DEMOTED_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ADDED_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     welcome: Welcome
@@ -97,7 +100,8 @@ class ServerPacket(_message.Message):
     session_extended: SessionExtended
     goodbye: Goodbye
     demoted: Demoted
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ...) -> None: ...
+    group_added: GroupAdded
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token")
@@ -251,19 +255,55 @@ class StartPosition(_message.Message):
     last: int
     def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
+class Durable(_message.Message):
+    __slots__ = ("name", "window", "exactly_once", "ack_deadline_ms", "max_deliveries", "dead_letter_topic")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    EXACTLY_ONCE_FIELD_NUMBER: _ClassVar[int]
+    ACK_DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    window: int
+    exactly_once: bool
+    ack_deadline_ms: int
+    max_deliveries: int
+    dead_letter_topic: str
+    def __init__(self, name: _Optional[str] = ..., window: _Optional[int] = ..., exactly_once: bool = ..., ack_deadline_ms: _Optional[int] = ..., max_deliveries: _Optional[int] = ..., dead_letter_topic: _Optional[str] = ...) -> None: ...
+
+class DurableRecord(_message.Message):
+    __slots__ = ("durable", "patterns", "uid", "page")
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
+    PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    durable: Durable
+    patterns: _containers.RepeatedScalarFieldContainer[str]
+    uid: int
+    page: int
+    def __init__(self, durable: _Optional[_Union[Durable, _Mapping]] = ..., patterns: _Optional[_Iterable[str]] = ..., uid: _Optional[int] = ..., page: _Optional[int] = ...) -> None: ...
+
 class Subscribe(_message.Message):
-    __slots__ = ("subscription", "patterns", "lossless", "start", "type")
+    __slots__ = ("subscription", "patterns", "lossless", "start", "type", "durable")
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PATTERNS_FIELD_NUMBER: _ClassVar[int]
     LOSSLESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     subscription: int
     patterns: _containers.RepeatedScalarFieldContainer[str]
     lossless: bool
     start: StartPosition
     type: TopicType
-    def __init__(self, subscription: _Optional[int] = ..., patterns: _Optional[_Iterable[str]] = ..., lossless: bool = ..., start: _Optional[_Union[StartPosition, _Mapping]] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ...) -> None: ...
+    durable: Durable
+    def __init__(self, subscription: _Optional[int] = ..., patterns: _Optional[_Iterable[str]] = ..., lossless: bool = ..., start: _Optional[_Union[StartPosition, _Mapping]] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., durable: _Optional[_Union[Durable, _Mapping]] = ...) -> None: ...
+
+class ForgetDurable(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Subscribed(_message.Message):
     __slots__ = ("rings",)
@@ -278,7 +318,7 @@ class Unsubscribe(_message.Message):
     def __init__(self, subscription: _Optional[int] = ...) -> None: ...
 
 class Binding(_message.Message):
-    __slots__ = ("subscription", "pattern", "session", "cursor", "lossless", "start", "shed")
+    __slots__ = ("subscription", "pattern", "session", "cursor", "lossless", "start", "shed", "group", "group_lane", "member")
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PATTERN_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -286,6 +326,9 @@ class Binding(_message.Message):
     LOSSLESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     SHED_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    GROUP_LANE_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     subscription: int
     pattern: str
     session: int
@@ -293,7 +336,10 @@ class Binding(_message.Message):
     lossless: bool
     start: int
     shed: bool
-    def __init__(self, subscription: _Optional[int] = ..., pattern: _Optional[str] = ..., session: _Optional[int] = ..., cursor: _Optional[int] = ..., lossless: bool = ..., start: _Optional[int] = ..., shed: bool = ...) -> None: ...
+    group: int
+    group_lane: int
+    member: int
+    def __init__(self, subscription: _Optional[int] = ..., pattern: _Optional[str] = ..., session: _Optional[int] = ..., cursor: _Optional[int] = ..., lossless: bool = ..., start: _Optional[int] = ..., shed: bool = ..., group: _Optional[int] = ..., group_lane: _Optional[int] = ..., member: _Optional[int] = ...) -> None: ...
 
 class RingAdded(_message.Message):
     __slots__ = ("topic", "topic_id", "lane", "generation", "bell", "has_descriptor", "bindings", "type_name", "continues")
@@ -330,6 +376,12 @@ class Demoted(_message.Message):
     behind: int
     stalled_ms: int
     def __init__(self, subscription: _Optional[int] = ..., topic: _Optional[str] = ..., position: _Optional[int] = ..., behind: _Optional[int] = ..., stalled_ms: _Optional[int] = ...) -> None: ...
+
+class GroupAdded(_message.Message):
+    __slots__ = ("group",)
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    group: int
+    def __init__(self, group: _Optional[int] = ...) -> None: ...
 
 class SessionExtended(_message.Message):
     __slots__ = ("session",)

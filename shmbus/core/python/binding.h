@@ -59,23 +59,45 @@ typedef struct {
     bool writable;
 } SessionObject;
 
-/* Where messages come from: shared by all messages of one ring in one subscription. */
+/* A group's segment: a session's, and more. */
+typedef struct {
+    SessionObject session;
+    struct shmbus_group_setup setup;
+    struct shmbus_group_page *page;
+} GroupObject;
+
+/* Where messages come from: shared by all messages of one ring in one subscription. Of a group's, it is also where they are
+ * settled, as long as one of them lives. */
 typedef struct {
     PyObject_HEAD
     RingObject *ring;
     PyObject *pattern;
+    GroupObject *group; /* NULL: nothing is settled here */
+    struct shmbus_group lane;
+    BellsObject *bells;
+    const void *reader;                 /* whose it is; never followed */
+    uint32_t unsignalled, signal_every; /* how far the floor moved since publishers that wait for room were last looked for */
 } SourceObject;
 
 typedef struct {
     PyObject_VAR_HEAD
     SourceObject *source;
     PyObject *producer, *envelope, *event;
+    uint32_t deliveries; /* this one included */
     struct shmbus_frame frame;
     unsigned char payload[];
 } MessageObject;
 
-extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType;
+extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType;
 
+/* Map all of a descriptor and check it. False with an exception. */
+bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
+                 enum shmbus_result (*check)(const void *, size_t, const uint8_t *));
+/* Fill in what a session's object says of a page that has been checked. */
+void session_fill(SessionObject *self, struct segment segment, bool writable);
+PyObject *identity_object(struct shmbus_producer *entry); /* (name, pid, start time, namespace, session, uid) or None */
+bool identity_given(struct shmbus_identity *who, const char *name, int pid, unsigned long long start,
+                    unsigned long long namespace, unsigned session, unsigned uid); /* false with an exception */
 bool segment_map(struct segment *segment, int descriptor, size_t size, size_t mirrored, bool writable);
 void segment_unmap(struct segment *segment);
 bool raise_attach(enum shmbus_result result, const char *kind, unsigned long long found);

@@ -18,6 +18,7 @@ MessageObject *message_new(SourceObject *source, uint32_t length) {
     if (self) {
         self->source = (SourceObject *)Py_NewRef(source);
         self->producer = self->envelope = self->event = NULL;
+        self->deliveries = 1;
     }
     return self;
 }
@@ -41,6 +42,7 @@ static PyObject *message_number(MessageObject *self, void *which) {
     case 3: return PyLong_FromUnsignedLongLong(self->frame.producer_sequence);
     case 4: return PyLong_FromUnsignedLong(self->frame.priority);
     case 5: return PyLong_FromUnsignedLong(self->frame.kind);
+    case 7: return PyLong_FromUnsignedLong(self->deliveries);
     default: return PyLong_FromUnsignedLong(self->frame.flags);
     }
 }
@@ -171,7 +173,7 @@ static PyObject *message_repr(MessageObject *self) {
 #define NUMBER(name, which) {name, (getter)message_number, NULL, NULL, (void *)(intptr_t)(which)}
 static PyGetSetDef message_getset[] = {
     NUMBER("sequence", 0), NUMBER("time_ns", 1), NUMBER("expires_ns", 2), NUMBER("producer_sequence", 3),
-    NUMBER("priority", 4), NUMBER("kind", 5), NUMBER("flags", 6),
+    NUMBER("priority", 4), NUMBER("kind", 5), NUMBER("flags", 6), NUMBER("deliveries", 7),
     {"topic", (getter)message_topic, NULL, NULL, NULL},
     {"time", (getter)message_time, NULL, NULL, NULL},
     {"type_name", (getter)message_type_name, NULL, NULL, NULL},
@@ -206,6 +208,8 @@ PyTypeObject MessageType = {
 static void source_dealloc(SourceObject *self) {
     Py_DECREF(self->ring);
     Py_DECREF(self->pattern);
+    Py_XDECREF(self->group);
+    Py_XDECREF(self->bells);
     PyObject_Free(self);
 }
 

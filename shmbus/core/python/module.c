@@ -96,7 +96,8 @@ static struct PyModuleDef definition = {
 bool writer_names(void);
 
 static bool fill(PyObject *module) {
-    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageType, &WriterType, &ReaderType, &WaiterType};
+    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageType, &WriterType, &ReaderType, &WaiterType,
+                             &GroupType};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return false;
@@ -106,7 +107,8 @@ static bool fill(PyObject *module) {
         {"KIND_EVENT", SHMBUS_KIND_EVENT}, {"KIND_TYPED", SHMBUS_KIND_TYPED}, {"OK", SHMBUS_OK}, {"FULL", SHMBUS_FULL},
         {"SEALED", SHMBUS_SEALED}, {"CORRUPT", SHMBUS_CORRUPT}, {"TOO_LARGE", SHMBUS_TOO_LARGE}, {"REVOKED", SHMBUS_REVOKED},
         {"UNKNOWN_SESSION", SHMBUS_UNKNOWN_SESSION}, {"BY_GATE", SHMBUS_BY_GATE}, {"BY_CLAIM", SHMBUS_BY_CLAIM},
-        {"BY_SKIPPED", SHMBUS_BY_SKIPPED},
+        {"BY_SKIPPED", SHMBUS_BY_SKIPPED}, {"MEMBERS", SHMBUS_MEMBERS}, {"MAX_WINDOW", SHMBUS_MAX_WINDOW},
+        {"MAX_TRIES", SHMBUS_MAX_TRIES}, {"GROUP_RECORD_BYTES", SHMBUS_GROUP_RECORD - 4}, {"MAX_NUMBER", SHMBUS_MAX_NUMBER},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0)

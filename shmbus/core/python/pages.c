@@ -30,9 +30,8 @@ bool raise_attach(enum shmbus_result result, const char *kind, unsigned long lon
     return false;
 }
 
-/* Map all of a descriptor and check it. */
-static bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
-                        enum shmbus_result (*check)(const void *, size_t, const uint8_t *)) {
+bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
+                 enum shmbus_result (*check)(const void *, size_t, const uint8_t *)) {
     struct stat status;
     uint8_t boot_id[16];
     if (!copy_bytes(boot, boot_id, sizeof boot_id, "boot_id"))
@@ -162,12 +161,7 @@ PyTypeObject BellsType = {
 
 /* ---- Session ------------------------------------------------------------------------------------------------------- */
 
-static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool writable) {
-    SessionObject *self = (SessionObject *)type->tp_alloc(type, 0);
-    if (!self) {
-        segment_unmap(&segment);
-        return NULL;
-    }
+void session_fill(SessionObject *self, struct segment segment, bool writable) {
     struct shmbus_session_page *page = segment.memory;
     self->segment = segment;
     self->page = page;
@@ -177,6 +171,14 @@ static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool w
     size_t room = (segment.size - sizeof *page) / sizeof(struct shmbus_cursor);
     self->capacity = page->capacity < room ? page->capacity : (uint32_t)room;
     self->writable = writable;
+}
+
+static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool writable) {
+    SessionObject *self = (SessionObject *)type->tp_alloc(type, 0);
+    if (self)
+        session_fill(self, segment, writable);
+    else
+        segment_unmap(&segment);
     return (PyObject *)self;
 }
 
@@ -307,6 +309,27 @@ static PyObject *session_heartbeat(SessionObject *self, void *Py_UNUSED(closure)
     return PyLong_FromUnsignedLongLong(atomic_load_explicit(&self->page->heartbeat, memory_order_relaxed));
 }
 
+/* The processes that read together, if this is a group's page. */
+static PyObject *session_members(SessionObject *self, void *Py_UNUSED(closure)) {
+    struct shmbus_group_setup setup;
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    PyObject *list = PyList_New(0);
+    if (shmbus_group_check(self->segment.memory, self->segment.size, self->page->boot_id, &setup) != SHMBUS_OK)
+        return list;
+    struct shmbus_group_page *page = shmbus_group_page(self->segment.memory, setup.lanes);
+    for (uint32_t i = 0; list && i < SHMBUS_MEMBERS; i++) {
+        struct shmbus_identity who;
+        if (!shmbus_identity_load(&page->members[i], &who))
+            continue;
+        PyObject *item = Py_BuildValue("iKK", who.pid, (unsigned long long)who.start_time, (unsigned long long)who.pid_namespace);
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
 static PyMethodDef session_methods[] = {
     {"layout", session_layout, METH_O | METH_STATIC, NULL},
     {"create", (PyCFunction)(void (*)(void))session_create, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
@@ -325,6 +348,7 @@ static PyGetSetDef session_getset[] = {
     {"bell", (getter)session_number, NULL, NULL, (void *)2},
     {"identity", (getter)session_identity, NULL, NULL, NULL},
     {"heartbeat", (getter)session_heartbeat, NULL, NULL, NULL},
+    {"members", (getter)session_members, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -332,7 +356,7 @@ PyTypeObject SessionType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Session",
     .tp_doc = "The page of one client.",
     .tp_basicsize = sizeof(SessionObject),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_BASETYPE,
     .tp_dealloc = (destructor)session_dealloc,
     .tp_methods = session_methods,
     .tp_getset = session_getset,

@@ -39,6 +39,7 @@ static void reader_drop_all(ReaderObject *self) {
     PyMem_Free(self->entries);
     self->entries = NULL;
     self->count = self->urgent = 0;
+    Py_CLEAR(self->pending);
 }
 
 static void reader_dealloc(ReaderObject *self) {
@@ -66,15 +67,43 @@ static uint32_t signal_interval(const struct shmbus_ring *ring) {
     return limit / 8 ? limit / 8 : 1;
 }
 
+static SourceObject *source_new(ReaderObject *self, RingObject *ring, PyObject *pattern) {
+    SourceObject *source = PyObject_New(SourceObject, &SourceType);
+    if (!source)
+        return NULL;
+    source->ring = (RingObject *)Py_NewRef(ring);
+    source->pattern = Py_NewRef(pattern);
+    source->bells = (BellsObject *)Py_NewRef(self->bells);
+    source->group = NULL;
+    source->reader = self;
+    source->unsignalled = 0;
+    source->signal_every = signal_interval(&ring->ring);
+    return source;
+}
+
+/* From now on what comes from here is settled in that lane of the group. */
+static bool source_join(SourceObject *source, PyObject *group, unsigned lane, unsigned member) {
+    if (group == Py_None)
+        return true;
+    GroupObject *page = (GroupObject *)group;
+    if (!PyObject_TypeCheck(group, &GroupType) || !page->session.segment.memory || !page->session.writable ||
+        !shmbus_group_view(&source->lane, page->session.segment.memory, &page->setup, lane, member)) {
+        PyErr_SetString(PyExc_ValueError, "no such lane or member in a group that is mapped writable");
+        return false;
+    }
+    source->group = (GroupObject *)Py_NewRef(group);
+    return true;
+}
+
 static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"ring", "pattern", "position", "gated", "session", "cursor", NULL};
+    static char *names[] = {"ring", "pattern", "position", "gated", "session", "cursor", "group", "lane", "member", NULL};
     RingObject *ring;
-    PyObject *pattern, *session = Py_None;
+    PyObject *pattern, *session = Py_None, *group = Py_None;
     unsigned long long position;
     int gated;
-    unsigned int cursor = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!UKp|OI", names, &RingType, &ring, &pattern, &position, &gated, &session,
-                                     &cursor) ||
+    unsigned int cursor = 0, lane = 0, member = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!UKp|OIOII", names, &RingType, &ring, &pattern, &position, &gated, &session,
+                                     &cursor, &group, &lane, &member) ||
         !reader_free(self))
         return NULL;
     if (ring->closed || ring->bell >= self->bells->capacity) {
@@ -94,16 +123,20 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
         if (!entry.own)
             return PyErr_NoMemory();
     }
-    SourceObject *source = PyObject_New(SourceObject, &SourceType);
+    SourceObject *source = source_new(self, ring, pattern);
+    if (source && !source_join(source, group, lane, member)) {
+        PyMem_Free(entry.own);
+        Py_DECREF(source);
+        return NULL;
+    }
     Entry *grown = source ? PyMem_Realloc(self->entries, (self->count + 1) * sizeof *grown) : NULL;
     if (!grown) {
         PyMem_Free(entry.own);
         Py_XDECREF(source);
         return PyErr_NoMemory();
     }
-    source->ring = (RingObject *)Py_NewRef(ring);
-    source->pattern = Py_NewRef(pattern);
     entry.source = source;
+    entry.rescan = source->group != NULL;
     entry.session = session != Py_None ? (SessionObject *)Py_NewRef(session) : NULL;
     ring_hold(ring);
     entry.ring = ring;
@@ -120,6 +153,16 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
     self->count++;
     self->moved = true;
     atomic_store_explicit(&entry.cursor->position, position, memory_order_seq_cst);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reader_set_delivery(ReaderObject *self, PyObject *args) {
+    unsigned long long deadline_ns;
+    unsigned int max_deliveries;
+    if (!PyArg_ParseTuple(args, "KI", &deadline_ns, &max_deliveries))
+        return NULL;
+    self->ack_deadline_ns = deadline_ns;
+    self->max_deliveries = max_deliveries;
     Py_RETURN_NONE;
 }
 
@@ -187,7 +230,7 @@ void reader_place(Entry *entry, uint64_t position) {
 }
 
 /* Told before the position moves: if Ctrl-C falls into the making of it, it is told again. */
-static PyObject *gap(Entry *entry, uint64_t first, uint64_t count, const char *reason) {
+PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason) {
     if (!hooks.make_gap) {
         PyErr_SetString(PyExc_RuntimeError, "shmbus.message has not been imported");
         return NULL;
@@ -196,15 +239,15 @@ static PyObject *gap(Entry *entry, uint64_t first, uint64_t count, const char *r
                                  reason);
 }
 
-static PyObject *tell_expired(Entry *entry) {
-    PyObject *told = gap(entry, entry->expired_from, entry->expired_count, "expired");
+PyObject *reader_tell_expired(Entry *entry) {
+    PyObject *told = reader_gap(entry, entry->expired_from, entry->expired_count, "expired");
     if (told)
         entry->expired_count = 0;
     return told;
 }
 
 static PyObject *tell_corrupt(Entry *entry) {
-    PyObject *told = gap(entry, entry->position, 1, "corrupt");
+    PyObject *told = reader_gap(entry, entry->position, 1, "corrupt");
     if (told) {
         add_to(&entry->cursor->corrupt, 1);
         reader_place(entry, entry->position + 1);
@@ -216,7 +259,7 @@ static PyObject *tell_overrun(Entry *entry) {
     uint64_t head = shmbus_head(&entry->ring->ring), at = entry->position;
     if (head <= at) /* a slot of a later lap, and yet nothing was retired: not what a publisher of ours does */
         return tell_corrupt(entry);
-    PyObject *told = gap(entry, at, head - at, "overrun");
+    PyObject *told = reader_gap(entry, at, head - at, "overrun");
     if (told) {
         add_to(&entry->cursor->lost, head - at);
         reader_place(entry, head);
@@ -225,7 +268,7 @@ static PyObject *tell_overrun(Entry *entry) {
 }
 
 /* Take one message. A new reference, or NULL: with an exception, or nothing came of it and the loop goes on. */
-static PyObject *take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result) {
+PyObject *reader_take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result) {
     MessageObject *message = message_new(entry->source, view->length);
     if (!message)
         return NULL;
@@ -246,23 +289,31 @@ static PyObject *take(Entry *entry, const struct shmbus_view *view, enum shmbus_
     return (PyObject *)message;
 }
 
-/* 1: wanted, 0: not, -1: an exception. */
-static int judge(const ReaderObject *self, PyObject *message) {
+int reader_judge(const ReaderObject *self, PyObject *message) {
     PyObject *answer = PyObject_CallOneArg(self->filter, message);
     int wanted = answer ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
     return wanted;
 }
 
+PyObject *reader_sealed(ReaderObject *self, Entry *entry) {
+    entry->sealed = true; /* Python puts the successor in this one's place, at the same sequence */
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_sealed", "OK", entry->ring, (unsigned long long)entry->position);
+    Py_XDECREF(answer);
+    return NULL; /* the entries have changed: the caller starts over */
+}
+
 /* The next thing this ring has to say, or NULL without an exception. Passes over what the filter does not want, but not
  * for ever: as far as the ring went when that began, so that a flood of it does not keep the caller from its deadline. */
 static PyObject *entry_next(ReaderObject *self, Entry *entry) {
+    if (entry->source->group)
+        return group_next(self, entry);
     uint64_t stop = 0;
     for (;;) {
         struct shmbus_view view;
         enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
         if (result == SHMBUS_OK) {
-            PyObject *message = take(entry, &view, &result);
+            PyObject *message = reader_take(entry, &view, &result);
             if (message && self->closed) { /* by another thread, while Python ran: the cursor may be another's by now */
                 Py_DECREF(message);
                 return NULL;
@@ -270,9 +321,9 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             if (message) {
                 if (entry->expired_count) {
                     Py_DECREF(message); /* told first; the message is read again right after */
-                    return tell_expired(entry);
+                    return reader_tell_expired(entry);
                 }
-                int wanted = self->filter ? judge(self, message) : 1;
+                int wanted = self->filter ? reader_judge(self, message) : 1;
                 if (wanted != 1) {
                     Py_DECREF(message);
                     if (wanted < 0 || self->closed)
@@ -295,7 +346,7 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
         switch (result) {
         case SHMBUS_STEPPED:
             if (entry->expired_count)
-                return tell_expired(entry); /* a gap is a run: no message was here */
+                return reader_tell_expired(entry); /* a gap is a run: no message was here */
             add_to(&entry->cursor->stepped, 1);
             reader_place(entry, entry->position + 1);
             continue;
@@ -309,18 +360,13 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             break;
         }
         if (entry->expired_count)
-            return tell_expired(entry);
+            return reader_tell_expired(entry);
         if (result == SHMBUS_OVERRUN)
             return tell_overrun(entry);
         if (result == SHMBUS_CORRUPT)
             return tell_corrupt(entry);
-        if (result == SHMBUS_SEALED && !entry->sealed) {
-            entry->sealed = true; /* Python puts the successor in this one's place, at the same sequence */
-            PyObject *answer = PyObject_CallMethod((PyObject *)self, "_sealed", "OK", entry->ring,
-                                                   (unsigned long long)entry->position);
-            Py_XDECREF(answer);
-            return NULL; /* the entries have changed: the caller starts over */
-        }
+        if (result == SHMBUS_SEALED && !entry->sealed)
+            return reader_sealed(self, entry);
         if (result != SHMBUS_BUSY)
             entry->busy_word_since_ns = 0;
         signal_space(entry);
@@ -369,6 +415,11 @@ static PyObject *reader_step(ReaderObject *self) {
     PyObject *notice;
     if (!attend(self, &notice) || notice)
         return notice;
+    if (self->pending) {
+        notice = self->pending;
+        self->pending = NULL;
+        return notice;
+    }
     for (uint32_t i = 0; i < self->urgent;) { /* before every message: nothing normal is read while there is one here */
         self->moved = false;
         PyObject *found = entry_next(self, &self->entries[i]);
@@ -549,10 +600,15 @@ static PyMethodDef reader_methods[] = {
     {"_add", (PyCFunction)(void (*)(void))reader_add, METH_VARARGS | METH_KEYWORDS, NULL},
     {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
     {"_set_filter", (PyCFunction)reader_set_filter, METH_O, NULL},
+    {"_set_delivery", (PyCFunction)reader_set_delivery, METH_VARARGS, NULL},
     {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},
     {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
     {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},
     {"_anything", (PyCFunction)reader_anything, METH_NOARGS, NULL},
+    {"ack", group_ack, METH_O, NULL},
+    {"ack_many", group_ack_many, METH_O, NULL},
+    {"nack", group_nack, METH_O, NULL},
+    {"extend", group_extend, METH_O, NULL},
     {"receive", (PyCFunction)(void (*)(void))reader_receive, METH_VARARGS | METH_KEYWORDS, NULL},
     {"try_receive", (PyCFunction)reader_try_receive, METH_NOARGS, NULL},
     {"receive_many", (PyCFunction)(void (*)(void))reader_receive_many, METH_VARARGS | METH_KEYWORDS, NULL},

@@ -16,7 +16,8 @@ typedef struct {
     uint64_t expired_from, expired_count; /* a run of expired messages that has not been told yet */
     uint64_t busy_word_since_ns;
     uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
-    bool gated, sealed;
+    uint64_t returned_seen;               /* of a group: how often messages had been given back at the last look for them */
+    bool gated, sealed, rescan;           /* rescan: look for such messages whatever that number says */
 } Entry;
 
 typedef struct {
@@ -33,10 +34,35 @@ typedef struct {
     unsigned long thread;     /* which one */
     PyObject *filter;         /* says of a message whether it is wanted; NULL: all are */
     uint64_t filtered;
+    uint64_t ack_deadline_ns; /* of a group: given out again after that; 0: never */
+    uint64_t next_look_ns;    /* when to look for what others hold for too long */
+    uint32_t max_deliveries;  /* then it is a dead letter; 0: never */
+    PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
     PyObject *weakrefs;
 } ReaderObject;
+
+/* What this ring has to say next, or NULL without an exception. Told gaps move the position afterwards. */
+PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason);
+PyObject *reader_tell_expired(Entry *entry);
+PyObject *reader_take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result);
+/* 1: wanted, 0: not, -1: an exception. */
+int reader_judge(const ReaderObject *self, PyObject *message);
+/* The ring is read to its seal: Python puts the successor in its place. */
+PyObject *reader_sealed(ReaderObject *self, Entry *entry);
+
+/* The same for an entry that a group's members read together, see group_reader.c. */
+PyObject *group_next(ReaderObject *self, Entry *entry);
+bool group_has_something(Entry *entry);
+/* Publishers that wait for room are woken, after the floor has moved by `advanced`; `now`: whatever little it was. */
+void group_signal(SourceObject *source, uint64_t advanced, bool now);
+/* Look for what somebody holds for too long, and for what a killed member gave back without saying so. */
+void group_look_after(ReaderObject *self, uint64_t now_ns);
+PyObject *group_ack(PyObject *self, PyObject *message);
+PyObject *group_ack_many(PyObject *self, PyObject *messages);
+PyObject *group_nack(PyObject *self, PyObject *message);
+PyObject *group_extend(PyObject *self, PyObject *message);
 
 /* The subscription has read everything before `position` of this ring. */
 void reader_place(Entry *entry, uint64_t position);

@@ -194,6 +194,27 @@ static PyObject *ring_set_limits(RingObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+bool identity_given(struct shmbus_identity *who, const char *name, int pid, unsigned long long start,
+                    unsigned long long namespace, unsigned session, unsigned uid) {
+    *who = (struct shmbus_identity){.pid = pid, .session = session, .uid = uid, .start_time = start, .pid_namespace = namespace};
+    size_t length = strlen(name);
+    if (length >= sizeof who->name) /* never in the middle of a character */
+        for (length = sizeof who->name - 1; length && ((unsigned char)name[length] & 0xc0) == 0x80;)
+            length--;
+    memcpy(who->name, name, length);
+    if (pid == 0)
+        PyErr_SetString(PyExc_IndexError, "a process of pid 0 is nobody");
+    return pid != 0;
+}
+
+PyObject *identity_object(struct shmbus_producer *entry) {
+    struct shmbus_identity who;
+    if (!entry || !shmbus_identity_load(entry, &who))
+        Py_RETURN_NONE;
+    return Py_BuildValue("siKKII", who.name, who.pid, (unsigned long long)who.start_time, (unsigned long long)who.pid_namespace,
+                         who.session, who.uid);
+}
+
 static PyObject *ring_set_producer(RingObject *self, PyObject *args) {
     unsigned int producer, session, uid;
     const char *name;
@@ -201,13 +222,10 @@ static PyObject *ring_set_producer(RingObject *self, PyObject *args) {
     unsigned long long start, namespace;
     if (!PyArg_ParseTuple(args, "IsiKKII", &producer, &name, &pid, &start, &namespace, &session, &uid) || !usable(self, true))
         return NULL;
-    struct shmbus_identity who = {.pid = pid, .session = session, .uid = uid, .start_time = start, .pid_namespace = namespace};
-    size_t length = strlen(name);
-    if (length >= sizeof who.name) /* never in the middle of a character */
-        for (length = sizeof who.name - 1; length && ((unsigned char)name[length] & 0xc0) == 0x80;)
-            length--;
-    memcpy(who.name, name, length);
-    if (pid == 0 || !shmbus_producer_set(&self->ring, producer, &who))
+    struct shmbus_identity who;
+    if (!identity_given(&who, name, pid, start, namespace, session, uid))
+        return NULL;
+    if (!shmbus_producer_set(&self->ring, producer, &who))
         return PyErr_Format(PyExc_IndexError, "no producer %u: the ring has ids 0..%u", producer, self->ring.producers);
     Py_RETURN_NONE;
 }
@@ -222,13 +240,9 @@ static PyObject *ring_clear_producer(RingObject *self, PyObject *arg) {
 
 static PyObject *ring_get_producer(RingObject *self, PyObject *arg) {
     unsigned long producer = PyLong_AsUnsignedLong(arg);
-    struct shmbus_identity who;
     if (PyErr_Occurred() || !usable(self, false))
         return NULL;
-    if (!shmbus_producer_get(&self->ring, (uint32_t)producer, &who))
-        Py_RETURN_NONE;
-    return Py_BuildValue("siKKII", who.name, who.pid, (unsigned long long)who.start_time, (unsigned long long)who.pid_namespace,
-                         who.session, who.uid);
+    return identity_object(shmbus_producer_entry(&self->ring, (uint32_t)producer));
 }
 
 static PyObject *ring_claims(RingObject *self, PyObject *Py_UNUSED(none)) {

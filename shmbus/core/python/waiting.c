@@ -14,9 +14,15 @@ enum {
 };
 
 bool reader_has_something(const ReaderObject *self) {
-    if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed)
+    if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed ||
+        self->pending)
         return true;
     for (uint32_t i = 0; i < self->count; i++) {
+        if (self->entries[i].source->group) {
+            if (group_has_something(&self->entries[i]))
+                return true;
+            continue;
+        }
         struct shmbus_view view;
         enum shmbus_result result = shmbus_peek(&self->entries[i].ring->ring, self->entries[i].position, &view);
         if (result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && self->entries[i].sealed))
@@ -78,6 +84,9 @@ void reader_words(PyObject *object, _Atomic uint32_t **words, uint32_t *count, u
 }
 
 int reader_ready(PyObject *object) {
+    uint64_t now = shmbus_now_ns();
+    if (now >= ((ReaderObject *)object)->next_look_ns)
+        group_look_after((ReaderObject *)object, now);
     return reader_has_something((ReaderObject *)object);
 }
 
@@ -103,7 +112,8 @@ static bool look_at_stuck(ReaderObject *self, uint64_t now_ns) {
             return true;
         entry = &self->entries[i];
         if (step_over && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
-            add_to(&entry->cursor->stepped, 1);
+            if (!entry->source->group || shmbus_group_pass(&entry->source->lane, entry->position) == SHMBUS_OK)
+                add_to(&entry->cursor->stepped, 1);
             reader_place(entry, entry->position + 1);
             entry->busy_word_since_ns = 0;
         }
@@ -129,6 +139,8 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
     if (PyErr_CheckSignals() < 0)
         return false;
     uint64_t now = shmbus_now_ns();
+    if (now >= bound)
+        group_look_after(self, now);
     return now < bound || look_at_stuck(self, now);
 }
 

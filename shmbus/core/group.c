@@ -1,0 +1,482 @@
+/* Groups: members that read a topic together, each message going to one of them, and coming again until it is settled.
+ *
+ * Every sequence from the floor to the floor + window has a word, which moves by compare-and-swap only:
+ *
+ *   an older lap --claim--> TAKEN(member, tries) --settle--> SETTLED
+ *                              |        ^
+ *                          return     retake (tries + 1)          return: a nack, a deadline, or a dead member's reaper
+ *                              v        |
+ *                            RETURNED --'
+ *
+ * The argument, once.
+ *
+ * One holder. A word's lap never goes back, because a claim only replaces an older one. So the claim of sequence S succeeds
+ * once, for whoever it is, and TAKEN names its holder in the same instant: nobody can die between having it and being
+ * known to have it. `tries` grows with every retake, so a holder that comes late finds another word and changes nothing.
+ *
+ * No word is claimed for S before S - window is done with: S may be claimed only while S - floor < window, the floor only
+ * grows, and it passes SETTLED words only (or what the ring has dropped, see below).
+ *
+ * The floor moves when the words from it on are SETTLED, by anyone. Two members that settle S and S + 1 at the same time
+ * both store their word, then look at the floor's (seq_cst): one of them sees both. One that is killed in between leaves it
+ * to the next who settles, or looks. Gates name the floor, so publishers keep what is not settled.
+ *
+ * `next` is where members begin to look, and may be too low, never too high: it is stored by somebody who has seen every
+ * word before it claimed. Where duplicates are removed it is exact, and moves one by one, see shmbus_group_judge().
+ *
+ * Overruns happen only while no gate holds the floor (nobody was there, or the group was demoted). The one who meets one
+ * settles every word that nobody holds, and counts it: each lost message is counted by whoever changed its word. What
+ * somebody holds stays theirs; if they give it back, they find that the floor has passed it and count it then
+ * (store the word, then look at the floor, against moving the floor and having looked at the word before: see skip).
+ */
+#include <string.h>
+
+#include "killpoint.h"
+#include "layout.h"
+
+enum given { SETTLED = 0, TAKEN = 1, RETURNED = 2 };
+
+#define TIME_SHIFT 20
+#define NUMBER_SHIFT 25
+#define DUPLICATE (1ull << 24)
+#define SEQUENCE_TAG (DUPLICATE - 1)
+#define NS_PER_MS 1000000u
+
+static uint64_t make_word(uint32_t lap, enum given state, uint32_t tries, uint32_t member) {
+    return (uint64_t)lap << 32 | (uint64_t)state << 30 | (uint64_t)tries << 22 | (uint64_t)member << 14;
+}
+static uint32_t lap_in(uint64_t word) { return (uint32_t)(word >> 32); }
+static enum given state_in(uint64_t word) { return (enum given)(word >> 30 & 3); }
+static uint32_t tries_in(uint64_t word) { return (uint32_t)(word >> 22 & 0xff); }
+static uint32_t member_in(uint64_t word) { return (uint32_t)(word >> 14 & 0xff); }
+
+static uint32_t lap_of(const struct shmbus_group *group, uint64_t sequence) { return (uint32_t)(sequence >> group->shift); }
+static _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequence) {
+    return &group->words[sequence & group->mask];
+}
+
+/* ---- layout -------------------------------------------------------------------------------------------------------- */
+
+static size_t page_up(size_t bytes) { return (bytes + 4095) & ~(size_t)4095; }
+
+static size_t lane_bytes(const struct shmbus_group_setup *setup) {
+    size_t words = 2 * (size_t)setup->window + setup->producers;
+    return (sizeof(struct shmbus_group_lane) + words * sizeof(uint64_t) + 127) & ~(size_t)127;
+}
+
+static size_t page_offset(uint32_t lanes) { return page_up(shmbus_session_bytes(lanes)); }
+
+static size_t lanes_offset(uint32_t lanes) { return page_offset(lanes) + page_up(sizeof(struct shmbus_group_page)); }
+
+static bool setup_valid(const struct shmbus_group_setup *setup) {
+    return setup->lanes >= 1 && setup->lanes <= 1u << 16 && setup->window >= 2 && setup->window <= SHMBUS_MAX_WINDOW &&
+           (setup->window & (setup->window - 1)) == 0 && setup->producers <= SHMBUS_MAX_PRODUCERS + 1;
+}
+
+size_t shmbus_group_bytes(const struct shmbus_group_setup *setup) {
+    return setup_valid(setup) ? lanes_offset(setup->lanes) + setup->lanes * lane_bytes(setup) : 0;
+}
+
+struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
+    return (void *)((unsigned char *)memory + page_offset(lanes));
+}
+
+void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
+    struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
+    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->lanes = setup->lanes;
+    page->window = setup->window;
+    page->producers = setup->producers;
+    atomic_store_explicit(&page->magic, GROUP_MAGIC, memory_order_relaxed);
+    /* the session's magic comes last, with release: pairs with the acquire in shmbus_session_check() */
+    struct shmbus_session_setup as_session = *session;
+    as_session.cursors = setup->lanes;
+    shmbus_session_init(memory, &as_session);
+}
+
+enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uint8_t boot_id[16],
+                                      struct shmbus_group_setup *setup) {
+    enum shmbus_result result = shmbus_session_check(memory, size, boot_id);
+    if (result != SHMBUS_OK)
+        return result;
+    uint32_t lanes = ((const struct shmbus_session_page *)memory)->capacity;
+    if (lanes == 0 || lanes > 1u << 16 || size < lanes_offset(lanes))
+        return SHMBUS_FOREIGN; /* an ordinary session's page */
+    struct shmbus_group_page *page = shmbus_group_page((void *)(uintptr_t)memory, lanes);
+    if (atomic_load_explicit(&page->magic, memory_order_relaxed) != GROUP_MAGIC)
+        return SHMBUS_FOREIGN;
+    *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers};
+    return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
+}
+
+bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct shmbus_group_setup *setup, uint32_t lane,
+                       uint32_t member) {
+    if (lane >= setup->lanes || member >= SHMBUS_MEMBERS)
+        return false;
+    unsigned char *at = (unsigned char *)memory + lanes_offset(setup->lanes) + lane * lane_bytes(setup);
+    group->cursor = &((struct shmbus_session_page *)memory)->cursors[lane];
+    group->lane = (void *)at;
+    group->words = group->lane->words;
+    group->times = group->words + setup->window;
+    group->judged = group->times + setup->window;
+    group->member = member;
+    group->mask = setup->window - 1;
+    group->shift = (uint32_t)__builtin_ctz(setup->window);
+    group->producers = setup->producers;
+    return true;
+}
+
+void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
+    for (uint32_t i = 0; i <= group->mask; i++)
+        atomic_store_explicit(word_of(group, sequence + i), make_word(lap_of(group, sequence + i) - 1, SETTLED, 0, 0),
+                              memory_order_relaxed);
+    for (uint32_t i = 0; i < group->producers; i++)
+        atomic_store_explicit(&group->judged[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->next, sequence, memory_order_relaxed);
+    atomic_store_explicit(&group->cursor->position, sequence, memory_order_seq_cst);
+}
+
+/* ---- where things stand ------------------------------------------------------------------------------------------- */
+
+uint64_t shmbus_group_floor(const struct shmbus_group *group) {
+    return atomic_load_explicit(&group->cursor->position, memory_order_seq_cst);
+}
+
+uint64_t shmbus_group_next(const struct shmbus_group *group) {
+    uint64_t next = atomic_load_explicit(&group->lane->next, memory_order_seq_cst), floor = shmbus_group_floor(group);
+    if (next >= floor)
+        return next;
+    /* The ring dropped what was there. Where next is exact it must be seen to move by all. */
+    atomic_compare_exchange_strong_explicit(&group->lane->next, &next, floor, memory_order_seq_cst, memory_order_relaxed);
+    return floor;
+}
+
+uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from) {
+    uint64_t next = shmbus_group_next(group), floor = shmbus_group_floor(group);
+    if (group->producers)
+        return next;
+    uint64_t at = from > next ? from : next;
+    while (at - floor <= group->mask &&
+           atomic_load_explicit(word_of(group, at), memory_order_acquire) >> 32 == lap_of(group, at))
+        at++;
+    return at;
+}
+
+bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence) {
+    if (sequence - shmbus_group_floor(group) <= group->mask)
+        return true;
+    /* seq_cst, both ways: whoever moves the floor on sees the flag, or its floor is seen here. */
+    atomic_store_explicit(&group->lane->blocked, 1, memory_order_seq_cst);
+    return sequence - shmbus_group_floor(group) <= group->mask;
+}
+
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence) {
+    shmbus_group_advance(group);
+    if (shmbus_group_floor(group) >= sequence)
+        return true;
+    atomic_store_explicit(&group->lane->blocked, 1, memory_order_seq_cst); /* as in shmbus_group_open() */
+    return shmbus_group_floor(group) >= sequence;
+}
+
+bool shmbus_group_unblock(const struct shmbus_group *group) {
+    return atomic_load_explicit(&group->lane->blocked, memory_order_seq_cst) &&
+           atomic_exchange_explicit(&group->lane->blocked, 0, memory_order_seq_cst);
+}
+
+uint64_t shmbus_group_advance(const struct shmbus_group *group) {
+    uint64_t total = 0;
+    for (;;) {
+        uint64_t floor = shmbus_group_floor(group), run = 0;
+        while (run <= group->mask) {
+            uint64_t word = atomic_load_explicit(word_of(group, floor + run), memory_order_seq_cst);
+            if (lap_in(word) != lap_of(group, floor + run) || state_in(word) != SETTLED)
+                break;
+            run++;
+        }
+        if (run == 0)
+            return total;
+        /* seq_cst, as the release that lets publishers have the space: see shmbus_cursor_place() */
+        if (atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, floor + run, memory_order_seq_cst,
+                                                    memory_order_relaxed))
+            total += run;
+        KILLPOINT("group.advanced");
+    }
+}
+
+/* The time at which a message was given out is stored after its word, so it says which word it belongs to. */
+static uint64_t time_for(uint64_t word, uint64_t now_ns) {
+    uint64_t tag = (uint64_t)tries_in(word) << 12 | (lap_in(word) & 0xfff);
+    return (now_ns / NS_PER_MS) << TIME_SHIFT | tag;
+}
+
+static void note_time(const struct shmbus_group *group, uint64_t sequence, uint64_t word, uint64_t now_ns) {
+    atomic_store_explicit(&group->times[sequence & group->mask], time_for(word, now_ns), memory_order_relaxed);
+}
+
+/* ---- claim --------------------------------------------------------------------------------------------------------- */
+
+/* Where duplicates are removed it never goes back, or something would be judged twice; elsewhere it may, and a look at a few
+ * words more costs less than a compare-and-swap for each message. */
+static void move_next(const struct shmbus_group *group, uint64_t sequence) {
+    uint64_t expected = sequence;
+    if (group->producers)
+        atomic_compare_exchange_strong_explicit(&group->lane->next, &expected, sequence + 1, memory_order_seq_cst,
+                                                memory_order_relaxed);
+    else if (atomic_load_explicit(&group->lane->next, memory_order_relaxed) == sequence)
+        atomic_store_explicit(&group->lane->next, sequence + 1, memory_order_relaxed);
+}
+
+/* From an older lap to `made`, whoever else tries it. */
+static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t sequence, uint64_t made) {
+    _Atomic uint64_t *at = word_of(group, sequence);
+    uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+    for (;;) {
+        uint64_t floor = shmbus_group_floor(group);
+        if (sequence < floor || (int32_t)(lap_in(word) - lap_of(group, sequence)) >= 0)
+            return SHMBUS_PASSED;
+        if (sequence - floor > group->mask)
+            return SHMBUS_WINDOW;
+        if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire))
+            return SHMBUS_OK;
+    }
+}
+
+enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns) {
+    uint64_t made = make_word(lap_of(group, sequence), TAKEN, 1, group->member);
+    enum shmbus_result result = first_word(group, sequence, made);
+    KILLPOINT("group.claimed");
+    if (result == SHMBUS_OK)
+        note_time(group, sequence, made, now_ns);
+    if (result != SHMBUS_WINDOW)
+        move_next(group, sequence);
+    return result;
+}
+
+enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence) {
+    enum shmbus_result result = first_word(group, sequence, make_word(lap_of(group, sequence), SETTLED, 0, 0));
+    if (result != SHMBUS_WINDOW)
+        move_next(group, sequence);
+    return result;
+}
+
+/* Duplicates. Messages of one producer come with growing numbers; one whose number is not above all that came before is
+ * a duplicate. So messages are judged one by one, in the order of the ring: `next` is the one to be judged, and any
+ * number of members may do it together, helping each other over deaths:
+ *
+ *   J1  judged[producer]  {highest number, whether the last one was a duplicate, its sequence}
+ *   J2  the word          SETTLED for a duplicate, else TAKEN by who stores it first
+ *   J3  next + 1
+ *
+ * Whoever finds J1 done for this sequence goes by what stands there. J1 is stored only from a value that was loaded before
+ * `next` was seen to be this sequence: had somebody else judged it since, the value would be another one.
+ *
+ * A sequence is told by 24 bits, so a producer that is silent for a multiple of 2^24 messages could find its own last
+ * judgement. Then the number beside it is another one (a new message's is higher), and it counts as not judged. */
+static bool judged_already(uint64_t seen, uint64_t sequence, uint64_t number) {
+    uint64_t highest = seen >> NUMBER_SHIFT;
+    bool duplicate = (seen & DUPLICATE) != 0;
+    return seen != 0 && (seen & SEQUENCE_TAG) == (sequence & SEQUENCE_TAG) && (duplicate ? number <= highest : number == highest);
+}
+
+/* SHMBUS_OK: it is new. SHMBUS_STEPPED: a duplicate. SHMBUS_PASSED: the others are further. */
+static enum shmbus_result judgement(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number) {
+    _Atomic uint64_t *at = &group->judged[producer];
+    for (;;) {
+        uint64_t seen = atomic_load_explicit(at, memory_order_seq_cst);
+        if (atomic_load_explicit(&group->lane->next, memory_order_seq_cst) != sequence)
+            return SHMBUS_PASSED;
+        if (judged_already(seen, sequence, number))
+            return seen & DUPLICATE ? SHMBUS_STEPPED : SHMBUS_OK;
+        bool duplicate = number <= seen >> NUMBER_SHIFT;
+        uint64_t highest = duplicate ? seen >> NUMBER_SHIFT : number;
+        uint64_t made = highest << NUMBER_SHIFT | (duplicate ? DUPLICATE : 0) | (sequence & SEQUENCE_TAG);
+        if (atomic_compare_exchange_strong_explicit(at, &seen, made, memory_order_seq_cst, memory_order_relaxed))
+            return duplicate ? SHMBUS_STEPPED : SHMBUS_OK;
+    }
+}
+
+enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
+                                      uint64_t now_ns) {
+    if (sequence - shmbus_group_floor(group) > group->mask)
+        return sequence < shmbus_group_floor(group) ? SHMBUS_PASSED : SHMBUS_WINDOW;
+    enum shmbus_result verdict = SHMBUS_OK;
+    if (producer < group->producers)
+        verdict = judgement(group, sequence, producer, number);
+    if (verdict == SHMBUS_PASSED)
+        return verdict;
+    KILLPOINT("group.judged");
+    bool duplicate = verdict == SHMBUS_STEPPED;
+    uint64_t made = make_word(lap_of(group, sequence), duplicate ? SETTLED : TAKEN, duplicate ? 0 : 1, group->member);
+    enum shmbus_result result = first_word(group, sequence, made);
+    KILLPOINT("group.claimed");
+    if (result == SHMBUS_WINDOW)
+        return result;
+    move_next(group, sequence);
+    if (result != SHMBUS_OK)
+        return result;
+    if (duplicate)
+        atomic_fetch_add_explicit(&group->lane->duplicates, 1, memory_order_relaxed);
+    else
+        note_time(group, sequence, made, now_ns);
+    return verdict;
+}
+
+/* ---- settle, return, retake ----------------------------------------------------------------------------------------- */
+
+static uint64_t held(const struct shmbus_group *group, struct shmbus_taken taken, uint32_t member) {
+    return make_word(lap_of(group, taken.sequence), TAKEN, taken.tries, member);
+}
+
+static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t from, uint64_t to) {
+    return atomic_compare_exchange_strong_explicit(word_of(group, sequence), &from, to, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
+bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken) {
+    uint64_t settled = make_word(lap_of(group, taken.sequence), SETTLED, taken.tries, 0);
+    bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
+    KILLPOINT("group.settled");
+    return done;
+}
+
+bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
+    bool done = shmbus_group_settle_quietly(group, taken);
+    *advanced += shmbus_group_advance(group);
+    return done;
+}
+
+/* What was given back and has been dropped by the ring is nobody's to give out again. */
+static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    if (sequence >= shmbus_group_floor(group))
+        return false;
+    if (change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return true;
+}
+
+static enum shmbus_result give_back(const struct shmbus_group *group, struct shmbus_taken taken, uint32_t member) {
+    uint64_t returned = make_word(lap_of(group, taken.sequence), RETURNED, taken.tries, 0);
+    if (!change(group, taken.sequence, held(group, taken, member), returned))
+        return SHMBUS_PASSED;
+    KILLPOINT("group.returned");
+    if (drop_returned(group, taken.sequence, returned))
+        return SHMBUS_OVERRUN;
+    atomic_fetch_add_explicit(&group->lane->returned, 1, memory_order_seq_cst);
+    return SHMBUS_OK;
+}
+
+enum shmbus_result shmbus_group_return(const struct shmbus_group *group, struct shmbus_taken taken) {
+    return give_back(group, taken, group->member);
+}
+
+bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, struct shmbus_taken *taken) {
+    uint64_t floor = shmbus_group_floor(group);
+    for (uint64_t at = floor; at - floor <= group->mask; at++) {
+        uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
+        if ((int32_t)(lap_in(word) - lap_of(group, at)) < 0)
+            return false; /* nobody was given this one yet, nor any after it */
+        if (lap_in(word) != lap_of(group, at) || state_in(word) != RETURNED)
+            continue;
+        uint32_t tries = tries_in(word) < SHMBUS_MAX_TRIES ? tries_in(word) + 1 : SHMBUS_MAX_TRIES;
+        uint64_t made = make_word(lap_in(word), TAKEN, tries, group->member);
+        if (!change(group, at, word, made))
+            continue;
+        KILLPOINT("group.retaken");
+        note_time(group, at, made, now_ns);
+        atomic_fetch_add_explicit(&group->lane->redelivered, 1, memory_order_relaxed);
+        *taken = (struct shmbus_taken){at, tries};
+        return true;
+    }
+    return false;
+}
+
+bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t now_ns) {
+    uint64_t word = held(group, taken, group->member);
+    note_time(group, taken.sequence, word, now_ns);
+    return atomic_load_explicit(word_of(group, taken.sequence), memory_order_seq_cst) == word;
+}
+
+/* ---- for those who do not settle themselves ----------------------------------------------------------------------------- */
+
+/* The 64-bit sequence that a word of this lap stands for, near the floor. */
+static uint64_t sequence_at(const struct shmbus_group *group, uint32_t index, uint32_t lap) {
+    uint64_t near = (shmbus_group_floor(group) & ~(uint64_t)group->mask) | index;
+    return near + (uint64_t)((int64_t)(int32_t)(lap - lap_of(group, near)) * ((int64_t)group->mask + 1));
+}
+
+uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i <= group->mask; i++) {
+        uint64_t word = atomic_load_explicit(&group->words[i], memory_order_seq_cst);
+        if (state_in(word) != TAKEN || member_in(word) != member)
+            continue;
+        struct shmbus_taken taken = {sequence_at(group, i, lap_in(word)), tries_in(word)};
+        count += give_back(group, taken, member) != SHMBUS_PASSED;
+    }
+    shmbus_group_advance(group); /* a member may have died between settling and this */
+    return count;
+}
+
+uint32_t shmbus_group_expire(const struct shmbus_group *group, uint64_t now_ns, uint64_t limit_ns) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i <= group->mask; i++) {
+        uint64_t word = atomic_load_explicit(&group->words[i], memory_order_seq_cst);
+        if (state_in(word) != TAKEN)
+            continue;
+        uint64_t time = atomic_load_explicit(&group->times[i], memory_order_relaxed), now = time_for(word, now_ns);
+        uint64_t tag = (1ull << TIME_SHIFT) - 1;
+        if ((time & tag) != (now & tag)) { /* its holder has not said since when, and may be dead or stopped: from now on */
+            atomic_compare_exchange_strong_explicit(&group->times[i], &time, now, memory_order_relaxed, memory_order_relaxed);
+            continue;
+        }
+        if (now > time && (now - time) >> TIME_SHIFT > limit_ns / NS_PER_MS) {
+            struct shmbus_taken taken = {sequence_at(group, i, lap_in(word)), tries_in(word)};
+            count += give_back(group, taken, member_in(word)) != SHMBUS_PASSED;
+        }
+    }
+    return count;
+}
+
+/* Settle what nobody holds of [from, to), which the ring has dropped. */
+static uint64_t drop(const struct shmbus_group *group, uint64_t from, uint64_t to) {
+    uint64_t lost = 0;
+    for (uint64_t at = from; at < to; at++) {
+        uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
+        uint64_t settled = make_word(lap_of(group, at), SETTLED, 0, 0);
+        bool free = (int32_t)(lap_in(word) - lap_of(group, at)) < 0;
+        while ((free || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED))) {
+            if (atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
+                                                      memory_order_seq_cst)) {
+                lost++;
+                break;
+            }
+            free = (int32_t)(lap_in(word) - lap_of(group, at)) < 0;
+        }
+    }
+    return lost;
+}
+
+uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
+    uint64_t lost = 0, floor;
+    while ((floor = shmbus_group_floor(group)) < head) {
+        uint64_t to = head - floor > group->mask ? floor + group->mask + 1 : head;
+        lost += drop(group, floor, to);
+        KILLPOINT("group.dropped");
+        /* Over what somebody still holds, too. seq_cst: who gives that back after our look at its word sees this floor.
+         * Beyond the window nobody was given anything, so whoever moves the floor counts that. */
+        if (atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, head, memory_order_seq_cst,
+                                                    memory_order_relaxed))
+            lost += head - to;
+    }
+    shmbus_group_next(group);
+    return lost;
+}
+
+bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
+    shmbus_group_advance(group);
+    bool moved = atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first, memory_order_seq_cst,
+                                                         memory_order_relaxed);
+    KILLPOINT("group.bridged");
+    shmbus_group_next(group);
+    return moved || shmbus_group_floor(group) >= first;
+}

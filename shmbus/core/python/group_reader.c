@@ -1,0 +1,374 @@
+/* Reading as a member of a group: what is received is ours until it is settled, see ../group.c. */
+#include "reader.h"
+
+enum { LOOK_MIN_NS = 10000000, LOOK_MAX_NS = 1000000000 };
+
+static struct shmbus_bell *bell_of(SourceObject *source) { return &source->bells->bells[source->ring->bell]; }
+
+void group_signal(SourceObject *source, uint64_t advanced, bool now) {
+    if (advanced) {
+        source->unsignalled += (uint32_t)advanced;
+        if (shmbus_group_unblock(&source->lane))
+            shmbus_bell_signal(&bell_of(source)->data); /* a member waits for the window, not for a message */
+    }
+    if (!source->unsignalled || (!now && source->unsignalled < source->signal_every))
+        return;
+    source->unsignalled = 0;
+    atomic_store_explicit(&source->lane.cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* as in signal_space() */
+    shmbus_bell_ring(&bell_of(source)->space);
+}
+
+static uint64_t look_period(const ReaderObject *self) {
+    uint64_t period = self->ack_deadline_ns ? self->ack_deadline_ns / 4 : LOOK_MAX_NS;
+    return period < LOOK_MIN_NS ? LOOK_MIN_NS : period > LOOK_MAX_NS ? LOOK_MAX_NS : period;
+}
+
+void group_look_after(ReaderObject *self, uint64_t now_ns) {
+    self->next_look_ns = now_ns + look_period(self);
+    for (uint32_t i = 0; i < self->count; i++) {
+        Entry *entry = &self->entries[i];
+        if (!entry->source->group)
+            continue;
+        entry->rescan = true;
+        if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
+            shmbus_bell_ring(&bell_of(entry->source)->data);
+    }
+}
+
+bool group_has_something(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    if (entry->rescan || atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst) != entry->returned_seen ||
+        atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+        return true;
+    entry->position = shmbus_group_seek(lane, entry->position);
+    struct shmbus_view view;
+    switch (shmbus_peek(&entry->ring->ring, entry->position, &view)) {
+    case SHMBUS_EMPTY:
+    case SHMBUS_BUSY: return false;
+    case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
+    default: return shmbus_group_open(lane, entry->position);
+    }
+}
+
+/* ---- what is ours: handed out, or settled at once ------------------------------------------------------------------- */
+
+static void settle(Entry *entry, struct shmbus_taken taken) {
+    uint64_t advanced = 0;
+    shmbus_group_settle(&entry->source->lane, taken, &advanced);
+    group_signal(entry->source, advanced, false);
+}
+
+/* Told first: if Ctrl-C falls into the making of it, the message is given back, and found missing again. */
+static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, _Atomic uint64_t *counter) {
+    PyObject *told = reader_gap(entry, taken.sequence, 1, reason);
+    if (!told) {
+        shmbus_group_return(&entry->source->lane, taken);
+        return NULL;
+    }
+    add_to(counter, 1);
+    settle(entry, taken);
+    return told;
+}
+
+/* Gaps of expired messages are told in runs: the one before, if this is not its next. */
+static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
+    PyObject *told = NULL;
+    if (entry->expired_count && entry->expired_from + entry->expired_count != taken.sequence) {
+        told = reader_tell_expired(entry);
+        if (!told) {
+            shmbus_group_return(&entry->source->lane, taken);
+            return NULL;
+        }
+    }
+    if (!entry->expired_count++)
+        entry->expired_from = taken.sequence;
+    add_to(&entry->cursor->expired, 1);
+    settle(entry, taken);
+    return told;
+}
+
+static PyObject *settle_missing(Entry *entry, struct shmbus_taken taken, enum shmbus_result result) {
+    switch (result) {
+    case SHMBUS_EXPIRED: return settle_expired(entry, taken);
+    case SHMBUS_OVERRUN: return settle_lost(entry, taken, "overrun", &entry->cursor->lost);
+    case SHMBUS_STEPPED:
+        add_to(&entry->cursor->stepped, 1);
+        settle(entry, taken);
+        return NULL;
+    default: return settle_lost(entry, taken, "corrupt", &entry->cursor->corrupt);
+    }
+}
+
+/* A message that has been tried too often goes to the dead letters. 1: it is there, 0: it cannot be, -1: an exception. */
+static int bury(ReaderObject *self, PyObject *message) {
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_dead_letter", "O", message);
+    int buried = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return buried;
+}
+
+/* Not to be handed out? 1: it was settled, 0: hand it out, -1: an exception, and it was given back. */
+static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken, PyObject *message) {
+    SourceObject *source = (SourceObject *)Py_NewRef(entry->source); /* Python may drop the entry */
+    int buried = 0, wanted = self->filter ? reader_judge(self, message) : 1;
+    if (wanted == 1 && self->max_deliveries && taken.tries > self->max_deliveries)
+        buried = bury(self, message);
+    uint64_t advanced = 0;
+    if (wanted < 0 || buried < 0)
+        shmbus_group_return(&source->lane, taken);
+    else if (!wanted || buried)
+        shmbus_group_settle(&source->lane, taken, &advanced);
+    self->filtered += !wanted;
+    if (buried > 0)
+        atomic_fetch_add_explicit(&source->lane.lane->dead, 1, memory_order_relaxed);
+    group_signal(source, advanced, false);
+    Py_DECREF(source);
+    return wanted < 0 || buried < 0 ? -1 : !wanted || buried;
+}
+
+static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken taken, PyObject *message) {
+    ((MessageObject *)message)->deliveries = taken.tries;
+    int kept = self->filter || self->max_deliveries ? withheld(self, entry, taken, message) : 0;
+    if (kept || self->closed) {
+        if (!kept) /* closed by another thread, while Python ran: the coordinator gives back what we held */
+            shmbus_group_return(&((MessageObject *)message)->source->lane, taken);
+        Py_DECREF(message);
+        return NULL;
+    }
+    add_to(&entry->cursor->delivered, 1);
+    reader_place(entry, entry->position);
+    if (!entry->expired_count)
+        return message;
+    self->pending = message;
+    return reader_tell_expired(entry);
+}
+
+static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken taken) {
+    struct shmbus_view view;
+    enum shmbus_result result = shmbus_peek(&entry->ring->ring, taken.sequence, &view);
+    PyObject *message = result == SHMBUS_OK ? reader_take(entry, &view, &result) : NULL;
+    if (message)
+        return hand_out(self, entry, taken, message);
+    if (!PyErr_Occurred())
+        return settle_missing(entry, taken, result);
+    shmbus_group_return(&entry->source->lane, taken);
+    return NULL;
+}
+
+/* ---- what comes next ------------------------------------------------------------------------------------------------ */
+
+/* Lost while nobody was there: told to the first who comes. */
+static PyObject *tell_untold(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    if (!atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+        return NULL;
+    uint64_t count = atomic_exchange_explicit(&lane->lane->untold, 0, memory_order_seq_cst);
+    uint64_t floor = shmbus_group_floor(lane);
+    if (!count)
+        return NULL;
+    PyObject *told = reader_gap(entry, floor > count ? floor - count : 1, count, "overrun");
+    if (told)
+        add_to(&entry->cursor->lost, count);
+    else
+        atomic_fetch_add_explicit(&lane->lane->untold, count, memory_order_seq_cst);
+    return told;
+}
+
+static PyObject *skip_overrun(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    uint64_t at = entry->position, head = shmbus_head(&entry->ring->ring);
+    uint64_t lost = shmbus_group_skip(lane, head);
+    if (!lost)
+        return NULL;
+    PyObject *told = reader_gap(entry, at, lost, "overrun");
+    if (told)
+        add_to(&entry->cursor->lost, lost);
+    else
+        atomic_fetch_add_explicit(&lane->lane->untold, lost, memory_order_seq_cst);
+    return told;
+}
+
+static bool take_returned(Entry *entry, uint64_t now_ns, struct shmbus_taken *taken) {
+    struct shmbus_group *lane = &entry->source->lane;
+    uint64_t returned = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst);
+    if (!entry->rescan && returned == entry->returned_seen)
+        return false;
+    entry->returned_seen = returned; /* before the look: what comes meanwhile is looked for next time */
+    entry->rescan = shmbus_group_retake(lane, now_ns, taken);
+    return entry->rescan;
+}
+
+/* Without duplicates it matters what the message is, so it is read before it is anybody's. */
+static PyObject *judge_next(ReaderObject *self, Entry *entry, const struct shmbus_view *view, uint64_t now_ns,
+                            enum shmbus_result *result) {
+    struct shmbus_group *lane = &entry->source->lane;
+    enum shmbus_result found = SHMBUS_OK;
+    PyObject *message = reader_take(entry, view, &found);
+    if (!message && PyErr_Occurred())
+        return NULL;
+    if (!message) {
+        *result = shmbus_group_claim(lane, entry->position, now_ns);
+        return *result == SHMBUS_OK ? settle_missing(entry, (struct shmbus_taken){entry->position, 1}, found) : NULL;
+    }
+    const struct shmbus_frame *frame = &((MessageObject *)message)->frame;
+    *result = shmbus_group_judge(lane, entry->position, frame->producer, frame->producer_sequence, now_ns);
+    if (*result == SHMBUS_OK)
+        return hand_out(self, entry, (struct shmbus_taken){entry->position, 1}, message);
+    Py_DECREF(message);
+    if (*result == SHMBUS_STEPPED)
+        group_signal(entry->source, shmbus_group_advance(lane), false);
+    return NULL;
+}
+
+static PyObject *claim_next(ReaderObject *self, Entry *entry, const struct shmbus_view *view, uint64_t now_ns,
+                            enum shmbus_result *result) {
+    struct shmbus_group *lane = &entry->source->lane;
+    if (lane->producers)
+        return judge_next(self, entry, view, now_ns, result);
+    *result = shmbus_group_claim(lane, entry->position, now_ns);
+    return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}) : NULL;
+}
+
+/* Nothing now: what was put off is done. */
+static PyObject *idle(Entry *entry) {
+    group_signal(entry->source, 0, true);
+    return entry->expired_count ? reader_tell_expired(entry) : NULL;
+}
+
+/* The next of the messages that nobody was given. `more`: nothing came of this one, and there may be another. */
+static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, bool *more) {
+    struct shmbus_group *lane = &entry->source->lane;
+    struct shmbus_view view;
+    *more = false;
+    entry->position = shmbus_group_seek(lane, entry->position);
+    enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
+    switch (result) {
+    case SHMBUS_BUSY: return idle(entry);
+    case SHMBUS_EMPTY:
+        entry->busy_word_since_ns = 0;
+        return idle(entry);
+    case SHMBUS_SEALED:
+        if (entry->expired_count || entry->sealed || !shmbus_group_settled(lane, entry->position))
+            return idle(entry);
+        return reader_sealed(self, entry);
+    case SHMBUS_OVERRUN:
+        *more = true;
+        return skip_overrun(entry);
+    case SHMBUS_STEPPED:
+        result = shmbus_group_pass(lane, entry->position);
+        if (result == SHMBUS_OK) {
+            add_to(&entry->cursor->stepped, 1);
+            group_signal(entry->source, shmbus_group_advance(lane), false);
+        }
+        *more = result != SHMBUS_WINDOW;
+        return *more ? NULL : idle(entry);
+    default: break;
+    }
+    if (!shmbus_group_open(lane, entry->position))
+        return idle(entry);
+    PyObject *found = claim_next(self, entry, &view, now_ns, &result);
+    *more = !found && !PyErr_Occurred() && !self->closed && result != SHMBUS_WINDOW;
+    return found;
+}
+
+PyObject *group_next(ReaderObject *self, Entry *entry) {
+    uint64_t now = shmbus_now_ns(), stop = 0;
+    if (now >= self->next_look_ns)
+        group_look_after(self, now);
+    PyObject *found = tell_untold(entry);
+    self->moved = false;
+    for (bool more = true; more && !found && !PyErr_Occurred() && !self->closed && !self->moved;) {
+        struct shmbus_taken taken;
+        if (take_returned(entry, now, &taken))
+            found = deliver(self, entry, taken);
+        else
+            found = next_new(self, entry, now, &more);
+        /* What is settled in passing does not keep the caller from its deadline: as far as the ring went at first. */
+        stop = stop ? stop : shmbus_tail(&entry->ring->ring);
+        more = more && entry->position < stop;
+    }
+    return found;
+}
+
+/* ---- settling -------------------------------------------------------------------------------------------------------- */
+
+/* Where a message is settled. NULL with an exception. */
+static SourceObject *settled_at(PyObject *reader, PyObject *object, struct shmbus_taken *taken) {
+    ReaderObject *self = (ReaderObject *)reader;
+    if (!Py_IS_TYPE(object, &MessageType)) {
+        PyErr_Format(PyExc_TypeError, "a Message can be settled, not a %s", Py_TYPE(object)->tp_name);
+        return NULL;
+    }
+    MessageObject *message = (MessageObject *)object;
+    if (!message->source->group || message->source->reader != reader) {
+        PyErr_SetString(PyExc_ValueError, message->source->group
+                                              ? "the message was received by another subscription: settle it there"
+                                              : "nothing is settled here: subscribe with durable=\"a name\" for that");
+        return NULL;
+    }
+    if (self->fork != fork_generation) {
+        PyObject *answer = PyObject_CallMethod(reader, "_unusable", "O", Py_False);
+        Py_XDECREF(answer);
+        if (answer)
+            PyErr_SetString(PyExc_ValueError, "the subscription belongs to another process");
+        return NULL;
+    }
+    *taken = (struct shmbus_taken){message->frame.sequence, message->deliveries};
+    return message->source;
+}
+
+PyObject *group_ack(PyObject *reader, PyObject *message) {
+    struct shmbus_taken taken;
+    SourceObject *source = settled_at(reader, message, &taken);
+    if (!source)
+        return NULL;
+    uint64_t advanced = 0;
+    bool done = shmbus_group_settle(&source->lane, taken, &advanced);
+    group_signal(source, advanced, false);
+    return PyBool_FromLong(done);
+}
+
+/* The floor is looked at once for every run of messages from one source. */
+PyObject *group_ack_many(PyObject *reader, PyObject *messages) {
+    PyObject *list = PySequence_Fast(messages, "ack_many() takes an iterable of messages");
+    if (!list)
+        return NULL;
+    long done = 0;
+    SourceObject *last = NULL;
+    Py_ssize_t size = PySequence_Fast_GET_SIZE(list);
+    for (Py_ssize_t i = 0; i < size; i++) {
+        PyObject *message = PySequence_Fast_GET_ITEM(list, i);
+        if (!Py_IS_TYPE(message, &MessageType))
+            continue; /* a gap, in what receive_many() gave */
+        struct shmbus_taken taken;
+        SourceObject *source = settled_at(reader, message, &taken);
+        if (!source)
+            break;
+        if (last && source != last)
+            group_signal(last, shmbus_group_advance(&last->lane), false);
+        last = source;
+        done += shmbus_group_settle_quietly(&source->lane, taken);
+    }
+    if (last)
+        group_signal(last, shmbus_group_advance(&last->lane), false);
+    Py_DECREF(list);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(done);
+}
+
+PyObject *group_nack(PyObject *reader, PyObject *message) {
+    struct shmbus_taken taken;
+    SourceObject *source = settled_at(reader, message, &taken);
+    if (!source)
+        return NULL;
+    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
+    if (done)
+        shmbus_bell_ring(&bell_of(source)->data);
+    return PyBool_FromLong(done);
+}
+
+PyObject *group_extend(PyObject *reader, PyObject *message) {
+    struct shmbus_taken taken;
+    SourceObject *source = settled_at(reader, message, &taken);
+    return source ? PyBool_FromLong(shmbus_group_extend(&source->lane, taken, shmbus_now_ns())) : NULL;
+}
