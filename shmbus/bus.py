@@ -24,11 +24,11 @@ from shmbus._core import AttachError, Bells, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
-from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
+from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
 from shmbus.filter import Filter, tolerant
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
-from shmbus.start import Start, position, resolve
+from shmbus.start import Start, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage
@@ -36,6 +36,8 @@ from shmbus.v1.eventbus_pb2 import EventBusMessage
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
 
+RETRY_SECONDS: Final = 0.1  # between two looks for a coordinator that takes over from a dead one
+RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
 
 TopicLane = tuple[int, int]
@@ -115,6 +117,8 @@ class Bus:
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._end_reason: str | None = None
         self._closed = False
+        self._target = target
+        self._retry_ns = 0  # not before this time is a new coordinator looked for
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout)
         try:
             self._take_welcome(welcome)
@@ -132,6 +136,7 @@ class Bus:
             self.directory_fd = welcome.take()
             self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
             session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            self._session = session.session
             self._sessions = {session.session: session}
 
     # ---- publishing --------------------------------------------------------------------------------------------------
@@ -257,15 +262,7 @@ class Bus:
             subscription = Subscription(self, number, patterns, lossless, begin, judge, named)
             self._subscriptions[number] = subscription
             try:
-                self._request(
-                    wire.Subscribe(
-                        subscription=number,
-                        patterns=patterns,
-                        lossless=lossless and named is None,
-                        start=position(begin),
-                        durable=named.wire() if named is not None else None,
-                    )
-                ).close()
+                self._request(subscription._declared()).close()
                 self._open.add(number)
                 self._attend(subscription)
                 subscription._take_arrivals()
@@ -327,13 +324,59 @@ class Bus:
     def _attend(self, asking: Subscription | None = None) -> None:
         """Take in what was pushed. Subscriptions other than `asking` find theirs when they next look at their bell."""
         with self._lock:
-            others = False
-            for push in self._control.drain():
-                with push:
-                    touched = self._take_in(push)
-                    others |= any(one is not asking for one in touched)
+            others = self._drain(asking)
+            if self._control.lost is not None and self._reconnect():
+                others |= self._drain(asking)
             if others:
                 self._bells.ring(self._session_bell)
+
+    def _drain(self, asking: Subscription | None) -> bool:
+        """Whether others than `asking` have got something."""
+        others = False
+        for push in self._control.drain():
+            with push:
+                touched = self._take_in(push)
+                others |= any(one is not asking for one in touched)
+        return others
+
+    # ---- a new coordinator -------------------------------------------------------------------------------------------
+
+    def _reconnect(self) -> bool:
+        """The coordinator died: go on with the one that took over from it, if there is one by now."""
+        now = time.monotonic_ns()
+        if self._end_reason is not None or self._closed or now < self._retry_ns:
+            return False
+        self._retry_ns = now + int(RETRY_SECONDS * 1e9)
+        try:
+            control, welcome = ControlConnection.connect(
+                self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
+            )
+        except (ShmbusError, OSError):
+            return False
+        with welcome:
+            if not welcome.message.resumed:
+                control.close()
+                self._end("its coordinator died, and the next one knows nothing of it. Connect again")
+                return False
+            os.close(self.directory_fd)
+            self.directory_fd = welcome.take()
+        self._control.close()
+        self._control = control
+        return self._resume()
+
+    def _resume(self) -> bool:
+        """Say what is held here; what is not is told then."""
+        held = [publisher for publishers in self._publishers.values() for publisher in list(publishers.values())]
+        try:
+            self._control.request(
+                wire.Resume(
+                    publishers=[publisher._declared() for publisher in held if not publisher.closed],
+                    subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
+                )
+            ).close()
+        except ConnectionLost:
+            return False
+        return True
 
     def _take_in(self, push: Received) -> list[Subscription]:
         message = push.message
@@ -574,6 +617,16 @@ class Bus:
     def _request(self, message: ProtobufMessage) -> Received:
         self._check_usable()
         with self._lock:
+            if self._control.lost is None:
+                try:
+                    return self._control.request(message)
+                except ConnectionLost:
+                    if self._control.lost is None:
+                        raise
+            control = self._control
+            self._attend()  # a dead one's last words; and if another has taken over, it is connected to
+            if self._control is not control and isinstance(message, wire.Subscribe):
+                return Received(wire.Done(), [])  # that was among what is resumed
             return self._control.request(message)
 
     def _tell(self, message: ProtobufMessage) -> None:

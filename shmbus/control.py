@@ -104,12 +104,18 @@ class ControlConnection:
 
     @classmethod
     def connect(
-        cls, target: str, client_name: str, *, timeout: float = DEFAULT_TIMEOUT_SECONDS, token: str | None = None
+        cls,
+        target: str,
+        client_name: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        token: str | None = None,
+        resume: int = 0,
     ) -> tuple[Self, Received]:
         """Connect to the bus `target` (a name, or an address "@..." of an embedded one) and say hello.
 
         Answers the connection and the Welcome, with directory (ro), bells (rw) and session (rw) beside it. `timeout` in
-        seconds. Raises ConnectError, VersionError, AccessDenied, ProtocolError, ConnectionLost.
+        seconds; `resume` is the session that this process had with a coordinator that died. Raises ConnectError, VersionError, AccessDenied, ProtocolError, ConnectionLost.
         """
         address = _address(target)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
@@ -117,7 +123,7 @@ class ControlConnection:
         try:
             channel.settimeout(timeout)
             channel.connect(address)
-            welcome = connection.request(_hello(client_name, token), timeout=timeout)
+            welcome = connection.request(_hello(client_name, token, resume), timeout=timeout)
             connection._check(welcome)
             return connection, welcome
         except (OSError, ConnectionLost) as error:
@@ -326,7 +332,7 @@ def _plain(detail: ErrorDetail) -> object:
     return tuple(detail.texts.values) if which == "texts" else getattr(detail, which) if which else None
 
 
-def _hello(client_name: str, token: str | None) -> Hello:
+def _hello(client_name: str, token: str | None, resume: int) -> Hello:
     ourselves = own_identity()
     major, minor, patch = PROTOCOL_VERSION
     version = MessageVersion(major=major, minor=minor, patch=patch, protocol_version=_dotted(PROTOCOL_VERSION))
@@ -339,6 +345,7 @@ def _hello(client_name: str, token: str | None) -> Hello:
         start_time=ourselves.start_time,
         pid_namespace=ourselves.namespace,
         collector_token=token,
+        resume=resume,
     )
 
 

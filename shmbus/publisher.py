@@ -25,6 +25,7 @@ from shmbus.errors import (
     StorageFull,
 )
 from shmbus.process import Identity, is_alive
+from shmbus.v1.control_pb2 import ResumePublisher
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtobufMessage
@@ -144,6 +145,13 @@ class Publisher(Writer):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.published} published"
         return f"<Publisher {self.topic}, {state}>"
+
+    def _declared(self) -> ResumePublisher:
+        """For a coordinator that takes over."""
+        generation = self._ring.generation if self._ring is not None else 0
+        return ResumePublisher(
+            topic_id=self._topic_id, lane=self._lane, producer=self._producer_id, generation=generation
+        )
 
     # ---- called by the core ------------------------------------------------------------------------------------------
 

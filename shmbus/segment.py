@@ -133,11 +133,13 @@ def lock_path(bus: str) -> Path:
     return runtime_directory() / f"{check_bus_name(bus)}.lock"
 
 
-def create(name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False) -> tuple[int, _Made]:
+def create(
+    name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False, replace: bool = False
+) -> tuple[int, _Made]:
     """Make a segment of `size` zeroed bytes, readable and writable by this user only; its descriptor is the caller's.
 
     `initialise` is called with the descriptor and makes the segment what it is; what it returns is handed on. Only then
-    does the segment get its name. A private one never does.
+    does the segment get its name. A private one never does. With `replace` it takes the name from one that has it.
 
     Raises StorageFull, and SegmentError when the name is taken.
     """
@@ -154,7 +156,7 @@ def create(name: str, size: int, initialise: Callable[[int], _Made], *, private:
         made = initialise(descriptor)
         _core.killpoint(INITIALISED)
         if not private:
-            _publish(temporary, name)
+            _publish(temporary, name, replace)
     except BaseException:
         os.close(descriptor)
         raise
@@ -253,10 +255,13 @@ def _allocate(descriptor: int, name: str, size: int) -> None:
         raise StorageFull(name, size, space.f_bavail * space.f_frsize, ROOT) from None
 
 
-def _publish(temporary: str, name: str) -> None:
-    # A link, because a rename would silently replace a segment of that name.
+def _publish(temporary: str, name: str, replace: bool) -> None:
+    # A link, where nothing may be there already: a rename would silently replace a segment of that name.
     try:
-        os.link(ROOT + temporary, ROOT + name)
+        if replace:
+            os.rename(ROOT + temporary, ROOT + name)
+        else:
+            os.link(ROOT + temporary, ROOT + name)
     except FileExistsError:
         raise SegmentError(name, "exists") from None
     _core.killpoint(NAMED)

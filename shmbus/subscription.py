@@ -13,15 +13,16 @@ from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, Recei
 from shmbus.filter import Judge
 from shmbus.message import Gap, Message
 from shmbus.process import Identity, is_alive
-from shmbus.start import Resolved, places
+from shmbus.start import Resolved, places, position
 from shmbus.topic import most_specific
-from shmbus.v1.control_pb2 import Binding, Demoted
+from shmbus.v1.control_pb2 import Binding, Demoted, Subscribe
 from shmbus.v1.delivery_pb2 import DeadLetter
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
     from shmbus.publisher import Publisher
 
+LANE_SHIFT: Final = 31  # a cursor tells its topic and, in the highest bit, its lane
 STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
 
 
@@ -65,6 +66,7 @@ class Subscription(Reader):
         self._bus = bus
         self._number = number
         self._start = start
+        self._begun: dict[tuple[int, int], int] = {}  # the last generation of each topic and lane that came
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._notices: list[Gap] = []  # to be told in the stream
@@ -189,6 +191,16 @@ class Subscription(Reader):
         pattern = most_specific(self.patterns, demoted.topic)
         self._notices.append(Gap(demoted.topic, pattern, demoted.position, 0, "demoted"))
 
+    def _declared(self) -> Subscribe:
+        """For the coordinator, the first one and one that takes over."""
+        return Subscribe(
+            subscription=self._number,
+            patterns=self.patterns,
+            lossless=self.lossless and self.durable is None,
+            start=position(self._start),
+            durable=self.durable.wire() if self.durable is not None else None,
+        )
+
     def _dead_letter(self, message: Message) -> bool:
         """It has been given out too often. False: it cannot be published now, so it is given out once more."""
         assert self.durable is not None
@@ -223,6 +235,9 @@ class Subscription(Reader):
         arrivals, self._arrivals = self._arrivals, []
         for arrival in arrivals:
             ring = arrival.ring
+            if ring.generation <= self._begun.get(_lane(ring), -1):
+                continue  # a new coordinator tells what it does not know to be known
+            self._begun[_lane(ring)] = ring.generation
             if arrival.continues and any(_lane(held) == _lane(ring) for held, _ in self._held()):
                 self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
                 self._move_on()
@@ -235,7 +250,7 @@ class Subscription(Reader):
         ring, binding = arrival.ring, arrival.binding
         session = self._bus._sessions.get(binding.session)
         if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
-            session.bind_cursor(binding.cursor, ring.topic_id, self._number)
+            session.bind_cursor(binding.cursor, ring.topic_id | ring.lane << LANE_SHIFT, self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
         if self.lossless and not binding.lossless and not binding.shed:

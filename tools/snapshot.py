@@ -265,7 +265,8 @@ def _publishers(ring: Ring, living: set[int]) -> int:
 def _read_cursors(page: Session) -> dict[int, CursorReading]:
     found = {}
     for index in range(page.capacity):
-        position, delivered, overrun, expired, corrupt, _, topic_id, _ = page.cursor(index)
+        position, delivered, overrun, expired, corrupt, _, place, _ = page.cursor(index)
+        topic_id = place & 0x7FFF_FFFF  # the highest bit is the lane
         if topic_id:
             found[index] = CursorReading(topic_id, position, delivered, Losses(overrun, expired, corrupt))
     return found

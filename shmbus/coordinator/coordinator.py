@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 
 from shmbus import segment
-from shmbus._core import Bells
+from shmbus._core import Bells, killpoint
 from shmbus.coordinator.access import Access
+from shmbus.coordinator.adoption import Adoption, Inheritance, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.children import Children
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
@@ -37,7 +38,7 @@ from shmbus.coordinator.rings import Rings
 from shmbus.coordinator.server import Server
 from shmbus.coordinator.sessions import Sessions
 from shmbus.coordinator.settings import Settings, TopicPlan
-from shmbus.coordinator.store import Store
+from shmbus.coordinator.store import Segment, Store
 from shmbus.coordinator.sweep import PERIOD_SECONDS, Sweep
 from shmbus.coordinator.tables import NumberTable
 from shmbus.coordinator.topics import Topics
@@ -147,15 +148,19 @@ class Coordinator:
         log = self._log
         self._store = store = Store(self.bus, private=self._private)
         made.callback(store.close)
-        # Made first and removed last: tools take segments without a directory for leftovers.
-        self._listing = listing = Listing(store, self.address, self._capacities(), log)
+        inherited = Inheritance() if self._private else read_directory(self.bus, store.boot_id)
+        adopted = adopt_bells(store)
+        if adopted is None:
+            remove_unadopted(store, log)
+            inherited = Inheritance()
+        # The old one's place is taken before anything is; removed last: tools take segments without a directory for
+        # leftovers.
+        self._listing = listing = Listing(store, self.address, self._capacities(), log, inherited)
         made.callback(listing.close)
-        capacity = self.settings.max_bells
-        self._bells_segment, self._bells = store.make(
-            segment.bells_name(self.bus), Bells.layout(capacity), lambda fd: Bells.create(fd, capacity, store.boot_id)
-        )
+        killpoint("adopt.directory")
+        self._bells_segment, self._bells = adopted or self._make_bells(store)
         made.callback(self._bells.close)
-        numbers = NumberTable(capacity - 1, first=1)  # bell 0 is the bus-wide one
+        numbers = NumberTable(self._bells.capacity - 1, first=1)  # bell 0 is the bus-wide one
         self._registry = registry = Registry()
         made.callback(self._close_rings)
         self._post = post = Post(self._bells)
@@ -192,6 +197,35 @@ class Coordinator:
             "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory()),
         }
         self._children = Children(environment, log, listing.put_collector, self.settings)
+        if adopted is not None:
+            self._take_over(inherited, numbers)
+
+    def _make_bells(self, store: Store) -> tuple[Segment, Bells]:
+        capacity = self.settings.max_bells
+        return store.make(
+            segment.bells_name(self.bus), Bells.layout(capacity), lambda fd: Bells.create(fd, capacity, store.boot_id)
+        )
+
+    def _take_over(self, inherited: Inheritance, numbers: NumberTable) -> None:
+        """What a killed coordinator left goes on under this one."""
+        adoption = Adoption(self._store, self._registry, self._groups, self._planner, inherited, self._log)
+        adoption.run()
+        for bell in sorted(adoption.bells_in_use()):
+            numbers.claim(bell)
+        self._sessions.continue_from(adoption.last_page)
+        self._topics.take_over()
+        for client in (*adoption.dead, *adoption.absent):
+            self._listing.put_client(client)
+        for client in adoption.dead:
+            self._server.bury(client)
+        self._groups.let_go_if_empty()
+        killpoint("adopt.buried")
+        for client in adoption.absent:
+            self._server.expect_back(client)
+            self._bells.ring(client.bell)
+        remove_unadopted(self._store, self._log)
+        topics, absent, dead = len(self._registry.topics), len(adoption.absent), len(adoption.dead)
+        self._log(f"took over {topics} topics from a killed coordinator; {absent} clients live, {dead} are dead")
 
     def _make_topic(self, name: str, kind: TopicType, plan: TopicPlan) -> Topic:
         return self._requests.make_topic(name, kind, plan)
@@ -202,6 +236,8 @@ class Coordinator:
 
     def _open_for_business(self) -> None:
         for name in self.settings.declared:
+            if name in self._registry.topics:
+                continue  # taken over
             self._requests.make_topic(name, TopicType(), self._planner.plan(name))
         self._listing.set_state(BusState.RUNNING)
         self._ready()

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from shmbus import segment
-from shmbus.coordinator.lock import BusLock, remove_leftovers
+from shmbus.coordinator.lock import BusLock, remove_socket
 from shmbus.coordinator.orphans import end_orphans
 from shmbus.coordinator.post import Log
 
@@ -55,7 +55,7 @@ class Endpoint:
         self._lock = lock
         path = Path(self.address)
         end_orphans(self._bus, self._grace, self._log)
-        remove_leftovers(self._bus, path, self._log)
+        remove_socket(path)
         self.listener.bind(self.address)
         if self._open_to_others:
             directory.chmod(0o711)

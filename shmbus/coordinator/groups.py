@@ -82,7 +82,7 @@ class Groups:
             index = page.cursors.take()
             assert index is not None
             lane = group.lanes[topic.key] = CursorRef(page.number, index)
-            page.session.bind_cursor(index, topic.number, topic.lane)
+            page.session.bind_cursor(index, topic.number, topic.lane + 1)  # 0: not in use
             self._place(topic, group, lane, start)
             killpoint("group.placed")
         if _holds(topic, group):
@@ -90,6 +90,18 @@ class Groups:
         else:
             self._gates.clear(topic, group, lane)
         return lane
+
+    def rejoin(self, subscription: Subscription) -> None:
+        """A member that another coordinator had has come back, and may lack a segment."""
+        assert subscription.durable is not None
+        for page in subscription.durable.pages:
+            self._enter(page, subscription)
+
+    def bind_missing(self, topic: Topic) -> None:
+        """A coordinator that was killed before it had bound them has not told anybody of the topic either."""
+        for group in self._registry.durables_matching(topic.name):
+            if topic.key not in group.lanes:
+                self.bind(topic, group, "latest")
 
     def generations(self, topic: Topic, group: Durable) -> "list[Generation]":
         """Those that the group has still to read of a topic."""
@@ -133,6 +145,31 @@ class Groups:
             if topic.key in group.lanes:
                 lane = group.lanes[topic.key]
                 self._page(lane.session).forget_producer(lane.place, producer)
+
+    def adopted(self, record: wire.DurableRecord) -> Durable:
+        """One that a dead coordinator made; its segments and lanes are the caller's to add."""
+        group = Durable(record.durable, record.uid, MEMBERS)
+        self._registry.add_durable(group, tuple(record.patterns))
+        return group
+
+    def entries(self, group: Durable) -> list[tuple[int, tuple[str, int, int, int, int, int]]]:
+        """The members that its segment names: name, pid, start time, namespace, session, subscription."""
+        found = [(member, self._of(group.pages[0]).member(member)) for member in range(MEMBERS)] if group.pages else []
+        return [(member, entry) for member, entry in found if entry is not None]
+
+    def bury_member(self, group: Durable, member: int) -> None:
+        """A member of whom nothing else is known."""
+        for lane in group.lanes.values():
+            self._page(lane.session).reap(lane.place, member)
+        for page in group.pages:
+            self._of(page).clear_member(member)
+        group.numbers.give_back(member)
+
+    def let_go_if_empty(self) -> None:
+        """Gates of those that have no members: the last one died with the coordinator."""
+        for group in self._registry.durables.values():
+            if not group.members:
+                self._let_go(group)
 
     def expire(self, now_ns: int) -> None:
         """What members hold for longer than they may is given out again."""
@@ -178,7 +215,9 @@ class Groups:
         gone = self._registry.change_durable(group, subscription.patterns)
         for key in gone:
             lane = group.lanes.pop(key)
-            self._registry.pages[lane.session].cursors.give_back(lane.place)
+            page = self._registry.pages[lane.session]
+            page.session.bind_cursor(lane.place, 0, 0)
+            page.cursors.give_back(lane.place)
         self._record(group)
 
     def _record(self, group: Durable) -> None:
@@ -214,7 +253,7 @@ class Groups:
         identity = client.identity
         self._of(page).set_member(
             subscription.member, client.name, identity.pid or -1, identity.start_time, identity.namespace,
-            client.number, client.uid,
+            client.number, subscription.number,
         )  # fmt: skip
         added = ServerPacket(group_added=GroupAdded(group=page.number))
         self._post.push(client, added, [page.segment.open_writable])

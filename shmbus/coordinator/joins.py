@@ -65,6 +65,24 @@ class Joins:
             rings += len(generations)
         return rings
 
+    def resume(self, subscription: Subscription) -> None:
+        """Of a client that another coordinator had: rings it was not told of, and topics that were made meanwhile.
+
+        What it has already it knows by topic, lane and generation, and passes over.
+        """
+        for topic in self._registry.topics_matching(subscription.patterns):
+            if not accepts(subscription, topic):
+                continue
+            if subscription not in topic.bindings:
+                binding = self._bind_or_degrade(topic, subscription, topic.live.ring.first_sequence)
+                if binding is not None:
+                    self._tell(subscription.client, topic, topic.live, [binding])
+                continue
+            for place, generation in enumerate(topic.generations):
+                first = generation.ring.first_sequence if place else 0
+                binding = self._binding(topic, generation, subscription, first)
+                self._tell(subscription.client, topic, generation, [binding], continues=place > 0)
+
     def follow(self, topic: Topic, successor: Generation) -> None:
         """The topic goes on in a successor, not written to yet: every cursor goes on there, and gates hold there."""
         for subscription, cursor in topic.bindings.items():
@@ -86,7 +104,7 @@ class Joins:
 
     def _bind(self, topic: Topic, subscription: Subscription, generations: Sequence[Generation]) -> None:
         client = subscription.client
-        cursor, added = self._sessions.take_cursor(client, topic.number, subscription.number)
+        cursor, added = self._sessions.take_cursor(client, topic, subscription.number)
         topic.bindings[subscription] = cursor
         if added is not None:
             packet = ServerPacket(session_extended=SessionExtended(session=added.number))

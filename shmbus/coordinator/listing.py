@@ -1,6 +1,7 @@
 """The directory, kept in step with the registry: tools read there what there is, without asking anybody."""
 
 import time
+from dataclasses import dataclass, field
 
 from shmbus import segment
 from shmbus.coordinator.post import Log
@@ -34,12 +35,24 @@ _STATES = {
 _HEALTH = {State.RUNNING: Health.HEALTHY, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
 
 
+@dataclass(slots=True)
+class Inheritance:
+    """What only the directory of a dead coordinator says."""
+
+    descriptors: dict[bytes, bytes] = field(default_factory=dict)  # by fingerprint
+    sessions: dict[int, SessionEntry] = field(default_factory=dict)
+
+
 class Listing:
     """Writes the directory of one bus."""
 
-    def __init__(self, store: Store, address: str, capacities: Capacities, log: Log) -> None:
+    def __init__(
+        self, store: Store, address: str, capacities: Capacities, log: Log, inherited: Inheritance
+    ) -> None:
+        """Takes the place of one that a dead coordinator left, and what only that knew, in one step."""
+
         def initialise(descriptor: int) -> DirectoryWriter:
-            return DirectoryWriter(
+            writer = DirectoryWriter(
                 descriptor,
                 bus=store.bus,
                 address=address,
@@ -47,12 +60,17 @@ class Listing:
                 capacities=capacities,
                 boot_id=store.boot_id,
             )
+            for fingerprint, data in inherited.descriptors.items():
+                writer.add_descriptors(fingerprint, data)
+            for entry in inherited.sessions.values():
+                writer.put_session(entry)
+            return writer
 
         self._log = log
-        self._descriptors: dict[bytes, bytes] = {}
+        self._descriptors: dict[bytes, bytes] = dict(inherited.descriptors)
         self._created: dict[int, int] = {}
         self._full = False
-        made = store.make(segment.directory_name(store.bus), size_of(capacities), initialise)
+        made = store.make(segment.directory_name(store.bus), size_of(capacities), initialise, replace=True)
         self.segment: Segment = made[0]
         self._writer = made[1]
 

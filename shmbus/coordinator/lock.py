@@ -7,8 +7,6 @@ import fcntl
 import os
 from pathlib import Path
 
-from shmbus import segment
-from shmbus.coordinator.post import Log
 from shmbus.errors import BusExists
 
 
@@ -59,16 +57,7 @@ def read_owner(descriptor: int) -> tuple[int | None, float | None]:
         return None, None
 
 
-def remove_leftovers(bus: str, socket_path: Path, log: Log) -> None:
-    """What a dead coordinator of this bus left. The lock is held, so nobody needs the names any more.
-
-    Publishers and subscribers that still run have the segments open and go on among themselves.
-    """
-    names = [found.name for found in segment.list_segments(bus=bus)]
-    for name in names:
-        segment.remove(name)
-    if names:
-        some = ", ".join(names[:4]) + (" ..." if names[4:] else "")
-        log(f"removed {len(names)} segments that a killed coordinator left: {some}")
-    if socket_path.is_socket():
-        socket_path.unlink(missing_ok=True)
+def remove_socket(path: Path) -> None:
+    """Of a dead coordinator. The lock is held, so nobody listens there."""
+    if path.is_socket():
+        path.unlink(missing_ok=True)

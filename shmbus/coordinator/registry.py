@@ -16,6 +16,7 @@ from shmbus.topic import PatternTrie, is_pattern, matches
 from shmbus.v1 import control_pb2 as wire
 
 NORMAL_LANE, URGENT_LANE = 0, 1
+LANE_SHIFT = 31  # cursors tell their topic and, in the highest bit, its lane
 
 TopicLane = tuple[int, int]  # a topic's number, a lane
 
@@ -201,6 +202,10 @@ class Registry:
     def lane(self, number: int, lane: int) -> Topic:
         """One of them. Raises KeyError."""
         return self._lanes[number, lane]
+
+    def find_lane(self, number: int, lane: int) -> Topic | None:
+        """The same, None where there is none."""
+        return self._lanes.get((number, lane))
 
     def add_subscription(self, subscription: Subscription) -> None:
         """It is told of topics from now on."""

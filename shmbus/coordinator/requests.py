@@ -36,6 +36,7 @@ from shmbus.v1.control_pb2 import (
     PublisherOpened,
     ReportStuck,
     Resize,
+    Resume,
     SetLimits,
     Subscribe,
     Subscribed,
@@ -69,6 +70,7 @@ class Requests:
             "subscribe": self.subscribe,
             "unsubscribe": self.unsubscribe,
             "forget_durable": self.forget_durable,
+            "resume": self.resume,
             "report_stuck": self.report_stuck,
             "resize": self.resize,
             "set_limits": self.set_limits,
@@ -155,6 +157,44 @@ class Requests:
         self._joins.leave(subscription)
         killpoint("unsubscribe.done")
         return Done(), ()
+
+    def resume(self, client: Client, request: Resume) -> Answer:
+        """A client that another coordinator had says what it has: what it lacks is told, the rest is closed."""
+        held = {(one.topic_id, one.lane, one.producer): one.generation for one in request.publishers}
+        for key, producers in client.producers.items():
+            topic = self._registry.lane(*key)
+            for producer in list(producers):
+                if (*key, producer) not in held:
+                    self._topics.close(topic, client, producer)
+        for topic_id, lane, producer in held:
+            if producer in client.producers.get((topic_id, lane), ()):
+                self._topics.resume(self._registry.lane(topic_id, lane), client, held[topic_id, lane, producer])
+        named = {one.subscription: one for one in request.subscriptions}
+        for number, subscription in list(client.subscriptions.items()):
+            if number not in named:
+                self._joins.leave(subscription)
+        for one in named.values():
+            self._resume_subscription(client, one)
+        killpoint("resume.done")
+        return Done(), ()
+
+    def _resume_subscription(self, client: Client, request: Subscribe) -> None:
+        known = client.subscriptions.pop(request.subscription, None)
+        if known is None:  # it was being made when the coordinator died
+            self.subscribe(client, request)
+            return
+        try:
+            subscription = self._checked_subscription(client, request)
+        except BaseException:
+            client.subscriptions[known.number] = known
+            self._joins.leave(known)
+            raise
+        known.patterns, known.lossless, known.earliest = subscription.patterns, subscription.lossless, False
+        known.type_name = subscription.type_name
+        self._registry.add_subscription(known)
+        if known.durable is not None:
+            self._groups.rejoin(known)
+        self._joins.resume(known)
 
     def forget_durable(self, client: Client, request: ForgetDurable) -> Answer:
         """Nothing is remembered for that name any more."""

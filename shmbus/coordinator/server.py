@@ -27,7 +27,7 @@ from shmbus.coordinator.tables import NumberTable
 from shmbus.coordinator.topics import Topics
 from shmbus.errors import LimitError, ProtocolError, ShmbusError
 from shmbus.packet import message_fields
-from shmbus.process import own_namespace
+from shmbus.process import is_alive, own_namespace
 from shmbus.v1.control_pb2 import ClientPacket, Goodbye, Hello, ServerPacket, Welcome
 
 HELLO_SECONDS = 5.0  # from connect to a complete hello
@@ -50,6 +50,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._peers: set[Peer] = set()
         self._lingering: dict[int, Client] = {}  # pidfd -> a client that hung up and may still hold claims
+        self._absent: dict[int, tuple[Client, int]] = {}  # session -> whom another coordinator served, and its pidfd
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._own_namespace = own_namespace()
         self.handlers: dict[str, Any] = {}
@@ -72,6 +73,8 @@ class Server:
             self._leave(peer)
         for pidfd in list(self._lingering):
             self._forget(pidfd)
+        for number in list(self._absent):
+            self._came_back(number)
         os.close(self._reserve)
         self._reserve = -1
 
@@ -84,6 +87,32 @@ class Server:
         for pidfd, client in list(self._lingering.items()):
             if not self._topics.holds_claims(client):
                 self._forget(pidfd)
+
+    def expect_back(self, client: Client) -> None:
+        """It was another coordinator's, lives, and has not come back yet."""
+        try:
+            pidfd = os.pidfd_open(client.identity.pid)
+        except (OSError, OverflowError):
+            pidfd = -1  # of a pid namespace that cannot be seen from here, or dead meanwhile
+        if pidfd < 0 and not is_alive(client.identity):
+            return self.bury(client)
+        self._absent[client.number] = client, pidfd
+        if pidfd >= 0:
+            self._loop.add_reader(pidfd, self._died_absent, client.number)
+
+    def bury(self, client: Client) -> None:
+        """It was another coordinator's, and is dead."""
+        self._depart(client, dead=True)
+
+    def _came_back(self, number: int) -> Client:
+        client, pidfd = self._absent.pop(number)
+        if pidfd >= 0:
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        return client
+
+    def _died_absent(self, number: int) -> None:
+        self.bury(self._came_back(number))
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_A_TURN):
@@ -156,14 +185,8 @@ class Server:
 
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
         negotiation = negotiate(hello.negotiation, PROTOCOL_VERSION, peer.name)
-        client = self._make_client(peer, hello)
-        try:
-            page = self._sessions.open(client)
-        except BaseException:
-            self._numbers.give_back(client.bell)
-            raise
-        client.number = page.number
-        self._registry.clients[client.number] = client
+        client = self._resumed(peer, hello) or self._new_client(peer, hello)
+        page = client.pages[0]
         self._post.connect(client, peer.send)
         peer.client = client
         self.on_hello(client)
@@ -175,8 +198,35 @@ class Server:
             session=client.number,
             bell=client.bell,
             coordinator_pid=os.getpid(),
+            resumed=hello.resume == client.number,
         )
         return welcome, [self._directory.open_read_only, self._bells_segment.open_writable, page.segment.open_writable]
+
+    def _new_client(self, peer: Peer, hello: Hello) -> Client:
+        client = self._make_client(peer, hello)
+        try:
+            page = self._sessions.open(client)
+        except BaseException:
+            self._numbers.give_back(client.bell)
+            raise
+        client.number = page.number
+        self._registry.clients[client.number] = client
+        return client
+
+    def _resumed(self, peer: Peer, hello: Hello) -> Client | None:
+        """A client that another coordinator had; None: it is a new one."""
+        if hello.resume not in self._absent:
+            return None
+        client, _ = self._absent[hello.resume]
+        if client.uid != peer.uid or client.identity != peer.identity():
+            return None
+        self._came_back(hello.resume)
+        client.name = hello.client_name or client.name
+        client.gid, client.groups = peer.gid, peer.groups
+        client.token = hello.collector_token if hello.HasField("collector_token") else None
+        client.sessions_known.clear()
+        self._sessions.list_again(client)
+        return client
 
     def _make_client(self, peer: Peer, hello: Hello) -> Client:
         identity = peer.identity()

@@ -7,7 +7,7 @@ size, so that ten thousand subscriptions cost little more than their cursors.
 from shmbus import segment
 from shmbus._core import Session, killpoint
 from shmbus.coordinator.listing import Listing
-from shmbus.coordinator.registry import Client, CursorRef, Page, Registry
+from shmbus.coordinator.registry import LANE_SHIFT, Client, CursorRef, Page, Registry, Topic
 from shmbus.coordinator.store import Store
 
 MOST_CURSORS = 1 << 16  # of one page
@@ -46,12 +46,20 @@ class Sessions:
         self._listing.put_client(client)
         return page
 
+    def list_again(self, client: Client) -> None:
+        """What is said of it has changed."""
+        self._listing.put_client(client)
+
+    def continue_from(self, last: int) -> None:
+        """Pages up to that number were there before."""
+        self._last = max(self._last, last)
+
     def next_number(self) -> int:
         """Of a page, a session's or a group's: gates name either."""
         self._last += 1
         return self._last
 
-    def take_cursor(self, client: Client, topic: int, subscription: int) -> tuple[CursorRef, Page | None]:
+    def take_cursor(self, client: Client, topic: Topic, subscription: int) -> tuple[CursorRef, Page | None]:
         """A cursor that holds at its gate's floor, and the page that had to be added for it. Raises StorageFull."""
         added = None
         for page in reversed(client.pages):
@@ -61,13 +69,14 @@ class Sessions:
             page = added = self.open(client)
             index = page.cursors.take()
             assert index is not None
-        page.session.bind_cursor(index, topic, subscription)
+        page.session.bind_cursor(index, topic.number | topic.lane << LANE_SHIFT, subscription)
         return CursorRef(page.number, index), added
 
     def give_back_cursor(self, client: Client, cursor: CursorRef) -> None:
         """Nobody uses it, and no gate names it."""
         for page in client.pages:
             if page.number == cursor.session:
+                page.session.bind_cursor(cursor.place, 0, 0)  # whoever takes over finds it unused
                 page.cursors.give_back(cursor.place)
 
     def close(self, client: Client) -> None:

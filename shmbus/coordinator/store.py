@@ -48,12 +48,30 @@ class Store:
         self.boot_id = segment.boot_id()
         self._made: dict[Segment, None] = {}  # in the order in which they were made
 
-    def make(self, name: str, size: int, initialise: Callable[[int], _Made]) -> tuple[Segment, _Made]:
+    def make(
+        self, name: str, size: int, initialise: Callable[[int], _Made], *, replace: bool = False
+    ) -> tuple[Segment, _Made]:
         """A new segment of `size` bytes. Raises StorageFull, SegmentError, OSError."""
-        descriptor, made = segment.create(name, size, initialise, private=self.private)
+        descriptor, made = segment.create(name, size, initialise, private=self.private, replace=replace)
         one = Segment(name, descriptor, named=not self.private)
         self._made[one] = None
         return one, made
+
+    def adopt(self, name: str, attach: Callable[[int], _Made]) -> tuple[Segment, _Made]:
+        """One that a dead coordinator made is this one's from now on. Raises SegmentError, AccessDenied, AttachError."""
+        descriptor = segment.attach(name, writable=True)
+        try:
+            made = attach(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        one = Segment(name, descriptor, named=True)
+        self._made[one] = None
+        return one, made
+
+    def made(self) -> list[Segment]:
+        """All that are in use."""
+        return list(self._made)
 
     def give_up(self, one: Segment) -> None:
         """This one is not needed any more."""

@@ -5,7 +5,7 @@ No clock and no I/O: the ring's head is handed in.
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 
 class NumberTable:
@@ -26,6 +26,18 @@ class NumberTable:
             return None
         self._next += 1
         return self._next - 1
+
+    def claim(self, number: int) -> None:
+        """This one is given out, whoever did it. Raises ValueError when it is already, or cannot be."""
+        if not self._first <= number < self._first + self.capacity:
+            raise ValueError(f"no number {number}: there are {self._first} to {self._first + self.capacity - 1}")
+        if number >= self._next:
+            for free in range(self._next, number):
+                heappush(self._free, free)
+            self._next = number + 1
+        else:
+            self._free.remove(number)
+            heapify(self._free)
 
     def give_back(self, number: int) -> None:
         """It is nobody's again."""
@@ -77,10 +89,13 @@ class ProducerTable:
 
     def adopt(self, producers: set[int]) -> None:
         """Have these ids in use, as they were in the generation before. For an empty table only."""
-        taken = {self._numbers.take() for _ in range(max(producers, default=0))}
-        for number in sorted(one for one in taken - producers if one is not None):
-            self._numbers.give_back(number)
-        self.active |= producers
+        for producer in sorted(producers):
+            self.claim(producer)
+
+    def claim(self, producer: int) -> None:
+        """Have this one in use."""
+        self._numbers.claim(producer)
+        self.active.add(producer)
 
     def part(self, producer: int, tail: int, *, unfinished: bool) -> None:
         """Its owner is gone: dead and repaired, or has closed it while the tail stood there."""

@@ -69,6 +69,14 @@ class Topics:
         self.on_made()
         return topic
 
+    def take_over(self) -> None:
+        """What another coordinator made is there: it is listed, and new ones are numbered after it."""
+        for topic in self._registry.topics.values():
+            self._last = max(self._last, topic.number)
+            self._listing.put_topic(topic)
+        if self._registry.topics:
+            self.on_made()
+
     def add_urgent(self, topic: Topic, plan: TopicPlan) -> Topic:
         """The topic gets its urgent lane, a ring of its own; subscribers are told. It shares the topic's bell.
 
@@ -93,6 +101,13 @@ class Topics:
         client.producers.setdefault(topic.key, set()).add(producer)
         killpoint("producer.set")
         return producer
+
+    def resume(self, topic: Topic, client: Client, generation: int) -> None:
+        """A publisher that another coordinator had writes to that generation: where it goes on, and who gates it."""
+        for session in topic.live.gating:
+            self._joins.gates.introduce(client, session)
+        if generation < topic.live.number:
+            self._push_successor(client, topic, topic.live)
 
     def close(self, topic: Topic, client: Client, producer: int) -> None:
         """The client does not publish under that id any more."""

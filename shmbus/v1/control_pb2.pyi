@@ -32,7 +32,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable")
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class ClientPacket(_message.Message):
     CONTROL_COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     STOP_BUS_FIELD_NUMBER: _ClassVar[int]
     FORGET_DURABLE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     hello: Hello
@@ -63,7 +64,8 @@ class ClientPacket(_message.Message):
     control_collector: ControlCollector
     stop_bus: StopBus
     forget_durable: ForgetDurable
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ...) -> None: ...
+    resume: Resume
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
     __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added")
@@ -104,34 +106,58 @@ class ServerPacket(_message.Message):
     def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token")
+    __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume")
     NEGOTIATION_FIELD_NUMBER: _ClassVar[int]
     CLIENT_NAME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     PID_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
     negotiation: _eventbus_pb2.VersionNegotiationRequest
     client_name: str
     start_time: int
     pid_namespace: int
     collector_token: str
-    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationRequest, _Mapping]] = ..., client_name: _Optional[str] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., collector_token: _Optional[str] = ...) -> None: ...
+    resume: int
+    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationRequest, _Mapping]] = ..., client_name: _Optional[str] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., collector_token: _Optional[str] = ..., resume: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("negotiation", "bus", "boot_id", "session", "bell", "coordinator_pid")
+    __slots__ = ("negotiation", "bus", "boot_id", "session", "bell", "coordinator_pid", "resumed")
     NEGOTIATION_FIELD_NUMBER: _ClassVar[int]
     BUS_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     BELL_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_PID_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FIELD_NUMBER: _ClassVar[int]
     negotiation: _eventbus_pb2.VersionNegotiationResponse
     bus: str
     boot_id: bytes
     session: int
     bell: int
     coordinator_pid: int
-    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationResponse, _Mapping]] = ..., bus: _Optional[str] = ..., boot_id: _Optional[bytes] = ..., session: _Optional[int] = ..., bell: _Optional[int] = ..., coordinator_pid: _Optional[int] = ...) -> None: ...
+    resumed: bool
+    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationResponse, _Mapping]] = ..., bus: _Optional[str] = ..., boot_id: _Optional[bytes] = ..., session: _Optional[int] = ..., bell: _Optional[int] = ..., coordinator_pid: _Optional[int] = ..., resumed: bool = ...) -> None: ...
+
+class Resume(_message.Message):
+    __slots__ = ("publishers", "subscriptions")
+    PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    publishers: _containers.RepeatedCompositeFieldContainer[ResumePublisher]
+    subscriptions: _containers.RepeatedCompositeFieldContainer[Subscribe]
+    def __init__(self, publishers: _Optional[_Iterable[_Union[ResumePublisher, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ...) -> None: ...
+
+class ResumePublisher(_message.Message):
+    __slots__ = ("topic_id", "lane", "producer", "generation")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    lane: int
+    producer: int
+    generation: int
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., producer: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class TopicType(_message.Message):
     __slots__ = ("name", "fingerprint", "descriptors")
