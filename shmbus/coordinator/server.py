@@ -185,7 +185,8 @@ class Server:
 
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
         negotiation = negotiate(hello.negotiation, PROTOCOL_VERSION, peer.name)
-        client = self._resumed(peer, hello) or self._new_client(peer, hello)
+        back = self._resumed(peer, hello)
+        client = back or self._new_client(peer, hello)
         page = client.pages[0]
         self._post.connect(client, peer.send)
         peer.client = client
@@ -198,7 +199,7 @@ class Server:
             session=client.number,
             bell=client.bell,
             coordinator_pid=os.getpid(),
-            resumed=hello.resume == client.number,
+            resumed=back is not None,
         )
         return welcome, [self._directory.open_read_only, self._bells_segment.open_writable, page.segment.open_writable]
 

@@ -220,7 +220,7 @@ def test_a_killed_bus_can_be_run_again(shmbus_command, bus_name):
     first.end()
     assert left_behind(bus_name)
     second = shmbus_command.up()
-    second.wait_for("removed . segments that a killed coordinator left")
+    second.wait_for("took over . topics from a killed coordinator")
     assert second.interrupt() == 0
     assert left_behind(bus_name) == []
 

@@ -103,12 +103,12 @@ def test_publishing_and_reading_go_on_when_the_coordinator_is_killed(bus_name):
         segment.remove(found.name)
 
 
-def test_a_killed_coordinators_leftovers_are_removed_by_the_next(bus_name):
+def test_a_killed_coordinators_leftovers_are_taken_over_by_the_next_and_removed_at_its_end(bus_name):
     with coordinator(bus_name) as running, shmbus.connect() as bus, bus.publisher("a.b"):
         running.end(signal.SIGKILL)
     assert leftovers(bus_name)
     with coordinator(bus_name) as running:
-        assert any("that a killed coordinator left" in line for line in running.lines)
+        assert any("took over 1 topics from a killed coordinator" in line for line in running.lines)
         assert works(bus_name)
     assert leftovers(bus_name) == []
 
