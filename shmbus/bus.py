@@ -149,19 +149,22 @@ class Bus:
         name: str | None = None,
         on_full: str | None = None,
         timeout: float | None | EllipsisType = ...,
+        durable: bool = False,
     ) -> Publisher:
         """A publisher of `topic`, which is made if there is none.
 
         `type` is a protobuf class of your own that the topic carries; without it the topic carries the envelopes of the
         schema, and bytes. `on_full` is "block" (wait for lossless readers up to `timeout` seconds, None: for ever) or
         "raise"; what is not given is as the topic is configured (block, 30 s). `name` is what subscribers see as the
-        producer (default: the client's name).
+        producer (default: the client's name). The numbers of a `durable` one's messages outlive this process: the next
+        publisher of that name goes on from `last_number`, and what it publishes again with `number=` is told from what
+        is new. One at a time publishes under a durable name.
 
-        Raises TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError, StorageFull,
+        Raises DurableError, TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError, StorageFull,
         ConnectionLost.
         """
         check_on_full(on_full)
-        return self._publisher(topic, type, name, on_full, timeout, NORMAL_LANE)
+        return self._publisher(topic, type, name, on_full, timeout, durable, NORMAL_LANE)
 
     def _publisher(
         self,
@@ -170,11 +173,12 @@ class Bus:
         name: str | None,
         on_full: str | None,
         timeout: float | None | EllipsisType,
+        durable: bool,
         lane: int,
     ) -> Publisher:
         self._check_usable()
         with self._lock:
-            opened, ring = self._open_publisher(topic, type, name or self.client_name, lane)
+            opened, ring = self._open_publisher(topic, type, name or self.client_name, durable, lane)
             publisher = Publisher(
                 self,
                 topic,
@@ -185,21 +189,24 @@ class Bus:
                 configured=Backpressure(opened.on_full, opened.block_timeout_ms / 1e3),
                 on_full=on_full,
                 timeout=timeout,
+                durable=durable,
             )
+            if durable:
+                publisher._continue(opened.last_number)
             publisher._set_sessions(list(self._foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
 
     def _open_publisher(
-        self, topic: str, kind: type[ProtobufMessage] | None, name: str, lane: int
+        self, topic: str, kind: type[ProtobufMessage] | None, name: str, durable: bool, lane: int
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
         descriptor = EventBusMessage.DESCRIPTOR
         if kind is not None:
             descriptor = kind.DESCRIPTOR
             topic_type = wire.TopicType(name=descriptor.full_name, fingerprint=schema.fingerprint(descriptor))
-        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name, lane=lane)
+        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable)
         try:
             answer = self._request(request)
         except NeedDescriptors:

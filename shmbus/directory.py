@@ -54,7 +54,7 @@ from shmbus import _core, segment
 from shmbus.errors import LimitError, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 ON_FULL: Final = ("block", "raise", "shed")
 CHANGING: Final = "directory.changing"
 CHANGED: Final = "directory.changed"

@@ -154,11 +154,11 @@ class FilterError(ShmbusError, ValueError):
 
 
 class DurableError(ShmbusError):
-    """The durable subscription `name` cannot be had like that; `reason` says why, `remedy` what to do."""
+    """The durable subscription (or publisher) `name` cannot be had like that: `reason`; `remedy` says what to do."""
 
-    def __init__(self, name: str, reason: str, remedy: str) -> None:
-        self.name, self.reason, self.remedy = name, reason, remedy
-        super().__init__(f"durable subscription '{name}': {reason}. {remedy}")
+    def __init__(self, name: str, reason: str, remedy: str, thing: str = "subscription") -> None:
+        self.name, self.reason, self.remedy, self.thing = name, reason, remedy, thing
+        super().__init__(f"durable {thing} '{name}': {reason}. {remedy}")
 
 
 class TypeMismatch(ShmbusError):

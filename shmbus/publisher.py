@@ -68,7 +68,9 @@ class Publisher(Writer):
     `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema
     (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers its
     sequence. `ttl` and `timeout` are in seconds. A `priority` (0 to 255) of `shmbus.URGENT` and above goes the topic's
-    urgent lane, a ring of its own with sequences of its own, which every reader empties first.
+    urgent lane, a ring of its own with sequences of its own, which every reader empties first. A durable publisher may
+    give each message its `number`, growing from message to message: what was published before under such a number is
+    not published again, and 0 is answered.
     `publish_many(events, ...)` does it for many and answers how many.
 
     Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
@@ -87,6 +89,7 @@ class Publisher(Writer):
         configured: Backpressure,
         on_full: str | None,
         timeout: float | None | EllipsisType,
+        durable: bool = False,
     ) -> None:
         wait = configured.limit(timeout)
         # Message ids start with 64 random bits of their own, so they stay unique across restarts and buses.
@@ -97,7 +100,7 @@ class Publisher(Writer):
         self._configured = configured
         self._bus = bus
         self._own_type = own_type
-        self._asked: tuple[str | None, float | None | EllipsisType] = (on_full, timeout)
+        self._asked: tuple[str | None, float | None | EllipsisType, bool] = (on_full, timeout, durable)
         self._urgent_publisher: Publisher | None = None
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
@@ -124,6 +127,11 @@ class Publisher(Writer):
     def published(self) -> int:
         """Messages so far, of both lanes."""
         return super().published + (self._urgent_publisher.published if self._urgent_publisher else 0)
+
+    @property
+    def last_number(self) -> int:
+        """Of the last message of the normal lane. A durable publisher's numbers go on from those of the one before it."""
+        return super().published
 
     @property
     def closed(self) -> bool:

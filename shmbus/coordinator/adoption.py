@@ -251,11 +251,17 @@ class Adoption:
             owner = self._owner(who)
             generation.owners[producer] = owner
             active.add(producer)
+            if ring.numbers(producer)[2]:
+                generation.producers.reserved[who[0]] = producer
             if owner.number in self._registry.clients:
                 owner.producers.setdefault(topic.key, set()).add(producer)
         generation.producers.adopt(active)
         for producer, owner in generation.owners.items():
-            if owner.number not in self._registry.clients:
+            if owner.number in self._registry.clients:
+                continue
+            if producer in generation.producers.reserved.values():
+                generation.producers.active.discard(producer)
+            else:
                 generation.producers.part(producer, ring.tail, unfinished=True)
 
     def _owner(self, who: tuple[str, int, int, int, int, int]) -> Client:
@@ -301,14 +307,21 @@ class Adoption:
                 self._take_along(old, new)
                 old.ring.seal(new.number)
             old.sealed = True
+            for producer in old.producers.reserved.values():
+                if producer in new.owners:
+                    new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
 
     def _take_along(self, old: Generation, new: Generation) -> None:
         for producer, owner in old.owners.items():
             who = old.ring.producer(producer)
             if producer not in new.owners and who is not None:
                 new.ring.set_producer(producer, *who)
+                new.ring.begin_numbers(producer, old.ring.numbers(producer)[2])
                 new.owners[producer] = owner
                 new.producers.claim(producer)
+                if producer not in old.producers.active:
+                    new.producers.active.discard(producer)
+        new.producers.reserved = dict(old.producers.reserved)
         gates = {index: (session, cursor) for index, session, cursor, _ in old.ring.gates()}
         for holder, index in old.gate_of.items():
             if holder not in new.gate_of and (free := new.gates.take()) is not None:

@@ -46,9 +46,7 @@ class Inheritance:
 class Listing:
     """Writes the directory of one bus."""
 
-    def __init__(
-        self, store: Store, address: str, capacities: Capacities, log: Log, inherited: Inheritance
-    ) -> None:
+    def __init__(self, store: Store, address: str, capacities: Capacities, log: Log, inherited: Inheritance) -> None:
         """Takes the place of one that a dead coordinator left, and what only that knew, in one step."""
 
         def initialise(descriptor: int) -> DirectoryWriter:

@@ -92,7 +92,8 @@ class Requests:
             topic = topic.urgent or self._topics.add_urgent(topic, plan)
         elif request.lane:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
-        producer = self._topics.open(topic, client, request.producer_name or client.name)
+        name = request.producer_name or client.name
+        producer, last = self._topics.open(topic, client, name, durable=request.durable)
         killpoint("publisher.entered")
         generation = topic.live
         opened = PublisherOpened(
@@ -105,6 +106,7 @@ class Requests:
             gating_sessions=sorted(generation.gating),
             on_full=topic.on_full,
             block_timeout_ms=topic.block_timeout_ns // 1_000_000,
+            last_number=last,
         )
         for session in generation.gating:
             self._joins.gates.introduce(client, session)

@@ -63,12 +63,13 @@ class ProducerTable:
     written (a reader that looks up the name of a producer must not find somebody else's) and no claim of it is open.
     """
 
-    __slots__ = ("_numbers", "_parted", "active")
+    __slots__ = ("_numbers", "_parted", "active", "reserved")
 
     def __init__(self, capacity: int) -> None:
         self._numbers = NumberTable(capacity, first=1)
         self._parted: deque[_Parted] = deque()
         self.active: set[int] = set()
+        self.reserved: dict[str, int] = {}  # ids of durable publishers, by name, whether they are there or not
 
     @property
     def capacity(self) -> int:

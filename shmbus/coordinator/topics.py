@@ -21,7 +21,7 @@ from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registr
 from shmbus.coordinator.rings import RingPlan, Rings, is_spent, plan_of
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
-from shmbus.errors import LimitError
+from shmbus.errors import DurableError, LimitError
 from shmbus.v1.control_pb2 import ServerPacket, SessionRemoved, Successor
 
 NAME_BYTES = 31  # of a producer's entry in a ring
@@ -93,14 +93,28 @@ class Topics:
         killpoint("topic.made")
         return urgent
 
-    def open(self, topic: Topic, client: Client, name: str) -> int:
-        """A producer id for a client. Raises LimitError when all are in use."""
-        producer = self._take_producer(topic)
-        self._groups.forget_producer(topic, producer)
+    def open(self, topic: Topic, client: Client, name: str, *, durable: bool = False) -> tuple[int, int]:
+        """A producer id for a client, and the last number under it: 0, or that of the last durable one of that name.
+
+        Raises LimitError when all are in use, DurableError when somebody publishes under that name.
+        """
+        producer = topic.live.producers.reserved.get(name) if durable else None
+        if producer is None:
+            producer = self._take_producer(topic)
+            self._groups.forget_producer(topic, producer)
+            topic.live.ring.begin_numbers(producer, durable)
+            if durable:
+                topic.live.producers.reserved[name] = producer
+        elif producer in topic.live.producers.active:
+            raise DurableError(name, f"{topic.live.owners[producer].who} publishes to '{topic.name}' under this name",
+                               "Close that one, or use another name.", "publisher")  # fmt: skip
+        else:
+            topic.live.producers.active.add(producer)
+        last = topic.live.ring.settle_numbers(producer)
         self._enter(topic.live, producer, client, name)
         client.producers.setdefault(topic.key, set()).add(producer)
         killpoint("producer.set")
-        return producer
+        return producer, last
 
     def resume(self, topic: Topic, client: Client, generation: int) -> None:
         """A publisher that another coordinator had writes to that generation: where it goes on, and who gates it."""
@@ -114,6 +128,8 @@ class Topics:
         client.producers[topic.key].discard(producer)
         for generation in topic.generations:
             if generation.owners.get(producer) is client and producer in generation.producers.active:
+                if self._reserve(generation, producer):
+                    continue
                 open_claims = any(owner == producer for _, owner, _ in generation.ring.claims())
                 generation.producers.part(producer, generation.ring.tail, unfinished=open_claims)
 
@@ -148,16 +164,22 @@ class Topics:
         """The topic goes on in a new ring. Raises StorageFull, ValueError; then it goes on where it is."""
         old = topic.live
         successor = self._rings.make(topic, plan or plan_of(old.ring))
-        successor.producers.adopt(old.producers.active)
-        for producer in old.producers.active:
+        successor.producers.adopt(old.producers.active | set(old.producers.reserved.values()))
+        successor.producers.active &= old.producers.active
+        successor.producers.reserved = dict(old.producers.reserved)
+        durable = set(old.producers.reserved.values())
+        for producer in old.producers.active | durable:
             name = (old.ring.producer(producer) or ("",))[0]
-            self._enter(successor, producer, old.owners[producer], name)
+            successor.ring.begin_numbers(producer, producer in durable)
+            self._enter(successor, producer, old.owners[producer], name, active=producer in old.producers.active)
         self._joins.follow(topic, successor)
         for publisher in topic.publishers():
             self._push_successor(publisher, topic, successor)
         killpoint("successor.told")
         old.ring.seal(successor.number)
         old.sealed = True
+        for producer in durable:  # nobody publishes there any more, so these are the last ones
+            successor.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
         topic.generations.append(successor)
         self.successors += 1
         self._listing.put_topic(self._registry.topics[topic.name])
@@ -193,9 +215,10 @@ class Topics:
             )  # fmt: skip
         return producer
 
-    def _enter(self, generation: Generation, producer: int, client: Client, name: str) -> None:
+    def _enter(self, generation: Generation, producer: int, client: Client, name: str, *, active: bool = True) -> None:
         generation.owners[producer] = client
-        generation.producers.active.add(producer)
+        if active:
+            generation.producers.active.add(producer)
         identity = client.identity
         short = name.encode()[:NAME_BYTES].decode(errors="ignore")
         # A producer entry of pid 0 is an empty one: a client that cannot be named is told by the coordinator's own -1.
@@ -211,13 +234,21 @@ class Topics:
             aborted += generation.ring.repair(producer)
             killpoint("repair.done")
             generation.producers.settled(producer)
-            if producer in generation.producers.active:
+            if producer in generation.producers.active and not self._reserve(generation, producer):
                 generation.producers.part(producer, generation.ring.tail, unfinished=False)
         self.repaired += aborted
         if aborted:
             self._bells.ring(topic.bell)
             self._bells.ring_space(topic.bell)
         return aborted
+
+    def _reserve(self, generation: Generation, producer: int) -> bool:
+        """A durable publisher is gone: its id waits for the next one of its name."""
+        if producer not in generation.producers.reserved.values():
+            return False
+        generation.ring.settle_numbers(producer)
+        generation.producers.active.discard(producer)
+        return True
 
     def _push_successor(self, publisher: Client, topic: Topic, successor: Generation) -> None:
         packet = Successor(

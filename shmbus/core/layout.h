@@ -10,6 +10,7 @@
  *   0x0400  hint            a full 64-bit sequence, behind head by less than 2^39
  *   0x0480  counters        bytes published, claims aborted
  *   0x0600  producer[]      64 bytes each, written by the coordinator
+ *           numbers[]       64 bytes each, written by that producer
  *           gate[]          16 bytes each, written by the coordinator
  *   page    slot[]          16 bytes each
  *   page    arena           frames of 64-byte units; mapped twice, back to back
@@ -87,6 +88,13 @@ struct shmbus_producer {
     char name[SHMBUS_NAME_BYTES];
 };
 _Static_assert(sizeof(struct shmbus_producer) == 64, "a producer entry is one cache line");
+
+struct shmbus_numbers {
+    _Alignas(64) _Atomic uint64_t published; /* number of its last message, stored after the commit */
+    _Atomic uint64_t claiming;               /* of the one it is at, stored before the claim */
+    _Atomic uint32_t durable;                /* by the coordinator: the numbers outlive the process */
+};
+_Static_assert(sizeof(struct shmbus_numbers) == 64, "a producer's numbers have a cache line of their own");
 
 struct shmbus_gate {
     _Atomic uint64_t owner; /* session << 32 | cursor; 0: free */
@@ -212,6 +220,7 @@ static inline uint32_t position_distance(uint64_t a, uint64_t b) {
 struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);
 void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity); /* NULL: nobody */
 bool shmbus_identity_load(struct shmbus_producer *entry, struct shmbus_identity *identity);
+struct shmbus_numbers *shmbus_numbers_entry(const struct shmbus_ring *ring, uint32_t producer);
 struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index);
 
 #endif

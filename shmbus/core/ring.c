@@ -50,7 +50,7 @@ static bool geometry_valid(const struct shmbus_geometry *g) {
 }
 
 static uint64_t gates_offset(const struct shmbus_geometry *g) {
-    return SHMBUS_HEADER_BYTES + (uint64_t)(g->producers + 1) * sizeof(struct shmbus_producer);
+    return SHMBUS_HEADER_BYTES + (uint64_t)(g->producers + 1) * (sizeof(struct shmbus_producer) + sizeof(struct shmbus_numbers));
 }
 
 static uint64_t slots_offset(const struct shmbus_geometry *g) {
@@ -315,7 +315,7 @@ uint32_t shmbus_retire_expired(const struct shmbus_ring *ring, uint64_t now_ns, 
 /* ---- publish ------------------------------------------------------------------------------------------------------- */
 
 void shmbus_writer_init(struct shmbus_writer *writer, const struct shmbus_ring *ring, uint32_t producer) {
-    *writer = (struct shmbus_writer){.ring = *ring, .producer = producer};
+    *writer = (struct shmbus_writer){.ring = *ring, .producer = producer, .numbers = shmbus_numbers_entry(ring, producer)};
     writer->head = atomic_load_explicit(&ring->header->head, memory_order_acquire);
 }
 
@@ -494,6 +494,9 @@ enum shmbus_result shmbus_publish(struct shmbus_writer *writer, const struct shm
         units > room_of(ring).units)
         return SHMBUS_TOO_LARGE;
     struct claim won;
+    /* Its own cache line, so a plain store: whoever asks after our death for the number of our last message knows from it
+     * that there may be one more than `published` says. */
+    atomic_store_explicit(&writer->numbers->claiming, writer->producer_sequence + 1, memory_order_release);
     enum shmbus_result result = claim(writer, (uint32_t)units, &won);
     if (result != SHMBUS_OK)
         return result;
@@ -509,7 +512,7 @@ enum shmbus_result shmbus_publish(struct shmbus_writer *writer, const struct shm
                                                  memory_order_seq_cst, memory_order_relaxed))
         return revoked(ring, won.slot, won.word);
     KILLPOINT("commit.done");
-    writer->producer_sequence++;
+    atomic_store_explicit(&writer->numbers->published, ++writer->producer_sequence, memory_order_release);
     *sequence = won.sequence;
     return SHMBUS_OK;
 }
@@ -597,9 +600,58 @@ static bool past_its_time(const struct shmbus_ring *ring, uint64_t sequence, uin
     return frame.sequence == sequence && shmbus_expired(ring, &frame, now_ns);
 }
 
-/* ---- where to begin ------------------------------------------------------------------------------------------------ */
-
 static uint64_t oldest(const struct shmbus_ring *ring, uint64_t tail);
+
+/* ---- numbers of producers ------------------------------------------------------------------------------------------- */
+
+/* Nobody publishes under this id meanwhile. A message that was committed and not counted is still here, or was retired
+ * since its producer's death: then its number can only be guessed, and is not told as published. */
+uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    if (!numbers)
+        return 0;
+    uint64_t highest = atomic_load_explicit(&numbers->published, memory_order_acquire);
+    uint64_t claiming = atomic_load_explicit(&numbers->claiming, memory_order_acquire);
+    for (uint64_t at = shmbus_tail(ring), first = oldest(ring, at); claiming > highest && at > first;) {
+        uint64_t word = atomic_load_explicit(&slot_of(ring, --at)->word, memory_order_acquire);
+        if (word_lap(word) != lap_of(ring, at) || word_state(word) != COMMITTED || word_producer(word) != producer)
+            continue;
+        struct shmbus_frame frame = header_at(ring, at);
+        if (frame.sequence == at && frame.producer == producer && frame.producer_sequence > highest)
+            highest = frame.producer_sequence;
+        break; /* its last one */
+    }
+    shmbus_numbers_raise(ring, producer, highest);
+    return highest;
+}
+
+void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    uint64_t published = numbers ? atomic_load_explicit(&numbers->published, memory_order_acquire) : UINT64_MAX;
+    while (published < number && !atomic_compare_exchange_weak_explicit(&numbers->published, &published, number,
+                                                                        memory_order_seq_cst, memory_order_relaxed)) {
+    }
+}
+
+void shmbus_numbers_begin(const struct shmbus_ring *ring, uint32_t producer, bool durable) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    if (!numbers)
+        return;
+    atomic_store_explicit(&numbers->published, 0, memory_order_relaxed);
+    atomic_store_explicit(&numbers->claiming, 0, memory_order_relaxed);
+    atomic_store_explicit(&numbers->durable, durable, memory_order_release);
+}
+
+bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    if (!numbers)
+        return false;
+    *published = atomic_load_explicit(&numbers->published, memory_order_acquire);
+    *claiming = atomic_load_explicit(&numbers->claiming, memory_order_acquire);
+    return atomic_load_explicit(&numbers->durable, memory_order_relaxed) != 0;
+}
+
+/* ---- where to begin ------------------------------------------------------------------------------------------------ */
 
 /* Is there, or will there be, a message here that a reader gets? */
 static bool is_message(const struct shmbus_ring *ring, uint64_t sequence, uint64_t now_ns, uint64_t *time_ns) {

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define SHMBUS_LAYOUT_VERSION 1u
+#define SHMBUS_LAYOUT_VERSION 2u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
 #define SHMBUS_MAX_ARENA_BYTES (1ull << 29)    /* half of what 24 bits of units can name, so full and empty differ */
@@ -53,6 +53,7 @@ enum shmbus_result {
 /* ---- segments (opaque here; laid out and checked in layout.h) ---------------------------------------------------- */
 
 struct shmbus_ring_header;
+struct shmbus_numbers;
 struct shmbus_slot;
 struct shmbus_session_page;
 struct shmbus_bell;
@@ -163,6 +164,7 @@ struct shmbus_writer {
     struct shmbus_ring ring;
     uint32_t producer;
     uint64_t producer_sequence;          /* of the last message published */
+    struct shmbus_numbers *numbers;      /* where the others can see that */
     uint64_t head;                       /* last packed head seen: spares a cache miss while there is room */
     uint64_t seen;                       /* sequence for which that head showed room */
     const struct shmbus_session_ref *sessions;
@@ -237,6 +239,15 @@ struct shmbus_identity {
 /* False: no such producer. A NULL identity frees the entry. */
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
+/* The number of a producer's last message, for as long as its id is given to somebody. `durable` ids keep it when their
+ * process ends, for the next one of that name. */
+void shmbus_numbers_begin(const struct shmbus_ring *ring, uint32_t producer, bool durable);
+/* Of a producer that is gone: find out whether its last claim became a message, and remember; that number. */
+uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer);
+/* At least that many. */
+void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number);
+/* Is it durable? Its last number, and that of the message it is (or was) at. */
+bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming);
 /* Let a cursor hold retirement back; `floor` counts until the cursor is placed. Session 0 frees the entry. */
 bool shmbus_gate_set(const struct shmbus_ring *ring, uint32_t index, uint32_t session, uint32_t cursor, uint64_t floor);
 bool shmbus_gate_get(const struct shmbus_ring *ring, uint32_t index, uint32_t *session, uint32_t *cursor, uint64_t *floor);

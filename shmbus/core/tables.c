@@ -12,9 +12,15 @@ struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, ui
     return producer <= ring->producers ? (struct shmbus_producer *)(void *)base + producer : NULL;
 }
 
-struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index) {
+struct shmbus_numbers *shmbus_numbers_entry(const struct shmbus_ring *ring, uint32_t producer) {
     unsigned char *base = (unsigned char *)ring->header + SHMBUS_HEADER_BYTES;
     base += (size_t)(ring->producers + 1) * sizeof(struct shmbus_producer);
+    return producer <= ring->producers ? (struct shmbus_numbers *)(void *)base + producer : NULL;
+}
+
+struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t index) {
+    unsigned char *base = (unsigned char *)ring->header + SHMBUS_HEADER_BYTES;
+    base += (size_t)(ring->producers + 1) * (sizeof(struct shmbus_producer) + sizeof(struct shmbus_numbers));
     return index < ring->gates ? (struct shmbus_gate *)(void *)base + index : NULL;
 }
 

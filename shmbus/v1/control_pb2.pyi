@@ -188,21 +188,23 @@ class TopicLimits(_message.Message):
     def __init__(self, slots: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., max_retained_messages: _Optional[int] = ..., max_retained_size_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., retention_duration_ms: _Optional[int] = ..., claim_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class OpenPublisher(_message.Message):
-    __slots__ = ("topic", "type", "limits", "producer_name", "lane")
+    __slots__ = ("topic", "type", "limits", "producer_name", "lane", "durable")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_NAME_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
+    DURABLE_FIELD_NUMBER: _ClassVar[int]
     topic: str
     type: TopicType
     limits: TopicLimits
     producer_name: str
     lane: int
-    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ...) -> None: ...
+    durable: bool
+    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ..., durable: bool = ...) -> None: ...
 
 class PublisherOpened(_message.Message):
-    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms")
+    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms", "last_number")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +214,7 @@ class PublisherOpened(_message.Message):
     CREATED_FIELD_NUMBER: _ClassVar[int]
     ON_FULL_FIELD_NUMBER: _ClassVar[int]
     BLOCK_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    LAST_NUMBER_FIELD_NUMBER: _ClassVar[int]
     topic_id: int
     lane: int
     generation: int
@@ -221,7 +224,8 @@ class PublisherOpened(_message.Message):
     created: bool
     on_full: str
     block_timeout_ms: int
-    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ...) -> None: ...
+    last_number: int
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ..., last_number: _Optional[int] = ...) -> None: ...
 
 class ClosePublisher(_message.Message):
     __slots__ = ("topic_id", "producer", "lane")

@@ -104,7 +104,9 @@ def test_a_durable_subscription_goes_on_under_the_next_coordinator_though_its_re
             assert reader.stdout.readline() == "second 1\n"
         publisher.publish(b"third")  # nobody reads, nobody coordinates
         with coordinator(bus_name) as second:
-            assert any("2 clients live, 0 are dead" in line or "1 clients live, 1 are dead" in line for line in second.lines)
+            assert any(
+                "2 clients live, 0 are dead" in line or "1 clients live, 1 are dead" in line for line in second.lines
+            )
             publisher.publish(b"fourth")
             with shmbus.connect() as other, other.subscribe("lab.#", durable="reader") as subscription:
                 found = [subscription.receive(timeout=20) for _ in range(2)]

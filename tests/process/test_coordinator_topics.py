@@ -40,7 +40,7 @@ fd = opened.take()
 ring = Ring.attach(fd, writable=True, boot_id=welcome.message.boot_id)
 memory = mmap.mmap(fd, 0)
 _, slots, producers, gates = struct.unpack_from("<4I", memory, 8)
-start = 0x600 + (producers + 1) * 64 + gates * 16
+start = 0x600 + (producers + 1) * 128 + gates * 16
 start = (start + 4095) & ~4095
 word = (ring.tail // slots) << 32 | opened.message.producer << 18 | 1
 struct.pack_into("<Q", memory, start + ring.tail % slots * 16, word)

@@ -174,7 +174,9 @@ def test_options_out_of_range_are_refused_and_nothing_is_published(bus):
         for wrong in ({"priority": 256}, {"priority": -1}, {"ttl": -1}, {"ttl": float("nan")}, {"timeout": -0.1}):
             with pytest.raises(ValueError, match=re.escape(str(next(iter(wrong.values()))))):
                 publisher.publish(b"x", **wrong)
-        with pytest.raises(TypeError, match="unexpected keyword argument 'prioriti' .there are correlation, priority"):
+        with pytest.raises(
+            TypeError, match="unexpected keyword argument 'prioriti' .there are correlation, number, priority"
+        ):
             publisher.publish(b"x", prioriti=1)
         with pytest.raises(TypeError, match="takes one event"):
             publisher.publish()

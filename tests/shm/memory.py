@@ -169,7 +169,7 @@ class Raw:
         self.shape = shape
         self.bytes = mmap.mmap(descriptor, 0)
         its = shape
-        self.slots_at = _page_up(HEADER_BYTES + (its.producers + 1) * 64 + its.gates * 16)
+        self.slots_at = _page_up(HEADER_BYTES + (its.producers + 1) * 128 + its.gates * 16)
         self.arena_at = _page_up(self.slots_at + its.slots * 16)
 
     def close(self) -> None:

@@ -230,6 +230,40 @@ static PyObject *ring_set_producer(RingObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *ring_begin_numbers(RingObject *self, PyObject *args) {
+    unsigned int producer;
+    int durable;
+    if (!PyArg_ParseTuple(args, "Ip", &producer, &durable) || !usable(self, true))
+        return NULL;
+    shmbus_numbers_begin(&self->ring, producer, durable);
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_settle_numbers(RingObject *self, PyObject *arg) {
+    unsigned long producer = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred() || !usable(self, true))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(shmbus_numbers_settle(&self->ring, (uint32_t)producer));
+}
+
+static PyObject *ring_raise_numbers(RingObject *self, PyObject *args) {
+    unsigned int producer;
+    unsigned long long number;
+    if (!PyArg_ParseTuple(args, "IK", &producer, &number) || !usable(self, true))
+        return NULL;
+    shmbus_numbers_raise(&self->ring, producer, number);
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_numbers(RingObject *self, PyObject *arg) {
+    unsigned long producer = PyLong_AsUnsignedLong(arg);
+    uint64_t published = 0, claiming = 0;
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    bool durable = shmbus_numbers_get(&self->ring, (uint32_t)producer, &published, &claiming);
+    return Py_BuildValue("KKO", (unsigned long long)published, (unsigned long long)claiming, durable ? Py_True : Py_False);
+}
+
 static PyObject *ring_clear_producer(RingObject *self, PyObject *arg) {
     unsigned long producer = PyLong_AsUnsignedLong(arg);
     if (PyErr_Occurred() || !usable(self, true))
@@ -474,6 +508,10 @@ static PyMethodDef ring_methods[] = {
     {"set_limits", (PyCFunction)ring_set_limits, METH_VARARGS, NULL},
     {"set_producer", (PyCFunction)ring_set_producer, METH_VARARGS, NULL},
     {"clear_producer", (PyCFunction)ring_clear_producer, METH_O, NULL},
+    {"begin_numbers", (PyCFunction)ring_begin_numbers, METH_VARARGS, NULL},
+    {"settle_numbers", (PyCFunction)ring_settle_numbers, METH_O, NULL},
+    {"raise_numbers", (PyCFunction)ring_raise_numbers, METH_VARARGS, NULL},
+    {"numbers", (PyCFunction)ring_numbers, METH_O, NULL},
     {"producer", (PyCFunction)ring_get_producer, METH_O, NULL},
     {"claims", (PyCFunction)ring_claims, METH_NOARGS, NULL},
     {"find_time", (PyCFunction)ring_find_time, METH_O, NULL},

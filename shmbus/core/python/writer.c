@@ -20,7 +20,7 @@ typedef struct {
     char id_prefix[24];  /* of message ids: names this producer for ever */
     uint32_t id_length;
     unsigned long fork;
-    bool block, busy;
+    bool block, busy, durable;
     uint64_t timeout_ns;
 } WriterObject;
 
@@ -107,6 +107,16 @@ static PyObject *writer_move(WriterObject *self, PyObject *args) {
     unsigned int producer;
     if (!PyArg_ParseTuple(args, "OI", &ring, &producer) || !writer_take_ring(self, ring, producer))
         return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Its numbers go on from those of the one before it. */
+static PyObject *writer_continue(WriterObject *self, PyObject *arg) {
+    unsigned long long number = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred())
+        return NULL;
+    self->durable = true;
+    self->writer.producer_sequence = number;
     Py_RETURN_NONE;
 }
 
@@ -344,6 +354,7 @@ struct options {
     PyObject *correlation; /* borrowed, NULL: not given */
     uint8_t priority;
     uint64_t ttl_ns, timeout_ns;
+    uint64_t number; /* of the message among its producer's; 0: the next one */
 };
 
 static bool put_bytes(WriterObject *self, const void *data, size_t length, enum shmbus_kind kind, const struct options *options,
@@ -437,6 +448,20 @@ static bool seconds(PyObject *value, uint64_t *ns, uint64_t none) {
     return true;
 }
 
+/* Only where numbers outlive the process: elsewhere they say how many messages there were. */
+static bool whole_number(WriterObject *self, PyObject *value, uint64_t *number) {
+    *number = PyLong_AsUnsignedLongLong(value);
+    if (PyErr_Occurred())
+        return false;
+    if (*number < 1 || *number > SHMBUS_MAX_NUMBER)
+        PyErr_Format(PyExc_ValueError, "the number of a message is from 1 to 2^39 - 1, not %R", value);
+    else if (!self->durable)
+        PyErr_SetString(PyExc_ValueError, "only a durable publisher numbers its messages: open it with durable=True");
+    else
+        return true;
+    return false;
+}
+
 static bool parse_options(WriterObject *self, PyObject *const *values, PyObject *names, struct options *options) {
     *options = (struct options){.timeout_ns = self->block ? self->timeout_ns : 0};
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
@@ -458,8 +483,12 @@ static bool parse_options(WriterObject *self, PyObject *const *values, PyObject 
         } else if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
             if (!seconds(value, &options->timeout_ns, UINT64_MAX))
                 return false;
+        } else if (PyUnicode_CompareWithASCIIString(name, "number") == 0 && value != Py_None) {
+            if (!whole_number(self, value, &options->number))
+                return false;
         } else {
-            PyErr_Format(PyExc_TypeError, "unexpected keyword argument %R (there are correlation, priority, ttl, timeout)", name);
+            PyErr_Format(PyExc_TypeError,
+                         "unexpected keyword argument %R (there are correlation, number, priority, ttl, timeout)", name);
             return false;
         }
     }
@@ -494,8 +523,18 @@ static PyObject *writer_publish(WriterObject *self, PyObject *const *args, Py_ss
         return NULL;
     if (goes_elsewhere(self, &options, "publish", args, names, &answer))
         return answer;
-    if (!ready(self) || !put_any(self, args[0], &options, shmbus_now_ns(), &sequence))
+    if (!ready(self))
         return NULL;
+    uint64_t before = self->writer.producer_sequence;
+    if (options.number && options.number <= before)
+        return PyLong_FromLong(0); /* published already */
+    if (options.number)
+        self->writer.producer_sequence = options.number - 1;
+    if (!put_any(self, args[0], &options, shmbus_now_ns(), &sequence)) {
+        if (options.number)
+            self->writer.producer_sequence = before;
+        return NULL;
+    }
     if (self->ring)
         ring_bells(self);
     return PyLong_FromUnsignedLongLong(sequence);
@@ -530,6 +569,12 @@ static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, 
     for (; published < PySequence_Fast_GET_SIZE(events); published++) {
         if (published % BATCH_PER_CLOCK == 0)
             now = shmbus_now_ns();
+        if (options.number) {
+            uint64_t number = options.number + (uint64_t)published;
+            if (number <= self->writer.producer_sequence)
+                continue; /* published already */
+            self->writer.producer_sequence = number - 1;
+        }
         PyObject *event = Py_NewRef(PySequence_Fast_GET_ITEM(events, published));
         bool done = put_any(self, event, &options, now, &sequence);
         Py_DECREF(event);
@@ -573,6 +618,7 @@ static PyMethodDef writer_methods[] = {
     {"publish", (PyCFunction)(void (*)(void))writer_publish, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"publish_many", (PyCFunction)(void (*)(void))writer_publish_many, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"_move", (PyCFunction)writer_move, METH_VARARGS, NULL},
+    {"_continue", (PyCFunction)writer_continue, METH_O, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_NOARGS, NULL},
     {"_set_sessions", (PyCFunction)writer_set_sessions, METH_O, NULL},
     {NULL, NULL, 0, NULL},
