@@ -26,11 +26,13 @@ if find_spec("shmbus._core") is None:
     )
 
 from shmbus import correlation, errors
+from shmbus._core import Borrowed
 from shmbus.bus import Bus
 from shmbus.durable import Durable
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
+    BorrowError,
     BusExists,
     BusyError,
     ClosedError,
@@ -73,6 +75,8 @@ __all__ = [
     "AsyncPublisher",
     "AsyncSubscription",
     "BackpressureError",
+    "BorrowError",
+    "Borrowed",
     "Bus",
     "BusExists",
     "BusyError",

@@ -285,6 +285,17 @@ class BusyError(ShmbusError):
         super().__init__(f"{thing} is busy: {reason}. Give each of them one of its own.")
 
 
+class BorrowError(ShmbusError, BufferError):
+    """Nothing of `subscription` would protect a borrowed message from being overwritten."""
+
+    def __init__(self, subscription: str) -> None:
+        self.subscription = subscription
+        super().__init__(
+            f"{subscription} is lossy: nothing keeps publishers from overwriting what is borrowed. Subscribe with "
+            "lossless=True or durable=..., receive a copy, or borrow(unprotected=True) and be told afterwards."
+        )
+
+
 class ForkedError(ShmbusError):
     """`thing` was opened by process `opened_by` and used in its forked child `pid`."""
 

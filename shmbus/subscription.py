@@ -7,9 +7,9 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from shmbus._core import Group, Reader, Ring, killpoint
+from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
 from shmbus.durable import Durable, dead_letter
-from shmbus.errors import BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
+from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
 from shmbus.message import Gap, Message
 from shmbus.process import Identity, is_alive
@@ -90,6 +90,18 @@ class Subscription(Reader):
             for group, lane, member in self._lanes.values():
                 group.reap(lane, member)  # also where there is no coordinator to do it
             self._bus._left(self._number, self._cursors)
+
+    def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Borrowed | Gap:
+        """The next message where it stands in the ring, for a `with` block: `data` is a view of its payload, not a copy.
+
+        A lossless subscription's publishers cannot overwrite it before the block is left, a durable one's not before it
+        is settled; a lossy one is refused, unless it is `unprotected`: then leaving the block raises BufferError if it
+        was overwritten meanwhile, and what was read is void. A view that outlives the block keeps the message where it
+        is, and leaving the block raises BufferError. Otherwise as `receive`.
+        """
+        if not (self.lossless or self.durable or unprotected):
+            raise BorrowError(repr(self))
+        return self._borrow(timeout)
 
     @property
     def lost(self) -> int:

@@ -578,6 +578,24 @@ enum shmbus_result shmbus_take(const struct shmbus_ring *ring, const struct shmb
     return crc == frame->crc32c ? SHMBUS_OK : SHMBUS_CORRUPT;
 }
 
+bool shmbus_stands(const struct shmbus_ring *ring, uint64_t sequence) {
+    /* pairs with the release fence in shmbus_publish(), as in shmbus_take() */
+    FENCE(memory_order_acquire);
+    return shmbus_head(ring) <= sequence;
+}
+
+enum shmbus_result shmbus_look(const struct shmbus_ring *ring, const struct shmbus_view *view, struct shmbus_frame *frame) {
+    copy(frame, view->frame, sizeof *frame, view->gated);
+    if (frame->sequence != view->sequence || frame->length != view->length)
+        return shmbus_stands(ring, view->sequence) ? SHMBUS_CORRUPT : SHMBUS_OVERRUN;
+    uint64_t words[6];
+    header_words(frame, words);
+    uint32_t crc = shmbus_crc32c(shmbus_crc32c(0, words, sizeof words), view->frame + sizeof *frame, view->length);
+    if (!shmbus_stands(ring, view->sequence))
+        return SHMBUS_OVERRUN;
+    return crc == frame->crc32c ? SHMBUS_OK : SHMBUS_CORRUPT;
+}
+
 bool shmbus_expired(const struct shmbus_ring *ring, const struct shmbus_frame *frame, uint64_t now_ns) {
     uint64_t retention = atomic_load_explicit(&ring->header->retention_ns, memory_order_relaxed);
     return (frame->expires_ns && now_ns >= frame->expires_ns) ||

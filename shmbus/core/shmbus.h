@@ -196,6 +196,11 @@ enum shmbus_result shmbus_peek(const struct shmbus_ring *ring, uint64_t cursor, 
 /* Copy and check what was peeked. Anything but SHMBUS_OK voids both buffers. */
 enum shmbus_result shmbus_take(const struct shmbus_ring *ring, const struct shmbus_view *view, struct shmbus_frame *frame,
                                void *payload);
+/* Check what was peeked where it stands, without a copy of the payload. It is what was checked only as long as nobody may
+ * overwrite it: see shmbus_stands(). */
+enum shmbus_result shmbus_look(const struct shmbus_ring *ring, const struct shmbus_view *view, struct shmbus_frame *frame);
+/* Was it there, unchanged, up to now? */
+bool shmbus_stands(const struct shmbus_ring *ring, uint64_t sequence);
 bool shmbus_expired(const struct shmbus_ring *ring, const struct shmbus_frame *frame, uint64_t now_ns);
 
 /* The first retained sequence with a message of that time or later, or one that is still being written; the tail if there

@@ -79,16 +79,34 @@ typedef struct {
     uint32_t unsignalled, signal_every; /* how far the floor moved since publishers that wait for room were last looked for */
 } SourceObject;
 
-typedef struct {
-    PyObject_VAR_HEAD
-    SourceObject *source;
-    PyObject *producer, *envelope, *event;
-    uint32_t deliveries; /* this one included */
+/* What a message and a borrowed one have in common; `producer`, `envelope` and `event` are made on first use. */
+#define MESSAGE_HEAD                                                                                                  \
+    PyObject_VAR_HEAD SourceObject *source;                                                                           \
+    PyObject *producer, *envelope, *event;                                                                            \
+    uint32_t deliveries; /* this one included */                                                                      \
     struct shmbus_frame frame;
+
+typedef struct {
+    MESSAGE_HEAD
+} MessageHead;
+
+typedef struct {
+    MESSAGE_HEAD
     unsigned char payload[];
 } MessageObject;
 
-extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType;
+/* A message whose payload is read where it stands in the ring. */
+typedef struct {
+    MESSAGE_HEAD
+    PyObject *reader;          /* whose cursor protects it, until it is given back; NULL afterwards */
+    RingObject *ring;          /* held, so that it stays mapped */
+    const unsigned char *data;
+    PyObject *view;            /* the memoryview that was given out */
+    Py_ssize_t exports;        /* buffers in use */
+    bool leaving;              /* given back as soon as there are none */
+} BorrowedObject;
+
+extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, MessageHeadType, BorrowedType;
 
 /* Map all of a descriptor and check it. False with an exception. */
 bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
@@ -106,6 +124,8 @@ void ring_let_go(RingObject *ring);
 PyObject *ring_producer(RingObject *ring, uint32_t producer); /* new reference; None if unknown */
 bool copy_bytes(PyObject *object, void *to, size_t length, const char *name);
 
+/* Where the event stands in an envelope of `length` bytes: a tuple, or None. */
+PyObject *locate_event(const unsigned char *data, Py_ssize_t length);
 MessageObject *message_new(SourceObject *source, uint32_t length);
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;

@@ -128,11 +128,11 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
 }
 
 static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken taken, PyObject *message) {
-    ((MessageObject *)message)->deliveries = taken.tries;
+    ((MessageHead *)message)->deliveries = taken.tries;
     int kept = self->filter || self->max_deliveries ? withheld(self, entry, taken, message) : 0;
     if (kept || self->closed) {
         if (!kept) /* closed by another thread, while Python ran: the coordinator gives back what we held */
-            shmbus_group_return(&((MessageObject *)message)->source->lane, taken);
+            shmbus_group_return(&((MessageHead *)message)->source->lane, taken);
         Py_DECREF(message);
         return NULL;
     }
@@ -147,7 +147,7 @@ static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken 
 static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken taken) {
     struct shmbus_view view;
     enum shmbus_result result = shmbus_peek(&entry->ring->ring, taken.sequence, &view);
-    PyObject *message = result == SHMBUS_OK ? reader_take(entry, &view, &result) : NULL;
+    PyObject *message = result == SHMBUS_OK ? reader_read(self, entry, &view, &result) : NULL;
     if (message)
         return hand_out(self, entry, taken, message);
     if (!PyErr_Occurred())
@@ -204,14 +204,14 @@ static PyObject *judge_next(ReaderObject *self, Entry *entry, const struct shmbu
                             enum shmbus_result *result) {
     struct shmbus_group *lane = &entry->source->lane;
     enum shmbus_result found = SHMBUS_OK;
-    PyObject *message = reader_take(entry, view, &found);
+    PyObject *message = reader_read(self, entry, view, &found);
     if (!message && PyErr_Occurred())
         return NULL;
     if (!message) {
         *result = shmbus_group_claim(lane, entry->position, now_ns);
         return *result == SHMBUS_OK ? settle_missing(entry, (struct shmbus_taken){entry->position, 1}, found) : NULL;
     }
-    const struct shmbus_frame *frame = &((MessageObject *)message)->frame;
+    const struct shmbus_frame *frame = &((MessageHead *)message)->frame;
     *result = shmbus_group_judge(lane, entry->position, frame->producer, frame->producer_sequence, now_ns);
     if (*result == SHMBUS_OK)
         return hand_out(self, entry, (struct shmbus_taken){entry->position, 1}, message);
@@ -296,11 +296,15 @@ PyObject *group_next(ReaderObject *self, Entry *entry) {
 /* Where a message is settled. NULL with an exception. */
 static SourceObject *settled_at(PyObject *reader, PyObject *object, struct shmbus_taken *taken) {
     ReaderObject *self = (ReaderObject *)reader;
-    if (!Py_IS_TYPE(object, &MessageType)) {
+    if (!Py_IS_TYPE(object, &MessageType) && !Py_IS_TYPE(object, &BorrowedType)) {
         PyErr_Format(PyExc_TypeError, "a Message can be settled, not a %s", Py_TYPE(object)->tp_name);
         return NULL;
     }
-    MessageObject *message = (MessageObject *)object;
+    if (Py_IS_TYPE(object, &BorrowedType) && ((BorrowedObject *)object)->exports) {
+        PyErr_Format(PyExc_BufferError, "%R is in use: it is protected until it is settled, so give it back first", object);
+        return NULL;
+    }
+    MessageHead *message = (MessageHead *)object;
     if (!message->source->group || message->source->reader != reader) {
         PyErr_SetString(PyExc_ValueError, message->source->group
                                               ? "the message was received by another subscription: settle it there"

@@ -151,14 +151,18 @@ static int sole_field(const unsigned char *at, const unsigned char *end, uint64_
 
 /* Where the event stands in an envelope that was written in one piece: (payload field, event field, bytes). None sends
  * the caller to the protobuf parser, which knows every other legal encoding. */
-static PyObject *message_locate(MessageObject *self, PyObject *Py_UNUSED(none)) {
-    const unsigned char *from = self->payload, *to = self->payload + Py_SIZE(self);
+PyObject *locate_event(const unsigned char *data, Py_ssize_t length) {
+    const unsigned char *from = data, *to = data + length;
     uint64_t outer = 0, inner = 0;
     if (sole_field(from, to, 3, 8, &outer, &from, &to) != 1)
         Py_RETURN_NONE;
     if (outer == 3 && sole_field(from, to, 3, 7, &inner, &from, &to) != 1)
         Py_RETURN_NONE;
     return Py_BuildValue("IIy#", (unsigned int)outer, (unsigned int)inner, (const char *)from, (Py_ssize_t)(to - from));
+}
+
+static PyObject *message_locate(MessageObject *self, PyObject *Py_UNUSED(none)) {
+    return locate_event(self->payload, Py_SIZE(self));
 }
 
 static int message_getbuffer(MessageObject *self, Py_buffer *view, int flags) {
@@ -171,7 +175,7 @@ static PyObject *message_repr(MessageObject *self) {
 }
 
 #define NUMBER(name, which) {name, (getter)message_number, NULL, NULL, (void *)(intptr_t)(which)}
-static PyGetSetDef message_getset[] = {
+static PyGetSetDef head_getset[] = {
     NUMBER("sequence", 0), NUMBER("time_ns", 1), NUMBER("expires_ns", 2), NUMBER("producer_sequence", 3),
     NUMBER("priority", 4), NUMBER("kind", 5), NUMBER("flags", 6), NUMBER("deliveries", 7),
     {"topic", (getter)message_topic, NULL, NULL, NULL},
@@ -179,10 +183,13 @@ static PyGetSetDef message_getset[] = {
     {"type_name", (getter)message_type_name, NULL, NULL, NULL},
     {"lane", (getter)message_lane, NULL, NULL, NULL},
     {"pattern", (getter)message_pattern, NULL, NULL, NULL},
-    {"payload", (getter)message_payload, NULL, NULL, NULL},
     {"producer", (getter)message_producer, NULL, NULL, NULL},
     {"envelope", (getter)message_envelope, NULL, NULL, NULL},
     {"event", (getter)message_event, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyGetSetDef message_getset[] = {
+    {"payload", (getter)message_payload, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef message_methods[] = {
@@ -191,8 +198,18 @@ static PyMethodDef message_methods[] = {
 };
 static PyBufferProcs message_buffer = {.bf_getbuffer = (getbufferproc)message_getbuffer};
 
+/* What a message and a borrowed one tell of themselves without a look at the payload. */
+PyTypeObject MessageHeadType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.MessageHead",
+    .tp_doc = "What is known of a message besides its payload.",
+    .tp_basicsize = sizeof(MessageHead),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_BASETYPE,
+    .tp_getset = head_getset,
+};
+
 PyTypeObject MessageType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus.Message",
+    .tp_base = &MessageHeadType,
     .tp_doc = "One received message. The payload is a private copy whose checksum has been verified; memoryview(message) "
               "looks at it without another copy. The envelope and the event are parsed on first use.",
     .tp_basicsize = offsetof(MessageObject, payload),

@@ -96,8 +96,8 @@ static struct PyModuleDef definition = {
 bool writer_names(void);
 
 static bool fill(PyObject *module) {
-    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageType, &WriterType, &ReaderType, &WaiterType,
-                             &GroupType};
+    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageHeadType, &MessageType, &WriterType, &ReaderType, &WaiterType,
+                             &GroupType, &BorrowedType};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return false;

@@ -313,7 +313,7 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
         struct shmbus_view view;
         enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
         if (result == SHMBUS_OK) {
-            PyObject *message = reader_take(entry, &view, &result);
+            PyObject *message = reader_read(self, entry, &view, &result);
             if (message && self->closed) { /* by another thread, while Python ran: the cursor may be another's by now */
                 Py_DECREF(message);
                 return NULL;
@@ -337,7 +337,10 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                     return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
-                reader_place(entry, entry->position + 1);
+                if (self->borrowing)
+                    self->borrowed = message; /* the position moves when it is given back */
+                else
+                    reader_place(entry, entry->position + 1);
                 return message;
             }
             if (PyErr_Occurred())
@@ -391,6 +394,11 @@ static bool attend(ReaderObject *self, PyObject **notice) {
 
 /* One thread at a time from here to leave(). False with the exception that Python raised. */
 static bool enter(ReaderObject *self) {
+    if (self->borrowed && !self->closed && self->fork == fork_generation) {
+        PyErr_Format(PyExc_BufferError, "%R is borrowed: give it back (leave its `with` block) before the next is received",
+                     self->borrowed);
+        return false;
+    }
     if (!self->closed && !self->busy && self->fork == fork_generation) {
         self->busy = true;
         self->thread = PyThread_get_thread_ident();
@@ -497,6 +505,25 @@ static PyObject *reader_receive(ReaderObject *self, PyObject *args, PyObject *kw
     return found || PyErr_Occurred() ? found : out_of_luck(self, timeout);
 }
 
+void reader_given_back(ReaderObject *self, SourceObject *source, uint64_t sequence) {
+    for (uint32_t i = 0; i < self->count; i++)
+        if (self->entries[i].source == source && self->entries[i].position == sequence) {
+            reader_place(&self->entries[i], sequence + 1);
+            signal_space(&self->entries[i]);
+        }
+}
+
+static PyObject *reader_borrow(ReaderObject *self, PyObject *timeout) {
+    uint64_t at;
+    if (!deadline(timeout, &at) || !enter(self))
+        return NULL;
+    self->borrowing = true;
+    PyObject *found = next_until(self, at);
+    self->borrowing = false;
+    leave(self, NULL);
+    return found || PyErr_Occurred() ? found : out_of_luck(self, timeout);
+}
+
 static PyObject *reader_try_receive(ReaderObject *self, PyObject *Py_UNUSED(none)) {
     if (!enter(self))
         return NULL;
@@ -574,6 +601,9 @@ static PyObject *reader_next(ReaderObject *self) {
 }
 
 static PyObject *reader_close(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    if (self->lent && self->fork == fork_generation)
+        return PyErr_Format(PyExc_BufferError, "%u views of borrowed messages are in use: give them back before the subscription "
+                            "is closed", self->lent);
     self->closed = true;
     handling_ends(self);
     if (!self->busy) /* or else whoever is inside drops them when it leaves */
@@ -605,6 +635,7 @@ static PyMethodDef reader_methods[] = {
     {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
     {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},
     {"_anything", (PyCFunction)reader_anything, METH_NOARGS, NULL},
+    {"_borrow", (PyCFunction)reader_borrow, METH_O, NULL},
     {"ack", group_ack, METH_O, NULL},
     {"ack_many", group_ack_many, METH_O, NULL},
     {"nack", group_nack, METH_O, NULL},

@@ -37,6 +37,9 @@ typedef struct {
     uint64_t ack_deadline_ns; /* of a group: given out again after that; 0: never */
     uint64_t next_look_ns;    /* when to look for what others hold for too long */
     uint32_t max_deliveries;  /* then it is a dead letter; 0: never */
+    PyObject *borrowed;       /* its cursor waits for this one; not owned: it owns the reader */
+    uint32_t lent;            /* buffers of borrowed messages that are in use */
+    bool borrowing;           /* what is received now is not copied */
     PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
@@ -47,6 +50,15 @@ typedef struct {
 PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason);
 PyObject *reader_tell_expired(Entry *entry);
 PyObject *reader_take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result);
+/* The same without a copy, see borrowed.c. */
+PyObject *borrowed_new(ReaderObject *reader, Entry *entry, const struct shmbus_view *view, enum shmbus_result *result);
+/* Either, as the caller of this receive wants it. */
+static inline PyObject *reader_read(ReaderObject *self, Entry *entry, const struct shmbus_view *view,
+                                    enum shmbus_result *result) {
+    return self->borrowing ? borrowed_new(self, entry, view, result) : reader_take(entry, view, result);
+}
+/* A message that was borrowed is done with. */
+void reader_given_back(ReaderObject *self, SourceObject *source, uint64_t sequence);
 /* 1: wanted, 0: not, -1: an exception. */
 int reader_judge(const ReaderObject *self, PyObject *message);
 /* The ring is read to its seal: Python puts the successor in its place. */
