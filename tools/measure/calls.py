@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from shmbus.topic import PatternTrie
+
 from . import payload
 from .figure import BenchError
 from .floors import build_publish
@@ -37,6 +39,27 @@ def publish_alone(scene: Scene) -> Part:
             for _ in range(calls):
                 pass
             calls = yield (2 * published - started - time.perf_counter_ns()) / calls
+
+
+def match_ns(stage: Stage) -> dict[int, list[float]]:
+    """Nanoseconds to find the two of so many patterns that match a topic, by number of patterns and round."""
+    stage.say("matching")
+    found = {}
+    for patterns in (10, 1_000, 100_000):
+        trie: PatternTrie[int] = PatternTrie()
+        for i in range(patterns - 2):
+            trie.insert(f"events.kind{i % 1000}.source{i}.+", i)
+        trie.insert("events.#", -1)
+        trie.insert("events.process.+", -2)
+        found[patterns] = [_matched(trie, 20_000) for _ in range(stage.effort.rounds)]
+    return found
+
+
+def _matched(trie: PatternTrie[int], times: int) -> float:
+    started = time.perf_counter_ns()
+    for _ in range(times):
+        list(trie.match("events.process.start"))
+    return (time.perf_counter_ns() - started) / times
 
 
 def c_ns(stage: Stage) -> list[tuple[float, float]] | str:

@@ -3,6 +3,8 @@
 import gc
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import shmbus
@@ -47,6 +49,24 @@ def wait_for_nothing(scene: Scene) -> Part:
     finally:
         subscription.close()
         thread.join()
+
+
+@contextmanager
+def subscribed(stage: Stage, *, matching: bool) -> Iterator[None]:
+    """While the effort's number of lossy subscriptions are there that read nothing."""
+    with stage.more("client", 1) as (client,):
+        client.begin(subscribe_beside, matching)
+        client.step(stage.effort.subscriptions)
+        yield
+        client.end()
+
+
+def subscribe_beside(scene: Scene, matching: bool) -> Part:
+    """Each step is told how many subscriptions to make to what the writer publishes, or to something else."""
+    count = yield
+    patterns = ("bench.calls" if matching else f"bench.other.{i}.+" for i in range(count))
+    subscriptions = [scene.bus.subscribe(pattern) for pattern in patterns]
+    yield len(subscriptions)
 
 
 def subscription_bytes(stage: Stage, *, wildcard: bool) -> int:

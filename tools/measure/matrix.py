@@ -62,6 +62,38 @@ def _readers_note(shape: Shape) -> str:
     return f"each of {shape.readers} readers gets all" if shape.readers > 1 else ""
 
 
+def guarantees(stage: Stage) -> Iterator[Figure]:
+    """What acknowledging costs, each beside the same without, measured right before and after."""
+    for batch, ack, once, share in (
+        (False, "each", False, 0.5),
+        (False, "many", False, 1 / 1.2),
+        (True, "many", False, 1 / 1.2),
+        (False, "each", True, None),
+        (True, "many", True, None),
+    ):
+        plain, shape = Shape(1, 1, _BASIC, batch), Shape(1, 1, _BASIC, batch, ack, once)
+        before, found, after = (throughput.rates(stage, one) for one in (plain, shape, plain))
+        floor = median([*before, *after])
+        yield Figure(str(shape), "/s", found, floor=floor, note="floor: without acknowledgements")
+        name = str(shape).removeprefix(f"1→1, {_BASIC} B, ")
+        target = Target(share, at_least=True) if share else None
+        yield Figure(f"{name}, of that without", "share", [rate / floor for rate in found], target)
+
+
+def among(stage: Stage) -> Iterator[Figure]:
+    """What publishing costs when others have many patterns, which match the topic or not, and nobody waits."""
+    alone = calls.python_ns(stage)
+    for matching in (False, True):
+        with footprint.subscribed(stage, matching=matching):
+            found = calls.python_ns(stage)
+        kind = "lossy subscriptions to it" if matching else "patterns that do not match"
+        name = f"publish(), 256 B, among {stage.effort.subscriptions:,} {kind}"
+        yield Figure(name, "ns", found, floor=median(alone), note="floor: nobody")
+    matched = calls.match_ns(stage)
+    for patterns, rounds in matched.items():
+        yield Figure(f"a new topic among {patterns:,} patterns", "ns", rounds, floor=median(matched[10]))
+
+
 def process_events(stage: Stage) -> Iterator[Figure]:
     """Real process events: built, published, received and parsed, against what protobuf alone allows."""
     allowed = events.alone(stage)
@@ -157,6 +189,8 @@ def memory(stage: Stage) -> Iterator[Figure]:
 BENCHMARKS: Final[dict[str, Callable[[Stage], Iterator[Figure]]]] = {
     "publish": publish,
     "throughput": throughputs,
+    "guarantees": guarantees,
+    "among": among,
     "events": process_events,
     "spinning": spinning,
     "sleeping": sleeping,

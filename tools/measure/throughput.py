@@ -1,4 +1,4 @@
-"""Throughput: so many writers to so many readers, lossless, counted where it is read.
+"""Throughput: so many writers to so many readers, lossless or acknowledged, counted where it is read.
 
 A round lasts from before the first publish until the last reader has its last message. Before the timed rounds comes
 one in which every message carries its number and is looked at; after each, the subscription's own account must say
@@ -28,20 +28,29 @@ _NUMBER: Final = struct.Struct("<QQ")
 
 @dataclass(frozen=True)
 class Shape:
-    """Who talks to whom, and how. `size` 0: real process events."""
+    """Who talks to whom, and how. `size` 0: real process events.
+
+    `ack`: "each" message by itself, "many" (256 with one call), or "" for a lossless subscription that acknowledges
+    nothing; `once`: duplicates are removed.
+    """
 
     writers: int
     readers: int
     size: int
     batch: bool
+    ack: str = ""
+    once: bool = False
 
     @property
     def topic(self) -> str:
-        return f"bench.t{self.writers}-{self.readers}-{self.size}-{'batch' if self.batch else 'each'}"
+        how = f"{'batch' if self.batch else 'each'}-{self.ack}-{'once' if self.once else ''}"
+        return f"bench.t{self.writers}-{self.readers}-{self.size}-{how}"
 
     def __str__(self) -> str:
         what = f"{self.size} B" if self.size else "process events"
-        return f"{self.writers}→{self.readers}, {what}, {'batch calls' if self.batch else 'one call a message'}"
+        name = f"{self.writers}→{self.readers}, {what}, {'batch calls' if self.batch else 'one call a message'}"
+        acked = {"": "", "each": ", ack() each", "many": ", ack_many()"}[self.ack]
+        return f"{name}{acked}{', exactly once' if self.once else ''}"
 
 
 def rates(stage: Stage, shape: Shape) -> list[float]:
@@ -101,11 +110,13 @@ def write(scene: Scene, shape: Shape, number: int) -> Part:
 
 def read(scene: Scene, shape: Shape) -> Part:
     """Each step is told (how, count) and answers when the last of them was there."""
-    with scene.bus.subscribe(shape.topic, lossless=True, start="latest") as subscription:
+    with _subscribed(scene.bus, shape) as subscription:
         how, count = yield
         while True:
             if how == "check":
                 _read_checked(subscription, count, shape)
+            elif shape.ack:
+                _read_acked(subscription, count, shape)
             elif shape.batch:
                 _read_many(subscription, count, shape.size == 0)
             else:
@@ -114,6 +125,34 @@ def read(scene: Scene, shape: Shape) -> Part:
             if subscription.lost:
                 raise BenchError(f"{subscription.lost} of {count} messages were lost: {shape}")
             how, count = yield ended
+
+
+def _subscribed(bus: shmbus.Bus, shape: Shape) -> shmbus.Subscription:
+    if not shape.ack:
+        return bus.subscribe(shape.topic, lossless=True, start="latest")
+    durable = shmbus.Durable(shape.topic.replace(".", "_"), exactly_once=shape.once)
+    return bus.subscribe(shape.topic, durable=durable)
+
+
+def _read_acked(subscription: shmbus.Subscription, count: int, shape: Shape) -> None:
+    if shape.batch:
+        left = count
+        while left > 0:
+            messages = subscription.receive_many(min(left, 1024))
+            subscription.ack_many(messages)
+            left -= len(messages)
+    elif shape.ack == "each":
+        ack = subscription.ack
+        for message in itertools.islice(subscription, count):
+            ack(message)
+    else:
+        held: list[shmbus.Message] = []
+        for message in itertools.islice(subscription, count):
+            held.append(message)
+            if len(held) == BATCH:
+                subscription.ack_many(held)
+                held.clear()
+        subscription.ack_many(held)
 
 
 def _publish_bytes(publisher: shmbus.Publisher, data: bytes, count: int, batch: bool) -> None:
@@ -170,6 +209,8 @@ def _read_checked(subscription: shmbus.Subscription, count: int, shape: Shape) -
     for received, message in enumerate(itertools.islice(subscription, count)):
         if isinstance(message, shmbus.Gap):
             raise BenchError(f"a lossless subscription was told of a gap: {message}")
+        if shape.ack:
+            subscription.ack(message)
         first = first or message.sequence
         if message.sequence != first + received:
             raise BenchError(f"message {first + received} did not come, but number {message.sequence}: {shape}")

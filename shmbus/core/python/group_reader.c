@@ -144,10 +144,10 @@ static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken 
     return reader_tell_expired(entry);
 }
 
-static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken taken) {
-    struct shmbus_view view;
-    enum shmbus_result result = shmbus_peek(&entry->ring->ring, taken.sequence, &view);
-    PyObject *message = result == SHMBUS_OK ? reader_read(self, entry, &view, &result) : NULL;
+/* `result` and `view` are what was peeked there. */
+static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken taken, enum shmbus_result result,
+                         const struct shmbus_view *view) {
+    PyObject *message = result == SHMBUS_OK ? reader_read(self, entry, view, &result) : NULL;
     if (message)
         return hand_out(self, entry, taken, message);
     if (!PyErr_Occurred())
@@ -221,13 +221,13 @@ static PyObject *judge_next(ReaderObject *self, Entry *entry, const struct shmbu
     return NULL;
 }
 
-static PyObject *claim_next(ReaderObject *self, Entry *entry, const struct shmbus_view *view, uint64_t now_ns,
-                            enum shmbus_result *result) {
+static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result peeked, const struct shmbus_view *view,
+                            uint64_t now_ns, enum shmbus_result *result) {
     struct shmbus_group *lane = &entry->source->lane;
     if (lane->producers)
         return judge_next(self, entry, view, now_ns, result);
     *result = shmbus_group_claim(lane, entry->position, now_ns);
-    return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}) : NULL;
+    return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}, peeked, view) : NULL;
 }
 
 /* Nothing now: what was put off is done. */
@@ -267,7 +267,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
     }
     if (!shmbus_group_open(lane, entry->position))
         return idle(entry);
-    PyObject *found = claim_next(self, entry, &view, now_ns, &result);
+    PyObject *found = claim_next(self, entry, result, &view, now_ns, &result);
     *more = !found && !PyErr_Occurred() && !self->closed && result != SHMBUS_WINDOW;
     return found;
 }
@@ -280,8 +280,9 @@ PyObject *group_next(ReaderObject *self, Entry *entry) {
     self->moved = false;
     for (bool more = true; more && !found && !PyErr_Occurred() && !self->closed && !self->moved;) {
         struct shmbus_taken taken;
+        struct shmbus_view view;
         if (take_returned(entry, now, &taken))
-            found = deliver(self, entry, taken);
+            found = deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, taken.sequence, &view), &view);
         else
             found = next_new(self, entry, now, &more);
         /* What is settled in passing does not keep the caller from its deadline: as far as the ring went at first. */
