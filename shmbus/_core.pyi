@@ -29,6 +29,11 @@ UNKNOWN_SESSION: Final[int]
 BY_GATE: Final[int]
 BY_CLAIM: Final[int]
 BY_SKIPPED: Final[int]
+MEMBERS: Final[int]
+MAX_WINDOW: Final[int]
+MAX_TRIES: Final[int]
+MAX_NUMBER: Final[int]
+GROUP_RECORD_BYTES: Final[int]
 
 def crc32c(data: Buffer, value: int = 0, /) -> int: ...
 def crc32c_portable(data: Buffer, value: int = 0, /) -> int: ...
@@ -142,6 +147,13 @@ class Ring:
         self, producer: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, uid: int, /
     ) -> None: ...
     def clear_producer(self, producer: int, /) -> None: ...
+    def begin_numbers(self, producer: int, durable: bool, /) -> None:
+        """The id is somebody else's from now on, whose messages are numbered from 1."""
+    def settle_numbers(self, producer: int, /) -> int:
+        """Of a producer that is gone: the number of its last message."""
+    def raise_numbers(self, producer: int, number: int, /) -> None: ...
+    def numbers(self, producer: int, /) -> tuple[int, int, bool]:
+        """Number of its last message, of the one it is at, and whether they outlive its process."""
     def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
         """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
     @property
@@ -187,7 +199,7 @@ class Bells:
         """Wake publishers that wait for room."""
     def close(self) -> None: ...
 
-@final
+@disjoint_base
 class Session:
     """The page of one client: identity, heartbeat, cursors with their counters."""
 
@@ -227,7 +239,52 @@ class Session:
     def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:
         """Take a cursor into use with zeroed counters; its position holds at the gate's floor until it is set."""
     def set_position(self, index: int, position: int, /) -> None: ...
+    @property
+    def members(self) -> list[tuple[int, int, int]]:
+        """(pid, start_time, pid_namespace) of each process that reads for a group; empty for a client's own page."""
     def close(self) -> None: ...
+
+@final
+class Group(Session):
+    """The page of a named subscription's members. Its cursors are the group's lanes, one a topic and lane."""
+
+    @staticmethod
+    def layout(lanes: int, window: int, producers: int, /) -> int: ...  # type: ignore[override]
+    @classmethod
+    def create(  # type: ignore[override]
+        cls, fd: int, *, session: int, lanes: int, window: int, producers: int, bell: int, boot_id: bytes
+    ) -> Group: ...
+    @classmethod
+    def attach(cls, fd: int, *, writable: bool, boot_id: bytes) -> Group: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def producers(self) -> int:
+        """Ids whose duplicates are removed; 0: none are."""
+    @property
+    def record(self) -> bytes:
+        """What the coordinator remembers of the group."""
+    @record.setter
+    def record(self, record: bytes, /) -> None: ...
+    def place(self, lane: int, sequence: int, /) -> None:
+        """Begin there. Only while nobody uses the lane."""
+    def reap(self, lane: int, member: int, /) -> int:
+        """Give back what a member holds that is dead or has left; how much."""
+    def expire(self, lane: int, now_ns: int, limit_ns: int, /) -> int:
+        """Give back what has been held for too long; how much."""
+    def bridge(self, lane: int, sealed: int, first: int, /) -> bool:
+        """Everything before the seal is settled: go on in the successor."""
+    def give_up(self, lane: int, sealed: int, first: int, /) -> int:
+        """The ring goes, read or not, and the group goes on in the successor; how many are lost by that."""
+    def forget_producer(self, lane: int, producer: int, /) -> None: ...
+    def set_member(
+        self, member: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, subscription: int, /
+    ) -> None: ...
+    def clear_member(self, member: int, /) -> None: ...
+    def member(self, member: int, /) -> tuple[str, int, int, int, int, int] | None:
+        """(name, pid, start_time, pid_namespace, session, subscription)"""
+    def state(self, lane: int, /) -> tuple[int, int, int, int, int, int]:
+        """(floor, next, redelivered, duplicates, dead, untold)"""
 
 @final
 class Source:
@@ -238,9 +295,8 @@ class Source:
     @property
     def pattern(self) -> str: ...
 
-@final
-class Message:
-    """One received message. `memoryview(message)` looks at the payload without another copy."""
+class MessageHead:
+    """What is known of a message besides its payload."""
 
     @property
     def topic(self) -> str: ...
@@ -271,15 +327,40 @@ class Message:
     @property
     def flags(self) -> int: ...
     @property
-    def payload(self) -> bytes: ...
+    def deliveries(self) -> int:
+        """How often it has been handed out, this time included; 1 unless the subscription is durable."""
     @property
     def producer(self) -> Any: ...
     @property
     def envelope(self) -> Any: ...
     @property
     def event(self) -> Any: ...
+
+@final
+class Message(MessageHead):
+    """One received message. `memoryview(message)` looks at the payload without another copy."""
+
+    @property
+    def payload(self) -> bytes: ...
     def _locate(self) -> tuple[int, int, bytes] | None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...  # so named from Python 3.12 on, there before
+
+@final
+class Borrowed(MessageHead):
+    """A message that stands in the ring until it is given back, by leaving its `with` block or by `release`."""
+
+    @property
+    def data(self) -> memoryview:
+        """Its payload, without a copy. Raises BufferError when it has been given back."""
+    @property
+    def payload(self) -> bytes:
+        """A copy of it. Raises BufferError when it has been given back."""
+    def release(self) -> None:
+        """Give it back. Raises BufferError when views are in use, or when it was overwritten, unprotected."""
+    def _locate(self) -> tuple[int, int, bytes] | None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
 
 @disjoint_base
 class Writer:
@@ -294,6 +375,7 @@ class Writer:
         /,
         *,
         correlation: Any = None,
+        number: int | None = None,
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
@@ -304,6 +386,7 @@ class Writer:
         /,
         *,
         correlation: Any = None,
+        number: int | None = None,
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
@@ -317,6 +400,7 @@ class Writer:
     @property
     def _forked(self) -> bool: ...
     def _move(self, ring: Ring, producer: int, /) -> None: ...
+    def _continue(self, number: int, /) -> None: ...
     def _detach(self) -> None: ...
     def _set_sessions(self, sessions: Sequence[Session], /) -> None: ...
 
@@ -326,10 +410,20 @@ class Reader:
 
     def __init__(self, bells: Bells, session_bell: int) -> None: ...
     def _add(
-        self, ring: Ring, pattern: str, position: int, gated: bool, session: Session | None = None, cursor: int = 0
+        self,
+        ring: Ring,
+        pattern: str,
+        position: int,
+        gated: bool,
+        session: Session | None = None,
+        cursor: int = 0,
+        group: Group | None = None,
+        lane: int = 0,
+        member: int = 0,
     ) -> None: ...
     def _remove(self, ring: Ring, /) -> None: ...
     def _set_filter(self, judge: Callable[[Message], bool], /) -> None: ...
+    def _set_delivery(self, ack_deadline_ns: int, max_deliveries: int, /) -> None: ...
     @property
     def filtered(self) -> int:
         """Messages that a filter did not want, so far."""
@@ -342,6 +436,15 @@ class Reader:
     def receive_many(self, limit: int = 1024, timeout: float | None = None) -> list[Any]: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Any: ...
+    def _borrow(self, timeout: float | None, /) -> Any: ...
+    def ack(self, message: Message | Borrowed, /) -> bool:
+        """Settle it, so that it never comes again. False: it is not ours any more, and may have gone to another."""
+    def ack_many(self, messages: Iterable[Any], /) -> int:
+        """Settle the messages among them (gaps are passed over); how many were ours."""
+    def nack(self, message: Message | Borrowed, /) -> bool:
+        """Give it back, to be handed out again at once. False: it is not ours any more."""
+    def extend(self, message: Message | Borrowed, /) -> bool:
+        """Its deadline begins anew. False: it is not ours any more."""
     @property
     def closed(self) -> bool: ...
     @property

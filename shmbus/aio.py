@@ -7,6 +7,7 @@ whatever their number; it runs nothing but the wait.
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
+from shmbus.durable import Durable
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
 from shmbus.publisher import Publisher, check_on_full
@@ -59,10 +61,21 @@ class AsyncBus:
         return AsyncPublisher(publisher, configured.waits(on_full), configured.limit(timeout))
 
     def subscribe(
-        self, *patterns: str, lossless: bool = False, start: Start = "latest", filter: Filter | None = None
+        self,
+        *patterns: str,
+        lossless: bool = False,
+        durable: str | Durable | None = None,
+        start: Start = "latest",
+        filter: Filter | None = None,
     ) -> "AsyncSubscription":
         """As `Bus.subscribe`."""
-        return AsyncSubscription(self._bus.subscribe(*patterns, lossless=lossless, start=start, filter=filter))
+        return AsyncSubscription(
+            self._bus.subscribe(*patterns, lossless=lossless, durable=durable, start=start, filter=filter)
+        )
+
+    def forget(self, durable: str) -> None:
+        """As `Bus.forget`."""
+        self._bus.forget(durable)
 
     async def close(self) -> None:
         """Close everything that was opened here."""
@@ -133,7 +146,10 @@ class AsyncPublisher:
 
 
 class AsyncSubscription:
-    """An asynchronous iterator of messages and gaps. Cancelling a receive loses nothing."""
+    """An asynchronous iterator of messages and gaps. Cancelling a receive loses nothing.
+
+    What settles messages never waits, so `ack`, `ack_many`, `nack` and `extend` are plain methods.
+    """
 
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
@@ -157,6 +173,22 @@ class AsyncSubscription:
         while len(found) < limit and (more := self._subscription.try_receive()) is not None:
             found.append(more)
         return found
+
+    def ack(self, message: Message) -> bool:
+        """As `Subscription.ack`."""
+        return self._subscription.ack(message)
+
+    def ack_many(self, messages: Iterable[Any]) -> int:
+        """As `Subscription.ack_many`."""
+        return self._subscription.ack_many(messages)
+
+    def nack(self, message: Message) -> bool:
+        """As `Subscription.nack`."""
+        return self._subscription.nack(message)
+
+    def extend(self, message: Message) -> bool:
+        """As `Subscription.extend`."""
+        return self._subscription.extend(message)
 
     async def _wait(self, timeout: float | None) -> Any:
         if self._receiving:

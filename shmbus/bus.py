@@ -160,7 +160,8 @@ class Bus:
         publisher of that name goes on from `last_number`, and what it publishes again with `number=` is told from what
         is new. One at a time publishes under a durable name.
 
-        Raises DurableError, TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError, StorageFull,
+        Raises DurableError, TopicNameError, AccessDenied, TypeMismatch (with the fields that differ), LimitError,
+        StorageFull,
         ConnectionLost.
         """
         check_on_full(on_full)
@@ -256,8 +257,8 @@ class Bus:
 
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
 
-        Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost; ValueError
-        for no such start.
+        Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost;
+        ValueError for no such start.
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
@@ -266,6 +267,7 @@ class Bus:
         named = Durable(durable) if isinstance(durable, str) else durable
         with self._lock:
             number, self._next_subscription = self._next_subscription, self._next_subscription + 1
+            lossless = lossless and named is None  # a durable one holds by a gate of its own
             subscription = Subscription(self, number, patterns, lossless, begin, judge, named)
             self._subscriptions[number] = subscription
             try:
@@ -391,9 +393,7 @@ class Bus:
             return self._add_ring(message, push)
         if isinstance(message, wire.SessionAdded):
             self._foreign[message.session] = _attached(
-                push.take(),
-                lambda fd: Session.attach(fd, writable=False, boot_id=self._boot_id),
-                f"session {message.session}",
+                push.take(), self._attach_holder, f"session {message.session}"
             )
             self._share_sessions()
         elif isinstance(message, wire.SessionRemoved):
@@ -493,15 +493,20 @@ class Bus:
         return bool(gates)
 
     def _session_holder(self, session: int, cursor: int) -> tuple[str, int, float | None]:
-        """Whose session it is: name, pid, and how many seconds ago that cursor last moved (None: never)."""
+        """Whose session it is: name, pid, and how many seconds ago that cursor last moved (None: never).
+
+        A durable subscription's is read by several processes, so its pid is 0.
+        """
         page = self._foreign.get(session)
         if page is None:
             return f"session {session}", 0, None
+        if isinstance(page, Group):
+            durable = wire.DurableRecord.FromString(page.record).durable
+            return durable.name, 0, _seconds_since(page.cursor_active_ns(cursor) if cursor < page.capacity else 0)
         with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
             names = [entry.client for entry in directory.snapshot().sessions if entry.session == session]
         active_ns = page.cursor_active_ns(cursor) if cursor < page.capacity else 0
-        since = max(0.0, (time.monotonic_ns() - active_ns) / 1e9) if active_ns else None
-        return names[0] if names else f"session {session}", page.identity[0], since
+        return names[0] if names else f"session {session}", page.identity[0], _seconds_since(active_ns)
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
@@ -645,6 +650,13 @@ class Bus:
                 except ConnectionLost:
                     pass
 
+    def _attach_holder(self, fd: int) -> Session:
+        """The page of whoever holds a topic that is published here: a durable subscription's, or a client's."""
+        try:
+            return Group.attach(fd, writable=False, boot_id=self._boot_id)
+        except AttachError:
+            return Session.attach(fd, writable=False, boot_id=self._boot_id)
+
     def _attach_own_session(self, fd: int) -> Session:
         return Session.attach(fd, writable=True, boot_id=self._boot_id)
 
@@ -660,6 +672,11 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
         raise SegmentError(name, str(error)) from None
     finally:
         os.close(fd)
+
+
+def _seconds_since(time_ns: int) -> float | None:
+    """Of CLOCK_MONOTONIC; 0: never."""
+    return max(0.0, (time.monotonic_ns() - time_ns) / 1e9) if time_ns else None
 
 
 def _whole(name: str, value: object) -> int:

@@ -115,7 +115,8 @@ class ControlConnection:
         """Connect to the bus `target` (a name, or an address "@..." of an embedded one) and say hello.
 
         Answers the connection and the Welcome, with directory (ro), bells (rw) and session (rw) beside it. `timeout` in
-        seconds; `resume` is the session that this process had with a coordinator that died. Raises ConnectError, VersionError, AccessDenied, ProtocolError, ConnectionLost.
+        seconds; `resume` is the session that this process had with a coordinator that died. Raises ConnectError,
+        VersionError, AccessDenied, ProtocolError, ConnectionLost.
         """
         address = _address(target)
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)

@@ -11,6 +11,7 @@
      ├─ TopicNameError        no valid topic name
      ├─ PatternError          no valid topic pattern
      ├─ FilterError           a filter makes no sense (also a ValueError)
+     ├─ DurableError          a durable subscription cannot be had like that
      ├─ TypeMismatch          the topic carries another message type
      ├─ LimitError            something is at its limit
      │   └─ MessageTooLarge   one message is above its topic's limit
@@ -195,7 +196,7 @@ class BackpressureError(ShmbusError):
 
     `capacity_bytes` and `messages` are the topic's capacity; `behind` messages have come since. `unfinished` tells a
     publisher that never finished that message from a reader that has not read it. `since_seconds` is how long ago the
-    holder was last active (None: never).
+    holder was last active (None: never). A `pid` of 0 stands for whoever reads for the durable subscription `holder`.
     """
 
     def __init__(
@@ -221,6 +222,9 @@ class BackpressureError(ShmbusError):
         if self.unfinished:
             return f"publisher '{self.holder}' of pid {self.pid} has not finished a message {self.behind} messages ago."
         ago = self.since_seconds
+        if not self.pid:
+            last = "has settled nothing yet" if ago is None else f"last settled {ago:.1f} s ago"
+            return f"durable subscription '{self.holder}' is {self.behind} messages behind, {last}."
         last = "has read nothing yet" if ago is None else f"last read {ago:.1f} s ago"
         return f"subscription '{self.holder}' of pid {self.pid} is {self.behind} messages behind, {last}."
 

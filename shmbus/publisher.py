@@ -130,7 +130,7 @@ class Publisher(Writer):
 
     @property
     def last_number(self) -> int:
-        """Of the last message of the normal lane. A durable publisher's numbers go on from those of the one before it."""
+        """Of the last message of the normal lane. A durable publisher's go on from those of the one before it."""
         return super().published
 
     @property

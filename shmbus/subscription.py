@@ -92,7 +92,7 @@ class Subscription(Reader):
             self._bus._left(self._number, self._cursors)
 
     def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Borrowed | Gap:
-        """The next message where it stands in the ring, for a `with` block: `data` is a view of its payload, not a copy.
+        """The next message where it stands in the ring, for a `with` block; `data` looks at its payload without a copy.
 
         A lossless subscription's publishers cannot overwrite it before the block is left, a durable one's not before it
         is settled; a lossy one is refused, unless it is `unprotected`: then leaving the block raises BufferError if it
@@ -101,7 +101,8 @@ class Subscription(Reader):
         """
         if not (self.lossless or self.durable or unprotected):
             raise BorrowError(repr(self))
-        return self._borrow(timeout)
+        found: Borrowed | Gap = self._borrow(timeout)
+        return found
 
     @property
     def lost(self) -> int:

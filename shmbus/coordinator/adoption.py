@@ -1,4 +1,4 @@
-"""A new coordinator takes over what a killed one left: rings, durable subscriptions, and the sessions of those who live.
+"""A new coordinator takes over what a killed one left: rings, durable subscriptions, sessions of those who live.
 
 Everything needed stands in the segments themselves. Rings say which topic and lane they are, who publishes to them and
 whose cursors hold them; a durable subscription's segment holds its settings and its members; a client's cursors say of

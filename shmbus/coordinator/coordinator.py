@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from shmbus import segment
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.access import Access
-from shmbus.coordinator.adoption import Adoption, Inheritance, adopt_bells, read_directory, remove_unadopted
+from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.children import Children
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
@@ -27,7 +27,7 @@ from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.joins import Joins
-from shmbus.coordinator.listing import Listing
+from shmbus.coordinator.listing import Inheritance, Listing
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.post import Log, Post

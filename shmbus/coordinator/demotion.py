@@ -28,9 +28,11 @@ class Demotion:
         held = self._held(generation) if full else {}
         stalled = generation.stalls.judge(now_ns, topic.max_stall_ns, full=full, head=generation.ring.head, held=held)
         for holder, gate in list(generation.gate_of.items()):
-            if gate in stalled and isinstance(holder, Durable):
+            if gate not in stalled:
+                continue
+            if isinstance(holder, Durable):
                 self._demote_durable(topic, holder, held[gate], stalled[gate])
-            elif gate in stalled:
+            else:
                 self._demote(topic, holder, held[gate], stalled[gate])
 
     def _held(self, generation: Generation) -> dict[int, int]:

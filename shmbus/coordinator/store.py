@@ -58,7 +58,7 @@ class Store:
         return one, made
 
     def adopt(self, name: str, attach: Callable[[int], _Made]) -> tuple[Segment, _Made]:
-        """One that a dead coordinator made is this one's from now on. Raises SegmentError, AccessDenied, AttachError."""
+        """What a dead coordinator made is this one's from now on. Raises SegmentError, AccessDenied, AttachError."""
         descriptor = segment.attach(name, writable=True)
         try:
             made = attach(descriptor)

@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.TopicNameError("Events", "a segment is [a-z0-9_-]+"),
     errors.PatternError("events.*", "write '+'"),
     errors.FilterError("where", "pid >", "Syntax error", line=1, column=5),
+    errors.DurableError("agent", "2 members read it", "Close them first."),
     errors.TypeMismatch("a.b", "shmbus.v1.X", "shmbus.v1.Y", ["field 3 is string, not bytes"]),
     errors.LimitError("topics of the bus", 10, 11, "Raise bus.max_topics."),
     errors.MessageTooLarge("a.b", 2_000_000, 1 << 20),

@@ -11,7 +11,7 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError Filter FilterError
+ConfigurationError ConnectError ConnectionLost CorrelationError Durable DurableError Filter FilterError
 ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
 ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
 Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
@@ -19,15 +19,17 @@ Subscription TopicNameError TypeMismatch VersionError connect correlation embedd
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd name publisher resize set_limits status stop subscribe",
+    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop subscribe",
     "Publisher": "close closed publish publish_many published try_publish",
-    "Subscription": "close closed delivered ended filtered lost receive receive_many topics try_receive",
-    "AsyncBus": "address close name publisher subscribe",
+    "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics"
+    " try_receive",
+    "AsyncBus": "address close forget name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
-    "AsyncSubscription": "close lost patterns receive receive_many try_receive",
+    "AsyncSubscription": "ack ack_many close extend lost nack patterns receive receive_many try_receive",
+    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window wire",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
+    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
     " time time_ns topic type_name",
 }
 
@@ -55,7 +57,7 @@ def test_a_class_offers_what_is_listed_and_no_more(name):
     inherited = set(dir(tuple if issubclass(kind, tuple) else object))
     offered = {one for one in dir(kind) if not one.startswith("_")} - inherited
     expected = set(METHODS[name].split())
-    attributes = {"client_name", "directory_fd", "name", "address", "topic", "patterns", "lossless"}  # set in __init__
+    attributes = {"client_name", "directory_fd", "name", "address", "topic", "patterns", "lossless", "durable"}  # set in __init__
     assert offered - attributes == expected - attributes
 
 
