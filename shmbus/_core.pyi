@@ -295,6 +295,7 @@ class Source:
     @property
     def pattern(self) -> str: ...
 
+@disjoint_base
 class MessageHead:
     """What is known of a message besides its payload."""
 

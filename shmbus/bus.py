@@ -392,9 +392,7 @@ class Bus:
         if isinstance(message, wire.RingAdded):
             return self._add_ring(message, push)
         if isinstance(message, wire.SessionAdded):
-            self._foreign[message.session] = _attached(
-                push.take(), self._attach_holder, f"session {message.session}"
-            )
+            self._foreign[message.session] = _attached(push.take(), self._attach_holder, f"session {message.session}")
             self._share_sessions()
         elif isinstance(message, wire.SessionRemoved):
             self._foreign.pop(message.session, None)

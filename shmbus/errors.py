@@ -21,6 +21,7 @@
      ├─ StorageFull           /dev/shm has no room
      ├─ ClosedError           used after it was closed
      ├─ BusyError             used by two at once
+     ├─ BorrowError           nothing would protect a borrowed message (also a BufferError)
      ├─ ForkedError           used in a forked child
      ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
      └─ CorrelationError      correlation metadata outside its limits

@@ -31,6 +31,7 @@ EXAMPLES = [
     errors.StorageFull("/shmbus.0.default.ring.1.0.0", 4 << 20, 65536),
     errors.ClosedError("the publisher of 'a.b'"),
     errors.BusyError("the publisher of 'a.b'"),
+    errors.BorrowError("<Subscription a.b, lossy>"),
     errors.ForkedError("the bus 'default'", 10, 11),
     errors.ReceiveTimeout(0.5, ["a.b", "c.#"]),
     errors.CorrelationError("correlation_id", 256, 300),

@@ -10,18 +10,19 @@ import shmbus
 from shmbus import errors
 
 PUBLIC = """
-AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError Durable DurableError Filter FilterError
-ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
-ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
-Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
+AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
+BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError Durable DurableError
+Filter FilterError ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer ProtocolError
+PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull Subscription TopicNameError
+TypeMismatch URGENT VersionError connect correlation embedded errors
 """.split()
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop subscribe",
-    "Publisher": "close closed publish publish_many published try_publish",
-    "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics"
+    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop"
+    " subscribe",
+    "Publisher": "close closed last_number publish publish_many published try_publish",
+    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack receive receive_many topics"
     " try_receive",
     "AsyncBus": "address close forget name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
@@ -29,8 +30,10 @@ METHODS = {
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window wire",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
-    " time time_ns topic type_name",
+    "Borrowed": "data deliveries envelope event expires_ns flags kind lane pattern payload priority producer"
+    " producer_sequence release sequence time time_ns topic type_name",
+    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer"
+    " producer_sequence sequence time time_ns topic type_name",
 }
 
 
@@ -57,7 +60,8 @@ def test_a_class_offers_what_is_listed_and_no_more(name):
     inherited = set(dir(tuple if issubclass(kind, tuple) else object))
     offered = {one for one in dir(kind) if not one.startswith("_")} - inherited
     expected = set(METHODS[name].split())
-    attributes = {"client_name", "directory_fd", "name", "address", "topic", "patterns", "lossless", "durable"}  # set in __init__
+    # those set in __init__
+    attributes = {"client_name", "directory_fd", "name", "address", "topic", "patterns", "lossless", "durable"}
     assert offered - attributes == expected - attributes
 
 
