@@ -150,7 +150,7 @@ class Coordinator:
         made.callback(store.close)
         inherited = Inheritance() if self._private else read_directory(self.bus, store.boot_id)
         adopted = adopt_bells(store)
-        if adopted is None:
+        if adopted is None and not self._private:
             remove_unadopted(store, log)
             inherited = Inheritance()
         # The old one's place is taken before anything is; removed last: tools take segments without a directory for
