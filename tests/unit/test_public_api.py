@@ -19,14 +19,16 @@ Subscription TopicNameError TypeMismatch VersionError connect correlation embedd
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop subscribe",
+    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop"
+    " subscribe",
     "Publisher": "close closed publish publish_many published try_publish",
     "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics"
     " try_receive",
     "AsyncBus": "address close forget name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
     "AsyncSubscription": "ack ack_many close extend lost nack patterns receive receive_many try_receive",
-    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window wire",
+    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
+    " wire",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
@@ -57,7 +59,16 @@ def test_a_class_offers_what_is_listed_and_no_more(name):
     inherited = set(dir(tuple if issubclass(kind, tuple) else object))
     offered = {one for one in dir(kind) if not one.startswith("_")} - inherited
     expected = set(METHODS[name].split())
-    attributes = {"client_name", "directory_fd", "name", "address", "topic", "patterns", "lossless", "durable"}  # set in __init__
+    attributes = {
+        "client_name",
+        "directory_fd",
+        "name",
+        "address",
+        "topic",
+        "patterns",
+        "lossless",
+        "durable",
+    }  # set in __init__
     assert offered - attributes == expected - attributes
 
 
