@@ -292,6 +292,7 @@ class Bus:
             if (page := self._sessions.get(session)) is not None:
                 page.set_position(cursor, 0)
         self._tell(wire.Unsubscribe(subscription=number))
+        self._forget_groups()
         self._release_unused()
         self._forget_unread()
 
@@ -305,6 +306,11 @@ class Bus:
             for cursor in range(page.capacity):
                 if (number, cursor) not in used:
                     page.set_position(cursor, HOLDS_NOTHING)
+
+    def _forget_groups(self) -> None:
+        """Those that nobody reads for here any more: whoever subscribes again is given them again."""
+        read = {one.durable.name for one in self._subscriptions.values() if one.durable is not None}
+        self._groups = {number: page for number, page in self._groups.items() if _durable_of(page) in read}
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""
@@ -499,8 +505,7 @@ class Bus:
         if page is None:
             return f"session {session}", 0, None
         if isinstance(page, Group):
-            durable = wire.DurableRecord.FromString(page.record).durable
-            return durable.name, 0, _seconds_since(page.cursor_active_ns(cursor) if cursor < page.capacity else 0)
+            return _durable_of(page), 0, _seconds_since(page.cursor_active_ns(cursor) if cursor < page.capacity else 0)
         with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
             names = [entry.client for entry in directory.snapshot().sessions if entry.session == session]
         active_ns = page.cursor_active_ns(cursor) if cursor < page.capacity else 0
@@ -670,6 +675,11 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
         raise SegmentError(name, str(error)) from None
     finally:
         os.close(fd)
+
+
+def _durable_of(page: Group) -> str:
+    """The name of the durable subscription."""
+    return wire.DurableRecord.FromString(page.record).durable.name
 
 
 def _seconds_since(time_ns: int) -> float | None:

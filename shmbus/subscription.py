@@ -89,6 +89,9 @@ class Subscription(Reader):
         if not self._forked:
             for group, lane, member in self._lanes.values():
                 group.reap(lane, member)  # also where there is no coordinator to do it
+            self._lanes.clear()
+            if self._dead_letters is not None:
+                self._dead_letters.close()
             self._bus._left(self._number, self._cursors)
 
     def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Borrowed | Gap:
@@ -158,7 +161,7 @@ class Subscription(Reader):
                 f"lossless subscriptions of topic '{ring.topic}'",
                 ring.gate_capacity,
                 ring.gate_capacity + 1,
-                f"{self!r} reads it as a lossy one does. Raise gates of the topic, or close another subscription.",
+                f"Nobody waits for {self!r} there. Raise gates of the topic, or close another subscription.",
             )
 
     def _sealed(self, ring: Ring, position: int) -> None:
@@ -266,14 +269,13 @@ class Subscription(Reader):
             session.bind_cursor(binding.cursor, ring.topic_id | ring.lane << LANE_SHIFT, self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
-        if self.lossless and not binding.lossless and not binding.shed:
+        if (self.lossless or self.durable) and not binding.lossless and not binding.shed:
             self._ungated.append(ring)
-        if binding.group:
+        if binding.group:  # the group's gate holds, not this cursor
             self._lanes[_lane(ring)] = self._bus._groups[binding.group], binding.group_lane, binding.member
         group, lane, member = self._lanes.get(_lane(ring), (None, 0, 0))
-        self._add(
-            ring, pattern, position, binding.lossless, session, binding.cursor, group=group, lane=lane, member=member
-        )
+        gated = binding.lossless and group is None
+        self._add(ring, pattern, position, gated, session, binding.cursor, group=group, lane=lane, member=member)
 
     def _place(self, ring: Ring, successors: list[Ring]) -> int:
         """Where to begin in a topic that was there before; and in its successors, when their turn comes."""

@@ -132,12 +132,27 @@ class Groups:
                 self._gates.set(topic, successor, group, group.lanes[topic.key])
 
     def give_up(self, topic: Topic, generation: "Generation", following: "Generation") -> None:
-        """A generation is going to be dropped: nobody who is not there can read it any more."""
+        """A generation is going to be dropped: what nobody waited for is lost to those who have not settled it."""
         for group in self._registry.durables.values():
             lane = group.lanes.get(topic.key)
-            if lane is not None and not group.members:
+            if lane is not None and group not in generation.gate_of:
                 first = following.ring.first_sequence
                 self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
+
+    def unjudged(self, topic: Topic, generations: "Sequence[Generation]") -> dict[int, str]:
+        """Producer ids by whose numbers duplicates have still to be told in these generations, and for whom.
+
+        In a successor they can be nobody else's until then: a group remembers one highest number of each id.
+        """
+        found: dict[int, str] = {}
+        for group in self._registry.durables.values():
+            if group.settings.exactly_once and topic.key in group.lanes:
+                lane = group.lanes[topic.key]
+                floor = self._page(lane.session).state(lane.place)[0]
+                for generation in generations:
+                    if floor < generation.ring.tail:
+                        found.update(dict.fromkeys(generation.owners, group.name))
+        return found
 
     def forget_producer(self, topic: Topic, producer: int) -> None:
         """The id is going to be somebody else's, whose numbers begin anew."""
@@ -220,8 +235,8 @@ class Groups:
             page.cursors.give_back(lane.place)
         self._record(group)
 
-    def _record(self, group: Durable) -> None:
-        for number, page in enumerate(group.pages):
+    def _record(self, group: Durable, first: int = 0) -> None:
+        for number, page in enumerate(group.pages[first:], first):
             record = wire.DurableRecord(durable=group.settings, patterns=group.patterns, uid=group.uid, page=number)
             self._of(page).record = record.SerializeToString()
 
@@ -242,7 +257,7 @@ class Groups:
         group.patterns = tuple(patterns)
         group.pages.append(page)
         self._registry.pages[number] = page
-        self._record(group)
+        self._record(group, len(group.pages) - 1)
         for subscription in group.members.values():
             self._enter(page, subscription)
         killpoint("group.made")

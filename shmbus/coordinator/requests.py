@@ -25,7 +25,7 @@ from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
 from shmbus.errors import DurableError, LimitError, ProtocolError, TypeMismatch
 from shmbus.start import resolved
-from shmbus.topic import check_pattern, check_topic
+from shmbus.topic import check_pattern, check_topic, matches
 from shmbus.v1.control_pb2 import (
     ClosePublisher,
     Done,
@@ -136,7 +136,7 @@ class Requests:
         for name in subscription.patterns:
             if topic := self._registry.topics.get(name):
                 self._check_type(topic, request.type)
-        durable = checked_durable(request.durable) if request.HasField("durable") else None
+        durable = checked_durable(request.durable, subscription.patterns) if request.HasField("durable") else None
         is_new = durable is not None and durable.name not in self._registry.durables
         self._registry.add_subscription(subscription)
         try:
@@ -289,7 +289,7 @@ class Requests:
         return topic
 
 
-def checked_durable(asked: Durable) -> Durable:
+def checked_durable(asked: Durable, patterns: Sequence[str]) -> Durable:
     """What a client wants of a durable subscription, if that can be. Raises DurableError, TopicNameError."""
     if not _DURABLE_NAME.fullmatch(asked.name):
         raise DurableError(asked.name, "that is no name", "Choose 1 to 64 characters of a-z, 0-9, '_' and '-'.")
@@ -302,7 +302,13 @@ def checked_durable(asked: Durable) -> Durable:
             asked.name, f"max_deliveries is {asked.max_deliveries}", f"Choose less than {MAX_TRIES}; 0: no limit."
         )
     if asked.dead_letter_topic:
-        check_topic(asked.dead_letter_topic)
+        topic = check_topic(asked.dead_letter_topic)
+        own = [pattern for pattern in patterns if matches(pattern, topic)]
+        if own:
+            raise DurableError(
+                asked.name, f"its dead letters on '{topic}' would come back to it by '{own[0]}'",
+                "Name another dead_letter topic, or narrower patterns.",
+            )  # fmt: skip
     return asked
 
 

@@ -4,6 +4,7 @@ No clock and no I/O: the ring's head is handed in.
 """
 
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -81,9 +82,13 @@ class ProducerTable:
         """How many ids wait for the head to pass."""
         return len(self._parted)
 
-    def take(self) -> int | None:
-        """A free id, or None."""
-        producer = self._numbers.take()
+    def take(self, avoid: Container[int] = ()) -> int | None:
+        """A free id that is none of those to avoid, or None."""
+        avoided = []
+        while (producer := self._numbers.take()) is not None and producer in avoid:
+            avoided.append(producer)
+        for number in avoided:
+            self._numbers.give_back(number)
         if producer is not None:
             self.active.add(producer)
         return producer

@@ -202,17 +202,19 @@ class Topics:
 
     def _take_producer(self, topic: Topic) -> int:
         self.reclaim(topic.live)
-        producer = topic.live.producers.take()
-        if producer is None and topic.live.producers.parted:
+        table = topic.live.producers
+        producer = table.take(self._groups.unjudged(topic, topic.generations[:-1]))
+        unjudged = self._groups.unjudged(topic, topic.generations)
+        if producer is None and table.parted and len(table.active | unjudged.keys()) < table.capacity:
             # Publishers came and went faster than the ring moves on: a new ring has an empty table.
             self.continue_elsewhere(topic)
-            producer = topic.live.producers.take()
+            producer = topic.live.producers.take(unjudged)
         if producer is None:
-            capacity = topic.live.producers.capacity
-            raise LimitError(
-                f"publishers of topic '{topic.name}'", capacity, capacity + 1,
-                "Close some, or raise the topic's max_producers.",
-            )  # fmt: skip
+            remedy = "Close some, or raise the topic's max_producers."
+            if unjudged:
+                name = next(iter(unjudged.values()))
+                remedy += f" Durable subscription '{name}' has not settled what was published under the others."
+            raise LimitError(f"publishers of topic '{topic.name}'", table.capacity, table.capacity + 1, remedy)
         return producer
 
     def _enter(self, generation: Generation, producer: int, client: Client, name: str, *, active: bool = True) -> None:

@@ -392,6 +392,8 @@ bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, stru
 
 bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t now_ns) {
     uint64_t word = held(group, taken, group->member);
+    if (atomic_load_explicit(word_of(group, taken.sequence), memory_order_seq_cst) != word)
+        return false; /* the time there is somebody else's */
     note_time(group, taken.sequence, word, now_ns);
     return atomic_load_explicit(word_of(group, taken.sequence), memory_order_seq_cst) == word;
 }

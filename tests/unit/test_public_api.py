@@ -27,7 +27,8 @@ METHODS = {
     "AsyncBus": "address close forget name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
     "AsyncSubscription": "ack ack_many close extend lost nack patterns receive receive_many try_receive",
-    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window wire",
+    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
+    " wire",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Borrowed": "data deliveries envelope event expires_ns flags kind lane pattern payload priority producer"

@@ -36,14 +36,34 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
     }
 }
 
+/* What comes next of what nobody was given. The others may be in the ring's successor: then this one is read to its seal. */
+static enum shmbus_result look(Entry *entry, struct shmbus_view *view) {
+    const struct shmbus_ring *ring = &entry->ring->ring;
+    entry->position = shmbus_group_seek(&entry->source->lane, entry->position);
+    enum shmbus_result result = shmbus_peek(ring, entry->position, view);
+    uint64_t tail;
+    if (result != SHMBUS_EMPTY || entry->position <= (tail = shmbus_tail(ring)))
+        return result;
+    entry->position = tail;
+    return shmbus_peek(ring, tail, view);
+}
+
+static bool others_are_further(const Entry *entry) {
+    return shmbus_group_floor(&entry->source->lane) > shmbus_tail(&entry->ring->ring);
+}
+
+/* What was given back is looked for in the ring where it stands. */
+static bool returned_waits(const Entry *entry) {
+    uint64_t returned = atomic_load_explicit(&entry->source->lane.lane->returned, memory_order_seq_cst);
+    return (entry->rescan || returned != entry->returned_seen) && !others_are_further(entry);
+}
+
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (entry->rescan || atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst) != entry->returned_seen ||
-        atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (returned_waits(entry) || atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
         return true;
-    entry->position = shmbus_group_seek(lane, entry->position);
     struct shmbus_view view;
-    switch (shmbus_peek(&entry->ring->ring, entry->position, &view)) {
+    switch (look(entry, &view)) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
     case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
@@ -150,9 +170,9 @@ static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken t
     PyObject *message = result == SHMBUS_OK ? reader_read(self, entry, view, &result) : NULL;
     if (message)
         return hand_out(self, entry, taken, message);
-    if (!PyErr_Occurred())
+    if (!PyErr_Occurred() && result != SHMBUS_EMPTY)
         return settle_missing(entry, taken, result);
-    shmbus_group_return(&entry->source->lane, taken);
+    shmbus_group_return(&entry->source->lane, taken); /* EMPTY: the others moved on to the successor, and it stands there */
     return NULL;
 }
 
@@ -177,11 +197,11 @@ static PyObject *tell_untold(Entry *entry) {
 
 static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    uint64_t at = entry->position, head = shmbus_head(&entry->ring->ring);
+    uint64_t head = shmbus_head(&entry->ring->ring);
     uint64_t lost = shmbus_group_skip(lane, head);
     if (!lost)
         return NULL;
-    PyObject *told = reader_gap(entry, at, lost, "overrun");
+    PyObject *told = reader_gap(entry, head - lost, lost, "overrun");
     if (told)
         add_to(&entry->cursor->lost, lost);
     else
@@ -191,10 +211,8 @@ static PyObject *skip_overrun(Entry *entry) {
 
 static bool take_returned(Entry *entry, uint64_t now_ns, struct shmbus_taken *taken) {
     struct shmbus_group *lane = &entry->source->lane;
-    uint64_t returned = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst);
-    if (!entry->rescan && returned == entry->returned_seen)
-        return false;
-    entry->returned_seen = returned; /* before the look: what comes meanwhile is looked for next time */
+    /* before the look: what comes meanwhile is looked for next time */
+    entry->returned_seen = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst);
     entry->rescan = shmbus_group_retake(lane, now_ns, taken);
     return entry->rescan;
 }
@@ -241,8 +259,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
     struct shmbus_group *lane = &entry->source->lane;
     struct shmbus_view view;
     *more = false;
-    entry->position = shmbus_group_seek(lane, entry->position);
-    enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
+    enum shmbus_result result = look(entry, &view);
     switch (result) {
     case SHMBUS_BUSY: return idle(entry);
     case SHMBUS_EMPTY:
@@ -272,19 +289,34 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
     return found;
 }
 
+/* The oldest that was given back. What the ring has dropped of that is told in one run first. */
+static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns, bool *any) {
+    struct shmbus_taken taken;
+    bool is_here = shmbus_group_floor(&entry->source->lane) >= entry->ring->ring.header->first_sequence;
+    PyObject *told = is_here ? skip_overrun(entry) : NULL;
+    *any = told || PyErr_Occurred() || take_returned(entry, now_ns, &taken);
+    if (told || !*any || PyErr_Occurred())
+        return told;
+    struct shmbus_view view;
+    return deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, taken.sequence, &view), &view);
+}
+
 PyObject *group_next(ReaderObject *self, Entry *entry) {
     uint64_t now = shmbus_now_ns(), stop = 0;
+    uint32_t looks = entry->source->lane.mask;
     if (now >= self->next_look_ns)
         group_look_after(self, now);
     PyObject *found = tell_untold(entry);
     self->moved = false;
     for (bool more = true; more && !found && !PyErr_Occurred() && !self->closed && !self->moved;) {
-        struct shmbus_taken taken;
-        struct shmbus_view view;
-        if (take_returned(entry, now, &taken))
-            found = deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, taken.sequence, &view), &view);
-        else
-            found = next_new(self, entry, now, &more);
+        bool again = false;
+        if (looks && returned_waits(entry))
+            found = next_returned(self, entry, now, &again);
+        if (again) {
+            looks--;
+            continue;
+        }
+        found = next_new(self, entry, now, &more);
         /* What is settled in passing does not keep the caller from its deadline: as far as the ring went at first. */
         stop = stop ? stop : shmbus_tail(&entry->ring->ring);
         more = more && entry->position < stop;
