@@ -24,7 +24,7 @@ static inline struct group_rig group_rig(uint32_t window, uint32_t producers) {
     return rig;
 }
 
-static inline struct shmbus_group group_member(const struct group_rig *rig, uint32_t lane, uint32_t member) {
+static inline struct shmbus_group rig_member(const struct group_rig *rig, uint32_t lane, uint32_t member) {
     struct shmbus_group group;
     CHECK(shmbus_group_view(&group, rig->memory, &rig->setup, lane, member));
     return group;

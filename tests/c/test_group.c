@@ -7,8 +7,8 @@ static struct shmbus_group a, b;
 
 static void begin_at(uint64_t sequence, uint32_t producers) {
     page = group_rig(WINDOW, producers);
-    a = group_member(&page, 0, 0);
-    b = group_member(&page, 0, 1);
+    a = rig_member(&page, 0, 0);
+    b = rig_member(&page, 0, 1);
     shmbus_group_place(&a, sequence);
 }
 

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "group_rig.h"
 #include "killpoint.h"
-#include "rig.h"
 
 enum { BYSTANDER = 1, VICTIM = 2, EARLIER_VICTIM = 3, SMALL = 300 };
 enum { SLEEP_BOUND_NS = 20000000 };
@@ -380,6 +380,110 @@ TEST(a_process_killed_at_any_site_loses_what_the_table_says_and_the_rest_goes_on
         kill_at(&rows[i]);
 }
 
+/* ---- members of a group: what one held when it died is given out again, and nothing else is ---- */
+
+enum { LAST = 48, HELD_AT_MOST = 3, AWAY = 5 }; /* messages; AWAY of them are dropped while nobody looks */
+
+static struct group_rig page;
+static _Atomic uint32_t *settled_by_victim; /* by sequence; shared */
+
+static struct shmbus_group as_member(uint32_t member) { return rig_member(&page, 0, member); }
+
+static void note_settled(const struct shmbus_group *group, struct shmbus_taken taken) {
+    uint64_t advanced = 0;
+    if (shmbus_group_settle(group, taken, &advanced))
+        atomic_store(&settled_by_victim[taken.sequence], 1);
+}
+
+static bool take_next(const struct shmbus_group *group, struct shmbus_taken *taken) {
+    if (shmbus_group_retake(group, 1, taken))
+        return true;
+    *taken = (struct shmbus_taken){shmbus_group_seek(group, 0), 1};
+    if (taken->sequence > LAST)
+        return false;
+    enum shmbus_result result = group->producers ? shmbus_group_judge(group, taken->sequence, 1, taken->sequence, 1)
+                                                 : shmbus_group_claim(group, taken->sequence, 1);
+    return result == SHMBUS_OK;
+}
+
+/* Takes three, gives every third back once, settles the others, and so on. */
+static void read_as_member(void) {
+    struct shmbus_group group = as_member(0);
+    struct shmbus_taken taken[HELD_AT_MOST];
+    for (;;) {
+        uint32_t count = 0;
+        while (count < HELD_AT_MOST && take_next(&group, &taken[count]))
+            count++;
+        for (uint32_t i = 0; i < count; i++)
+            if (taken[i].tries == 1 && taken[i].sequence % HELD_AT_MOST == 0)
+                shmbus_group_return(&group, taken[i]);
+            else
+                note_settled(&group, taken[i]);
+    }
+}
+
+static void skip_as_member(void) {
+    struct shmbus_group group = as_member(0);
+    shmbus_group_skip(&group, 1 + AWAY);
+    read_as_member();
+}
+
+static void bridge_as_member(void) {
+    struct shmbus_group group = as_member(0);
+    struct shmbus_taken taken;
+    while (take_next(&group, &taken))
+        note_settled(&group, taken);
+    shmbus_group_bridge(&group, LAST + 1, 1u << 20);
+}
+
+static const struct member_row {
+    const char *site;
+    void (*victim)(void);
+    unsigned count;
+    uint32_t producers;
+    uint64_t dropped; /* by the ring, before anybody looks */
+} member_rows[] = {
+    {"group.claimed", read_as_member, 7, 0, 0},  {"group.judged", read_as_member, 7, 4, 0},
+    {"group.settled", read_as_member, 7, 0, 0},  {"group.advanced", read_as_member, 2, 0, 0},
+    {"group.returned", read_as_member, 3, 0, 0}, {"group.retaken", read_as_member, 2, 0, 0},
+    {"group.dropped", skip_as_member, 1, 0, AWAY}, {"group.bridged", bridge_as_member, 1, 0, 0},
+};
+enum { MEMBER_ROWS = sizeof member_rows / sizeof *member_rows };
+
+static void kill_member_at(const struct member_row *row) {
+    page = group_rig(64, row->producers);
+    settled_by_victim = mmap(NULL, (LAST + 1) * sizeof *settled_by_victim, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(settled_by_victim != MAP_FAILED);
+    struct shmbus_group survivor = as_member(1);
+    shmbus_group_place(&survivor, 1);
+    await_death(start(row->victim, row->site, row->count));
+    uint32_t again = shmbus_group_reap(&survivor, 0);
+    CHECK(again <= HELD_AT_MOST);
+    uint64_t seen = row->dropped, advanced = 0;
+    shmbus_group_skip(&survivor, 1 + row->dropped);
+    struct shmbus_taken taken;
+    while (take_next(&survivor, &taken)) {
+        CHECK(!atomic_load(&settled_by_victim[taken.sequence])); /* what it settled does not come again */
+        CHECK(shmbus_group_settle(&survivor, taken, &advanced));
+        seen++;
+    }
+    uint64_t unknown = 0; /* one that the victim settled, and died before it had noted it */
+    for (uint64_t s = 1 + row->dropped; s <= LAST; s++)
+        seen += atomic_load(&settled_by_victim[s]);
+    unknown = LAST - seen;
+    CHECK(unknown <= 1);
+    bool bridged = shmbus_group_bridge(&survivor, LAST + 1, 1u << 20);
+    CHECK(bridged && shmbus_group_floor(&survivor) == 1u << 20);
+    printf("%-16s  nothing; given out again: %u\n", row->site, again);
+    munmap(settled_by_victim, (LAST + 1) * sizeof *settled_by_victim);
+    group_rig_close(&page);
+}
+
+TEST(a_member_killed_at_any_site_leaves_what_it_held_to_the_others) {
+    for (int i = 0; i < MEMBER_ROWS; i++)
+        kill_member_at(&member_rows[i]);
+}
+
 /* ---- the sites in the code, in killpoint.c's list and in the table above are the same ---- */
 
 static char *all_sources(void) {
@@ -421,7 +525,9 @@ TEST(every_site_in_the_code_is_listed_and_in_the_table_and_no_other) {
         size_t found = 0;
         for (int i = 0; i < ROWS; i++)
             found += strcmp(rows[i].site, *site) == 0;
+        for (int i = 0; i < MEMBER_ROWS; i++)
+            found += strcmp(member_rows[i].site, *site) == 0;
         CHECK_EQUAL(found, 1);
     }
-    CHECK_EQUAL(count, ROWS);
+    CHECK_EQUAL(count, ROWS + MEMBER_ROWS);
 }
