@@ -27,7 +27,9 @@
  * Overruns happen only while no gate holds the floor (nobody was there, or the group was demoted). The one who meets one
  * settles every word that nobody holds, and counts it: each lost message is counted by whoever changed its word. What
  * somebody holds stays theirs; if they give it back, they find that the floor has passed it and count it then
- * (store the word, then look at the floor, against moving the floor and having looked at the word before: see skip).
+ * (store the word, then look at the floor, against moving the floor and having looked at the word before: see skip); or
+ * whoever claims that word for a later lap finds it given back, and counts it. Leaving RETURNED is one compare-and-swap,
+ * whoever does it, so each is counted once.
  */
 #include <string.h>
 
@@ -237,8 +239,13 @@ static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t 
         if (sequence - floor > group->mask)
             return SHMBUS_WINDOW;
         if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire))
-            return SHMBUS_OK;
+            break;
     }
+    /* One of an older lap that was given back after the floor had jumped over it: it was lost, and it is we who took away
+     * the word that said so. */
+    if (state_in(word) == RETURNED)
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return SHMBUS_OK;
 }
 
 enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns) {
