@@ -352,12 +352,13 @@ bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken t
     return done;
 }
 
-/* What was given back and has been dropped by the ring is nobody's to give out again. */
+/* What was given back and has been dropped by the ring is nobody's to give out again. False also when somebody has already
+ * been given it, settled it, and moved the floor for that. */
 static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
-    if (sequence >= shmbus_group_floor(group))
+    if (sequence >= shmbus_group_floor(group) ||
+        !change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
         return false;
-    if (change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
-        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
     return true;
 }
 
