@@ -7,6 +7,7 @@ whatever their number; it runs nothing but the wait.
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -201,13 +202,32 @@ class AsyncSubscription:
                 remaining = None if deadline is None else deadline - loop.time()
                 if self._subscription.ended or (remaining is not None and remaining <= 0):
                     return self._subscription.receive(timeout=0)  # the last chance, or the error that says why not
-                await _Waits.of(loop).ready(self._subscription, remaining)
+                await _Waits.of(loop).ready(self._subscription.reader, self._patience(remaining))
                 if (found := self._subscription.try_receive()) is not None:
                     return found
         except ReceiveTimeout:
             raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns) from None
         finally:
             self._receiving = False
+
+    def _patience(self, remaining: float | None) -> float | None:
+        due = self._subscription._due()
+        if due is None:
+            return remaining
+        until_due = max(0.0, due - time.monotonic())
+        return until_due if remaining is None else min(remaining, until_due)
+
+    async def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Any:
+        """As `Subscription.borrow`."""
+        if not await self._has_something(timeout):
+            raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns)
+        return self._subscription.borrow(0, unprotected=unprotected)
+
+    async def _has_something(self, timeout: float | None) -> bool:
+        loop = asyncio.get_running_loop()
+        if not self._subscription.reader._anything() and not self._subscription.ended:
+            await _Waits.of(loop).ready(self._subscription.reader, timeout)
+        return self._subscription.reader._anything() or self._subscription.ended
 
     def close(self) -> None:
         """As `Subscription.close`."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
 from google.protobuf.message import Message as ProtobufMessage
@@ -26,6 +26,7 @@ from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
 from shmbus.filter import Filter, tolerant
+from shmbus.order import OrderedSubscription, sorter_for
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, resolve
@@ -255,6 +256,8 @@ class Bus:
         again, to whoever subscribes with the name; publishers wait for it as for a lossless one while anybody does.
         `start` counts when it is made.
 
+        See `subscribe_in_order` for an order across topics.
+
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
 
         Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost;
@@ -281,6 +284,18 @@ class Bus:
                 self._release_unused()
                 raise
             return subscription
+
+    def subscribe_in_order(
+        self, *patterns: str, order: str, order_wait: float = 1.0, **options: Any
+    ) -> OrderedSubscription:
+        """As `subscribe`, with its options, and messages come in an order across topics.
+
+        "producer": what one connection published (from one thread), as it published it. "correlation": the messages of
+        one root_correlation_id by their sequence numbers; a missing one is waited for `order_wait` seconds at most, then
+        a `Gap` of reason "order" stands for it. Within a topic and lane messages are in order anyway.
+        """
+        sorter = sorter_for(order, order_wait)
+        return OrderedSubscription(self.subscribe(*patterns, **options), sorter)
 
     def _close_subscription(self, number: int, cursors: Sequence[tuple[int, int]]) -> None:
         self._subscriptions.pop(number, None)

@@ -37,14 +37,15 @@ class Gap:
 
     overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
     bounds were wrong. demoted: nothing is missing yet (`count` is 0), but this lossless subscription held the full
-    topic up for too long, and from `first` on it is read as by a lossy one.
+    topic up for too long, and from `first` on it is read as by a lossy one. order: these sequence numbers of a correlation
+    group were waited for and did not come; the next message of the stream is the group's next (`topic` is that one's).
     """
 
     topic: str
     pattern: str
     first: int
     count: int
-    reason: Literal["overrun", "expired", "corrupt", "demoted"]
+    reason: Literal["overrun", "expired", "corrupt", "demoted", "order"]
 
     @property
     def last(self) -> int:

@@ -233,6 +233,19 @@ class Subscription(Reader):
 
     # ---- rings -------------------------------------------------------------------------------------------------------
 
+    @property
+    def reader(self) -> Reader:
+        """What is waited for, by whoever waits for several."""
+        return self
+
+    def _due(self) -> float | None:
+        """When there is something to do though nothing comes: never."""
+        return None
+
+    def _positions(self) -> list[tuple[Ring, int]]:
+        """The rings, and the sequence that is read next in each."""
+        return [(counters[0], counters[1]) for counters in self._counters()]
+
     def _held(self) -> list[tuple[Ring, str]]:
         return [(ring, self._matched[ring.topic_id, ring.lane]) for ring, *_ in self._counters()]
 
