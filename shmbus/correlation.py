@@ -53,6 +53,10 @@ class CorrelationContext:
         self._metadata = message if isinstance(message, CorrelationMetadata) else None
         self._steps = count(1)
 
+    def is_of(self, message: Handled | CorrelationMetadata) -> bool:
+        """This very message is what is being handled."""
+        return self._message is message
+
     @property
     def metadata(self) -> CorrelationMetadata:
         """The message's own correlation, or what stands for it."""
@@ -103,19 +107,20 @@ def new(
 
 
 def child_of(
-    metadata: CorrelationMetadata, *, stage: str | None = None, tags: Mapping[str, str] | None = None
+    parent: Handled | CorrelationMetadata, *, stage: str | None = None, tags: Mapping[str, str] | None = None
 ) -> CorrelationMetadata:
-    """Metadata of a first child; `stage` replaces the parent's, `tags` are added to it. Raises CorrelationError.
+    """Metadata of a child; `stage` replaces the parent's, `tags` are added to them. Raises CorrelationError.
 
-    For several children of one parent use one CorrelationContext, which numbers them.
+    The next child of what is being handled, the first one of anything else: for several children of that use
+    `handling`, which numbers them.
     """
-    return _child(metadata, 1, stage, tags)
+    return _context_of(parent).child(stage=stage, tags=tags)
 
 
 @contextmanager
 def handling(message: Handled | CorrelationMetadata) -> Iterator[CorrelationContext]:
     """What is published inside is a child of `message`, also by tasks that are started inside."""
-    context = CorrelationContext(message)
+    context = _context_of(message)
     token = HANDLING.set(context)
     try:
         yield context
@@ -149,7 +154,7 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
     if given is None or given is True:
         context = current()
         return None if context is None else context.child()
-    return child_of(metadata_of(given))
+    return child_of(given)
 
 
 def metadata_of(message: Handled) -> CorrelationMetadata:
@@ -191,6 +196,12 @@ def _child(
     if tags:
         child.correlation_tags.update(tags)
     return check(child)
+
+
+def _context_of(parent: Handled | CorrelationMetadata) -> CorrelationContext:
+    """The one that numbers its children already, if it is being handled."""
+    context = current()
+    return context if context is not None and context.is_of(parent) else CorrelationContext(parent)
 
 
 def _loop_context() -> CorrelationContext | None:

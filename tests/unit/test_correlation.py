@@ -56,6 +56,17 @@ def test_children_of_one_context_are_numbered():
     assert [context.child().sequence_number for _ in range(3)] == [2, 3, 4]
 
 
+def test_children_of_what_is_being_handled_are_numbered_however_they_are_made():
+    message = Received(envelope=EventBusMessage(correlation=new(stage="detect")))
+    with handling(message):
+        first, second, third = resolve(None), child_of(message, stage="triage"), resolve(message)
+        with handling(message) as again:
+            fourth = again.child()
+    assert [one.sequence_number for one in (first, second, third, fourth)] == [1, 2, 3, 4]
+    assert second.workflow_stage == "triage" and third.workflow_stage == "detect"
+    assert child_of(message).sequence_number == 1
+
+
 def test_what_is_published_while_handling_is_a_child():
     root = new()
     assert current() is None and resolve(None) is None
