@@ -326,9 +326,10 @@ static bool envelope_for(WriterObject *self, PyObject *type, struct envelope *en
 
 static PyObject *name_urgent, *name_serialize, *name_correlate;
 
-/* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say. */
-static PyObject *correlation_for(WriterObject *self, PyObject *correlation) {
-    if (!correlation && !handling) {
+/* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say.
+ * `whole`: an envelope that is published as it is and may have a correlation of its own, or NULL. */
+static PyObject *correlation_for(WriterObject *self, PyObject *correlation, PyObject *whole) {
+    if (!correlation && !whole && !handling) {
         PyObject *context = NULL;
         if (hooks.context && PyContextVar_Get(hooks.context, Py_None, &context) < 0)
             return NULL;
@@ -337,7 +338,8 @@ static PyObject *correlation_for(WriterObject *self, PyObject *correlation) {
         if (nothing)
             Py_RETURN_NONE;
     }
-    return PyObject_CallMethodOneArg((PyObject *)self, name_correlate, correlation ? correlation : Py_None);
+    return PyObject_CallMethodObjArgs((PyObject *)self, name_correlate, correlation ? correlation : Py_None,
+                                      whole ? whole : Py_None, NULL);
 }
 
 struct options {
@@ -360,15 +362,24 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
     struct envelope envelope;
     PyObject *bytes = NULL, *correlation = NULL;
     bool done = false;
-    if (!envelope_for(self, (PyObject *)Py_TYPE(event), &envelope) ||
-        !(bytes = PyObject_CallMethodNoArgs(event, name_serialize)) || !(correlation = correlation_for(self, options->correlation)))
+    if (!envelope_for(self, (PyObject *)Py_TYPE(event), &envelope))
+        return false;
+    bool typed = envelope.outer == 0 && envelope.inner == TYPED, whole = envelope.outer == 0 && !typed;
+    if (typed && options->correlation && options->correlation != Py_False) {
+        PyErr_SetString(PyExc_TypeError, "a topic of a type of its own has no envelope to carry a correlation");
+        return false;
+    }
+    if (!(bytes = PyObject_CallMethodNoArgs(event, name_serialize)))
+        goto out;
+    correlation = typed ? Py_NewRef(Py_None) : correlation_for(self, options->correlation, whole ? event : NULL);
+    if (!correlation)
         goto out;
     if (!PyBytes_Check(bytes) || (correlation != Py_None && !PyBytes_Check(correlation))) {
         PyErr_SetString(PyExc_TypeError, "an event serialises to bytes");
         goto out;
     }
     size_t length = (size_t)PyBytes_GET_SIZE(bytes);
-    if (envelope.outer == 0 && envelope.inner == TYPED) {
+    if (typed) {
         done = put_bytes(self, PyBytes_AS_STRING(bytes), length, SHMBUS_KIND_TYPED, options, now_ns, sequence);
         goto out;
     }
