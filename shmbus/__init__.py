@@ -57,6 +57,7 @@ from shmbus.message import Gap, Message, Producer
 from shmbus.publisher import URGENT, Publisher
 from shmbus.start import Last
 from shmbus.subscription import Subscription
+from shmbus.tracker import CorrelationTracker
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
@@ -79,6 +80,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "CorrelationError",
+    "CorrelationTracker",
     "Filter",
     "FilterError",
     "ForkedError",

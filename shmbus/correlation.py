@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from shmbus import _core
 from shmbus.errors import CorrelationError
-from shmbus.v1.eventbus_pb2 import CorrelationMetadata, EventBusMessage
+from shmbus.v1.eventbus_pb2 import CorrelationMetadata, EventBusMessage, MessageMetadata
 
 MAX_ID_BYTES: Final = 256
 MAX_STAGE_BYTES: Final = 128
@@ -29,6 +29,8 @@ MAX_TAGS: Final = 64
 MAX_TAG_KEY_BYTES: Final = 128
 MAX_TAG_VALUE_BYTES: Final = 1024
 
+# Most metadata need not be looked at: no text in it is above any limit, and a tag takes at least two bytes.
+_CERTAINLY_WITHIN: Final = min(MAX_STAGE_BYTES, MAX_TAG_KEY_BYTES, 2 * MAX_TAGS)
 _IDS: Final = ("correlation_id", "parent_correlation_id", "root_correlation_id", "trace_id", "span_id")
 
 
@@ -41,6 +43,15 @@ class Handled(Protocol):
     def sequence(self) -> int: ...
     @property
     def envelope(self) -> EventBusMessage | None: ...
+
+
+class Head(Protocol):
+    """The metadata of a message: an EventBusMessage, or an EnvelopeHead."""
+
+    @property
+    def metadata(self) -> MessageMetadata: ...
+    @property
+    def correlation(self) -> CorrelationMetadata: ...
 
 
 class CorrelationContext:
@@ -159,25 +170,32 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
 
 def metadata_of(message: Handled) -> CorrelationMetadata:
     """The correlation of a received message, or the root that stands for a message without."""
-    envelope = message.envelope
-    if envelope is not None and envelope.correlation.correlation_id:
-        return envelope.correlation
-    known = envelope.metadata.message_id if envelope is not None else ""
+    return metadata_in(message.envelope, message)
+
+
+def metadata_in(head: Head | None, message: Handled) -> CorrelationMetadata:
+    """The same for a message whose metadata has been parsed; None: it has no envelope."""
+    if head is not None and head.correlation.correlation_id:
+        return head.correlation
+    known = head.metadata.message_id if head is not None else ""
     name = known or f"{message.topic}:{message.sequence}"
     return CorrelationMetadata(correlation_id=name, root_correlation_id=name)
 
 
 def check(metadata: CorrelationMetadata) -> CorrelationMetadata:
     """The metadata itself, if it is within the limits; nothing is ever cut. Raises CorrelationError."""
+    if metadata.ByteSize() <= _CERTAINLY_WITHIN:
+        return metadata
     for field in _IDS:
         _limit(field, getattr(metadata, field), MAX_ID_BYTES)
     _limit("workflow_stage", metadata.workflow_stage, MAX_STAGE_BYTES)
     tags = metadata.correlation_tags
-    if tags:
-        if len(tags) > MAX_TAGS:
-            raise CorrelationError("correlation_tags", MAX_TAGS, len(tags), "tags")
-        for key, value in tags.items():
+    if len(tags) > MAX_TAGS:
+        raise CorrelationError("correlation_tags", MAX_TAGS, len(tags), "tags")
+    for key, value in tags.items():
+        if len(key) * 4 > MAX_TAG_KEY_BYTES:
             _limit(f"tag key {key[:32]!r}", key, MAX_TAG_KEY_BYTES)
+        if len(value) * 4 > MAX_TAG_VALUE_BYTES:
             _limit(f"value of tag {key!r}", value, MAX_TAG_VALUE_BYTES)
     return metadata
 

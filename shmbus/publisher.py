@@ -173,7 +173,9 @@ class Publisher(Writer):
         if whole is not None and whole.HasField("correlation"):
             # Two would be merged into one that is neither.
             if given is not None:
-                raise TypeError(f"the envelope for '{self.topic}' has a correlation of its own: give no other, or clear it")
+                raise TypeError(
+                    f"the envelope for '{self.topic}' has a correlation of its own: give no other, or clear it"
+                )
             correlation.check(whole.correlation)
             return None
         metadata = correlation.resolve(given)

@@ -11,7 +11,7 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError Filter FilterError
+ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker Filter FilterError
 ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
 ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
 Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
@@ -25,6 +25,7 @@ METHODS = {
     "AsyncBus": "address close name publisher subscribe",
     "AsyncPublisher": "close publish publish_many topic",
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",
+    "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Message": "envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
