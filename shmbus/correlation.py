@@ -7,17 +7,22 @@
 A message that came without correlation metadata is the root of its children: by its message id, or, if it was published
 as bare bytes, by `<topic>:<sequence>`.
 
+Where tracing is enabled (shmbus.tracing), trace ids are those of the current span instead, and what is published while
+there is one, but nothing is being handled, is a new root that carries them.
+
 What is being handled: the message that a `for` loop over a subscription has last given out in this thread, or the one
 of `with handling(message)` and of an `async for`, which count first and also hold in the tasks that are started inside.
 """
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from google.protobuf.message import DecodeError
 
 from shmbus import _core
 from shmbus.errors import CorrelationError
@@ -85,6 +90,27 @@ HANDLING: Final[ContextVar[CorrelationContext | Handled | None]] = ContextVar("s
 """Set to a bare message where nothing may be spent on it before it is needed; the first look makes it a context."""
 
 
+class Trace(NamedTuple):
+    """The trace context of a span, in the hexadecimal of W3C."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+
+def _untraced() -> Trace | None:
+    return None
+
+
+_current_trace: Callable[[], Trace | None] = _untraced
+
+
+def trace_by(source: Callable[[], Trace | None] | None) -> None:
+    """Have `source` say what the current span is; None: there is none."""
+    global _current_trace
+    _current_trace = source or _untraced
+
+
 class _Loop(threading.local):
     """The context of what a `for` loop of this thread is handling, as long as that is the same message."""
 
@@ -105,16 +131,17 @@ def new(
 ) -> CorrelationMetadata:
     """Metadata of a new root, whatever is being handled. Raises CorrelationError."""
     chosen = _new_id() if correlation_id is None else correlation_id
-    return check(
-        CorrelationMetadata(
-            correlation_id=chosen,
-            root_correlation_id=chosen,
-            trace_id=trace_id,
-            span_id=span_id,
-            workflow_stage=stage,
-            correlation_tags=tags or {},
-        )
+    root = CorrelationMetadata(
+        correlation_id=chosen,
+        root_correlation_id=chosen,
+        trace_id=trace_id,
+        span_id=span_id,
+        workflow_stage=stage,
+        correlation_tags=tags or {},
     )
+    if trace_id is None and span_id is None:
+        _put_trace(root)
+    return check(root)
 
 
 def child_of(
@@ -153,8 +180,8 @@ def current() -> CorrelationContext | None:
 def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | None) -> CorrelationMetadata | None:
     """What to publish with when a publisher was given `correlation=given`. Raises CorrelationError.
 
-    None: a child of what is being handled, if anything is. False: nothing. Metadata: that, as it is. A message or a
-    context: a child of it.
+    None: a child of what is being handled, else a root that carries the current span, if there is one. False: nothing.
+    Metadata: that, as it is. A message or a context: a child of it.
     """
     if given is False:
         return None
@@ -164,13 +191,16 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
         return given.child()
     if given is None or given is True:
         context = current()
-        return None if context is None else context.child()
+        return _traced_root() if context is None else context.child()
     return child_of(given)
 
 
 def metadata_of(message: Handled) -> CorrelationMetadata:
-    """The correlation of a received message, or the root that stands for a message without."""
-    return metadata_in(message.envelope, message)
+    """The correlation of a received message, or the root that stands for a message without, or with a broken one."""
+    try:
+        return metadata_in(message.envelope, message)
+    except DecodeError:
+        return metadata_in(None, message)
 
 
 def metadata_in(head: Head | None, message: Handled) -> CorrelationMetadata:
@@ -193,9 +223,9 @@ def check(metadata: CorrelationMetadata) -> CorrelationMetadata:
     if len(tags) > MAX_TAGS:
         raise CorrelationError("correlation_tags", MAX_TAGS, len(tags), "tags")
     for key, value in tags.items():
-        if len(key) * 4 > MAX_TAG_KEY_BYTES:
+        if _too_long(key, MAX_TAG_KEY_BYTES):
             _limit(f"tag key {key[:32]!r}", key, MAX_TAG_KEY_BYTES)
-        if len(value) * 4 > MAX_TAG_VALUE_BYTES:
+        if _too_long(value, MAX_TAG_VALUE_BYTES):
             _limit(f"value of tag {key!r}", value, MAX_TAG_VALUE_BYTES)
     return metadata
 
@@ -208,12 +238,37 @@ def _child(
     child.correlation_id = _new_id()
     child.parent_correlation_id = parent.correlation_id
     child.root_correlation_id = parent.root_correlation_id or parent.correlation_id
+    if not _put_trace(child):
+        _drop_what_is_no_trace(child)
     child.sequence_number = (parent.sequence_number + step) & (2**64 - 1)
     if stage is not None:
         child.workflow_stage = stage
     if tags:
         child.correlation_tags.update(tags)
     return check(child)
+
+
+def _traced_root() -> CorrelationMetadata | None:
+    """What to say when nothing is being handled: where in a trace this comes from, if it comes from one."""
+    name = _new_id()
+    root = CorrelationMetadata(correlation_id=name, root_correlation_id=name)
+    return check(root) if _put_trace(root) else None
+
+
+def _put_trace(metadata: CorrelationMetadata) -> bool:
+    """The current span is where this comes from, if there is one."""
+    trace = _current_trace()
+    if trace is None:
+        return False
+    metadata.trace_id, metadata.span_id, metadata.trace_flags = trace
+    return True
+
+
+def _drop_what_is_no_trace(child: CorrelationMetadata) -> None:
+    """A parent's trace id that is above the limit is none, and whoever handles that message is not to blame for it."""
+    if _too_long(child.trace_id, MAX_ID_BYTES) or _too_long(child.span_id, MAX_ID_BYTES):
+        for field in ("trace_id", "span_id", "trace_flags"):
+            child.ClearField(field)
 
 
 def _context_of(parent: Handled | CorrelationMetadata) -> CorrelationContext:
@@ -231,9 +286,13 @@ def _loop_context() -> CorrelationContext | None:
 
 
 def _limit(thing: str, text: str, limit: int) -> None:
+    if _too_long(text, limit):
+        raise CorrelationError(thing, limit, len(text.encode()))
+
+
+def _too_long(text: str, limit: int) -> bool:
     # A character has at most four bytes, so short texts need not be encoded to be counted.
-    if len(text) * 4 > limit and (size := len(text.encode())) > limit:
-        raise CorrelationError(thing, limit, size)
+    return len(text) * 4 > limit and len(text.encode()) > limit
 
 
 def _new_id() -> str:

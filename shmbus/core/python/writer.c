@@ -326,16 +326,32 @@ static bool envelope_for(WriterObject *self, PyObject *type, struct envelope *en
 
 static PyObject *name_urgent, *name_serialize, *name_correlate;
 
+/* A message is being handled, or a span is current. A look at two context variables, without a call of Python. */
+static int something_to_say(void) {
+    if (handling)
+        return 1;
+    PyObject *value = NULL;
+    if (hooks.context && PyContextVar_Get(hooks.context, Py_None, &value) < 0)
+        return -1;
+    bool handled = value && value != Py_None;
+    Py_CLEAR(value);
+    if (handled || !hooks.trace)
+        return handled;
+    if (PyContextVar_Get(hooks.trace, NULL, &value) < 0)
+        return -1;
+    int traced = value ? PyObject_IsTrue(value) : 0;
+    Py_XDECREF(value);
+    return traced;
+}
+
 /* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say.
  * `whole`: an envelope that is published as it is and may have a correlation of its own, or NULL. */
 static PyObject *correlation_for(WriterObject *self, PyObject *correlation, PyObject *whole) {
-    if (!correlation && !whole && !handling) {
-        PyObject *context = NULL;
-        if (hooks.context && PyContextVar_Get(hooks.context, Py_None, &context) < 0)
+    if (!correlation && !whole) {
+        int something = something_to_say();
+        if (something < 0)
             return NULL;
-        bool nothing = !context || context == Py_None;
-        Py_XDECREF(context);
-        if (nothing)
+        if (!something)
             Py_RETURN_NONE;
     }
     return PyObject_CallMethodObjArgs((PyObject *)self, name_correlate, correlation ? correlation : Py_None,
