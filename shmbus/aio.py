@@ -20,6 +20,7 @@ from shmbus.filter import Filter
 from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
+from shmbus.v1.eventbus_pb2 import EventBusMessage
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -82,10 +83,10 @@ class AsyncPublisher:
         """As `Publisher.publish`."""
         try:
             return self._publisher.publish(event, **options)
-        except BackpressureError:
+        except BackpressureError as error:
             if not self._waits:
                 raise
-            return await self._publish_later(event, timeout, options)
+            return await self._publish_later(event, timeout, _as_tried(options, error))
 
     async def publish_many(self, events: list[Any], *, timeout: float | None = None, **options: Any) -> int:
         """As `Publisher.publish_many`; cancelled, what went out is out."""
@@ -98,7 +99,7 @@ class AsyncPublisher:
                 if not self._waits:
                     error.published = done  # type: ignore[attr-defined]
                     raise
-                await self._publish_later(events[done], timeout, options)
+                await self._publish_later(events[done], timeout, _as_tried(options, error))
                 done += 1
         return done
 
@@ -130,6 +131,12 @@ class AsyncPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _as_tried(options: dict[str, Any], error: BackpressureError) -> dict[str, Any]:
+    """A child keeps its id and its number however often it is tried: a number left out would count as a loss."""
+    tried: bytes | None = getattr(error, "_correlation", None)
+    return options if tried is None else {**options, "correlation": EventBusMessage.FromString(tried).correlation}
 
 
 class AsyncSubscription:

@@ -364,6 +364,17 @@ struct options {
     uint64_t ttl_ns, timeout_ns;
 };
 
+/* What stays readable on the exception that ended a publish: how far a batch came, which child's number was taken. */
+static void note(const char *name, PyObject *value) {
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyErr_NormalizeException(&type, &error, &trace);
+    if (!value || PyObject_SetAttrString(error, name, value) < 0)
+        PyErr_Clear();
+    Py_XDECREF(value);
+    PyErr_Restore(type, error, trace);
+}
+
 static bool put_bytes(WriterObject *self, const void *data, size_t length, enum shmbus_kind kind, const struct options *options,
                       uint64_t now_ns, uint64_t *sequence) {
     struct shmbus_part part = {data, length};
@@ -423,6 +434,8 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
         .expires_ns = options->ttl_ns ? now_ns + options->ttl_ns : 0,
     };
     done = put(self, &message, options->timeout_ns, sequence);
+    if (!done && correlation != Py_None)
+        note("_correlation", Py_NewRef(correlation));
 out:
     Py_XDECREF(bytes);
     Py_XDECREF(correlation);
@@ -528,18 +541,6 @@ static PyObject *writer_publish(WriterObject *self, PyObject *const *args, Py_ss
     return PyLong_FromUnsignedLongLong(sequence);
 }
 
-/* How far a batch came stays readable on the exception that ended it. */
-static void note_published(Py_ssize_t published) {
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    PyObject *number = PyLong_FromSsize_t(published);
-    if (!number || PyObject_SetAttrString(value, "published", number) < 0)
-        PyErr_Clear();
-    Py_XDECREF(number);
-    PyErr_Restore(type, value, trace);
-}
-
 static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     struct options options;
     if (count != 1)
@@ -569,7 +570,7 @@ static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, 
         ring_bells(self);
     if (whole)
         return PyLong_FromSsize_t(published);
-    note_published(published);
+    note("published", PyLong_FromSsize_t(published));
     return NULL;
 }
 
