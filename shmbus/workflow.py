@@ -23,17 +23,18 @@ class Entry(NamedTuple):
     correlation_id: str
     parent: str | None
     root: str
-    sequence_number: int
     stage: str | None
-    tags: Mapping[str, str]
     trace_id: str | None
     span_id: str | None
+    source: str  # the producer's attested name; what the message says where that is not known
+    tags: Mapping[str, str]
+    sequence_number: int
     topic: str
     lane: int
     sequence: int  # of the topic and lane
-    source: str  # the producer's attested name; what the message says where that is not known
     time_ns: int  # when it was published, CLOCK_MONOTONIC
-    message: Message | None = None
+    size: int  # about the bytes that keeping it takes
+    message: Message | None
 
     @property
     def time(self) -> datetime:

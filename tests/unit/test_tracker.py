@@ -2,6 +2,7 @@
 
 import math
 import threading
+import tracemalloc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -242,6 +243,39 @@ def test_a_workflow_with_too_many_messages_loses_its_oldest_and_says_so():
     assert (tracker.counts.evicted, tracker.counts.kept) == (2, 3)
 
 
+TINY, LARGE = {f"{n}": "" for n in range(64)}, {f"{n}": f"\U0001f40d{n}" + "x" * 1000 for n in range(64)}
+
+
+@pytest.mark.parametrize(("tags", "count"), [({}, 2000), (TINY, 200), (LARGE, 10)])
+@pytest.mark.parametrize("in_one_workflow", [True, False])
+def test_memory_stays_within_its_bound_whatever_is_in_the_messages(tags, count, in_one_workflow):
+    roots = [named(f"root {n}") for n in range(1 if in_one_workflow else count)]
+    found = [received(child_of(roots[n % len(roots)], tags=tags)) for n in range(count)]
+    tracker = CorrelationTracker(max_bytes=1_000_000, max_workflows=10**9, max_messages_per_workflow=10**9)
+    tracemalloc.start()
+    for message in found:
+        tracker.observe(message)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 300_000 < taken < 1_100_000
+    assert tracker.counts.kept + tracker.counts.evicted == count and tracker.counts.evicted > 0
+
+
+def test_the_quiet_make_room_before_the_one_in_progress():
+    tracker = tracked(named("quiet"), max_bytes=3000)
+    busy = named("busy")
+    for _ in range(5):
+        tracker.observe(received(child_of(busy)))
+    assert [one.root for one in tracker.workflows()] == ["busy"]
+    found = tracker.workflow("busy")
+    assert found.evicted == 5 - len(found.timeline) > 0
+
+
+def test_what_does_not_fit_at_all_is_not_kept():
+    tracker = tracked(named("x", tags=LARGE), max_bytes=1000)
+    assert tracker.workflow("x") is None and tracker.counts.evicted == 1
+
+
 def test_what_is_quiet_for_too_long_expires_also_when_nothing_comes_any_more():
     now = 0.0
     tracker = CorrelationTracker(max_age=10, clock=lambda: now)
@@ -279,7 +313,7 @@ def test_messages_are_kept_only_on_demand():
     assert tracked(message, keep_messages=True).workflow("x").timeline[0].message is message
 
 
-@pytest.mark.parametrize("name", ["max_workflows", "max_messages_per_workflow", "max_age"])
+@pytest.mark.parametrize("name", ["max_workflows", "max_messages_per_workflow", "max_bytes", "max_age"])
 @pytest.mark.parametrize("value", [0, -1, math.nan, True, "7", None])
 def test_limits_that_make_no_sense_are_refused(name, value):
     with pytest.raises(ConfigurationError, match=f"CorrelationTracker: {name} = .*at least 1|seconds above 0"):
