@@ -1,4 +1,4 @@
-"""Single calls, by pyperf: publish, receive, encode, match, crc.
+"""Single calls, by pyperf: publish, receive, encode, observe, match, crc.
 
 python perf/calls.py [-o FILE] [--fast] [--benchmarks NAME,...]
 """
@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 import pyperf
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 import shmbus
-from shmbus import _core
+from shmbus import _core, correlation, tracing
 from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.topic import PatternTrie
 
@@ -59,6 +60,48 @@ def encode(bus: shmbus.Bus, event: Any) -> TimeFunction:
         started = time.perf_counter()
         for _ in itertools.repeat(None, loops):
             call(event)
+        return time.perf_counter() - started
+
+    return timed
+
+
+def encode_correlated(bus: shmbus.Bus, event: Any) -> TimeFunction:
+    """The same for a child of a message that is being handled."""
+    timed, root = encode(bus, event), correlation.new(stage="detect", tags={"host": "web-1", "case": "7"})
+
+    def handled(loops: int) -> float:
+        with correlation.handling(root):
+            return timed(loops)
+
+    return handled
+
+
+def encode_traced(bus: shmbus.Bus, event: Any) -> TimeFunction:
+    """The same inside a span."""
+    timed = encode(bus, event)
+    span = NonRecordingSpan(SpanContext(trace_id=1, span_id=1, is_remote=False))
+
+    def traced(loops: int) -> float:
+        tracing.enable()
+        with use_span(span):
+            return timed(loops)
+
+    return traced
+
+
+def observe(bus: shmbus.Bus, event: Any) -> TimeFunction:
+    """Children with a stage and two tags, by a tracker that is full."""
+    root = correlation.handling(correlation.new(stage="detect", tags={"host": "web-1", "case": "7"}))
+    with root, bus.publisher("perf.observe") as publisher, bus.subscribe("perf.observe", lossless=True) as subscription:
+        publisher.publish_many([event] * HELD)
+        messages = subscription.receive_many(HELD)
+    tracker = shmbus.CorrelationTracker()
+
+    def timed(loops: int) -> float:
+        call = tracker.observe
+        started = time.perf_counter()
+        for message in itertools.islice(itertools.cycle(messages), loops):
+            call(message)
         return time.perf_counter() - started
 
     return timed
@@ -116,7 +159,11 @@ def main() -> None:
             _time(runner, f"publish {size} B", lambda size=size: publish(bus(), size))
             _time(runner, f"publish {size} B in a batch", lambda size=size: publish_many(bus(), size))
             _time(runner, f"receive {size} B", lambda size=size: receive(bus(), size))
-        _time(runner, "encode a process event", lambda: encode(bus(), build_event(process_facts()[0])))
+        event = build_event(process_facts()[0])
+        _time(runner, "encode a process event", lambda: encode(bus(), event))
+        _time(runner, "encode it as a child", lambda: encode_correlated(bus(), event))
+        _time(runner, "encode it in a span", lambda: encode_traced(bus(), event))
+        _time(runner, "observe it", lambda: observe(bus(), event))
         for patterns in PATTERNS:
             _time(runner, f"match among {patterns:,} patterns", lambda patterns=patterns: match(patterns))
         for size in SIZES:

@@ -58,9 +58,11 @@ from shmbus.errors import (
 )
 from shmbus.filter import Filter
 from shmbus.message import Gap, Message, Producer
+from shmbus.order import OrderedSubscription
 from shmbus.publisher import URGENT, Publisher
 from shmbus.start import Last
 from shmbus.subscription import Subscription
+from shmbus.tracker import CorrelationTracker
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
@@ -85,6 +87,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLost",
     "CorrelationError",
+    "CorrelationTracker",
     "Durable",
     "DurableError",
     "Filter",
@@ -95,6 +98,7 @@ __all__ = [
     "LimitError",
     "Message",
     "MessageTooLarge",
+    "OrderedSubscription",
     "PatternError",
     "Producer",
     "ProtocolError",

@@ -44,6 +44,9 @@ def handling() -> Message | None:
 def killpoint(site: str, /) -> None:
     """A place at which tests kill; nothing at all in the shipped build."""
 
+def watch_trace(variable: ContextVar[Any] | None, /) -> None:
+    """While this variable is not empty, publishing asks for a correlation; None: end that."""
+
 def configure(
     *,
     make_gap: Callable[[Source, int, int, str], object],

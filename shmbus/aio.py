@@ -20,9 +20,11 @@ from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.durable import Durable
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
+from shmbus.order import OrderedSubscription
 from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
+from shmbus.v1.eventbus_pb2 import EventBusMessage
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -54,10 +56,11 @@ class AsyncBus:
         name: str | None = None,
         on_full: str | None = None,
         timeout: float | None | EllipsisType = ...,
+        durable: bool = False,
     ) -> "AsyncPublisher":
         """As `Bus.publisher`; waiting for room does not block the loop."""
         check_on_full(on_full)
-        publisher = self._bus.publisher(topic, type=type, name=name, on_full="raise")
+        publisher = self._bus.publisher(topic, type=type, name=name, on_full="raise", durable=durable)
         configured = publisher._configured
         return AsyncPublisher(publisher, configured.waits(on_full), configured.limit(timeout))
 
@@ -72,6 +75,14 @@ class AsyncBus:
         """As `Bus.subscribe`."""
         return AsyncSubscription(
             self._bus.subscribe(*patterns, lossless=lossless, durable=durable, start=start, filter=filter)
+        )
+
+    def subscribe_in_order(
+        self, *patterns: str, order: str, order_wait: float = 1.0, **options: Any
+    ) -> "AsyncSubscription":
+        """As `Bus.subscribe_in_order`."""
+        return AsyncSubscription(
+            self._bus.subscribe_in_order(*patterns, order=order, order_wait=order_wait, **options)
         )
 
     def forget(self, durable: str) -> None:
@@ -96,15 +107,17 @@ class AsyncPublisher:
         """As `Publisher.publish`."""
         try:
             return self._publisher.publish(event, **options)
-        except BackpressureError:
+        except BackpressureError as error:
             if not self._waits:
                 raise
-            return await self._publish_later(event, timeout, options)
+            return await self._publish_later(event, timeout, _as_tried(options, error))
 
     async def publish_many(self, events: list[Any], *, timeout: float | None = None, **options: Any) -> int:
         """As `Publisher.publish_many`; cancelled, what went out is out."""
-        done = 0
+        done, first = 0, options.pop("number", None)
         while done < len(events):
+            if first is not None:
+                options["number"] = first + done
             try:
                 done += self._publisher.publish_many(events[done:], **options)
             except BackpressureError as error:
@@ -112,7 +125,9 @@ class AsyncPublisher:
                 if not self._waits:
                     error.published = done  # type: ignore[attr-defined]
                     raise
-                await self._publish_later(events[done], timeout, options)
+                if first is not None:
+                    options["number"] = first + done
+                await self._publish_later(events[done], timeout, _as_tried(options, error))
                 done += 1
         return done
 
@@ -133,6 +148,11 @@ class AsyncPublisher:
         self._publisher.close()
 
     @property
+    def last_number(self) -> int:
+        """As `Publisher.last_number`."""
+        return self._publisher.last_number
+
+    @property
     def topic(self) -> str:
         """What it publishes to."""
         return self._publisher.topic
@@ -146,13 +166,19 @@ class AsyncPublisher:
         self.close()
 
 
+def _as_tried(options: dict[str, Any], error: BackpressureError) -> dict[str, Any]:
+    """A child keeps its id and its number however often it is tried: a number left out would count as a loss."""
+    tried: bytes | None = getattr(error, "_correlation", None)
+    return options if tried is None else {**options, "correlation": EventBusMessage.FromString(tried).correlation}
+
+
 class AsyncSubscription:
     """An asynchronous iterator of messages and gaps. Cancelling a receive loses nothing.
 
     What settles messages never waits, so `ack`, `ack_many`, `nack` and `extend` are plain methods.
     """
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription | OrderedSubscription) -> None:
         self._subscription = subscription
         self._receiving = False
 

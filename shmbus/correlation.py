@@ -7,21 +7,26 @@
 A message that came without correlation metadata is the root of its children: by its message id, or, if it was published
 as bare bytes, by `<topic>:<sequence>`.
 
+Where tracing is enabled (shmbus.tracing), trace ids are those of the current span instead, and what is published while
+there is one, but nothing is being handled, is a new root that carries them.
+
 What is being handled: the message that a `for` loop over a subscription has last given out in this thread, or the one
 of `with handling(message)` and of an `async for`, which count first and also hold in the tasks that are started inside.
 """
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from google.protobuf.message import DecodeError
 
 from shmbus import _core
 from shmbus.errors import CorrelationError
-from shmbus.v1.eventbus_pb2 import CorrelationMetadata, EventBusMessage
+from shmbus.v1.eventbus_pb2 import CorrelationMetadata, EventBusMessage, MessageMetadata
 
 MAX_ID_BYTES: Final = 256
 MAX_STAGE_BYTES: Final = 128
@@ -29,6 +34,8 @@ MAX_TAGS: Final = 64
 MAX_TAG_KEY_BYTES: Final = 128
 MAX_TAG_VALUE_BYTES: Final = 1024
 
+# Most metadata need not be looked at: no text in it is above any limit, and a tag takes at least two bytes.
+_CERTAINLY_WITHIN: Final = min(MAX_STAGE_BYTES, MAX_TAG_KEY_BYTES, 2 * MAX_TAGS)
 _IDS: Final = ("correlation_id", "parent_correlation_id", "root_correlation_id", "trace_id", "span_id")
 
 
@@ -43,6 +50,15 @@ class Handled(Protocol):
     def envelope(self) -> EventBusMessage | None: ...
 
 
+class Head(Protocol):
+    """The metadata of a message: an EventBusMessage, or an EnvelopeHead."""
+
+    @property
+    def metadata(self) -> MessageMetadata: ...
+    @property
+    def correlation(self) -> CorrelationMetadata: ...
+
+
 class CorrelationContext:
     """One message being handled; numbers its children. Nothing is parsed before the first of them."""
 
@@ -52,6 +68,10 @@ class CorrelationContext:
         self._message = message
         self._metadata = message if isinstance(message, CorrelationMetadata) else None
         self._steps = count(1)
+
+    def is_of(self, message: Handled | CorrelationMetadata) -> bool:
+        """This very message is what is being handled."""
+        return self._message is message
 
     @property
     def metadata(self) -> CorrelationMetadata:
@@ -68,6 +88,27 @@ class CorrelationContext:
 
 HANDLING: Final[ContextVar[CorrelationContext | Handled | None]] = ContextVar("shmbus.handling", default=None)
 """Set to a bare message where nothing may be spent on it before it is needed; the first look makes it a context."""
+
+
+class Trace(NamedTuple):
+    """The trace context of a span, in the hexadecimal of W3C."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+
+def _untraced() -> Trace | None:
+    return None
+
+
+_current_trace: Callable[[], Trace | None] = _untraced
+
+
+def trace_by(source: Callable[[], Trace | None] | None) -> None:
+    """Have `source` say what the current span is; None: there is none."""
+    global _current_trace
+    _current_trace = source or _untraced
 
 
 class _Loop(threading.local):
@@ -90,32 +131,34 @@ def new(
 ) -> CorrelationMetadata:
     """Metadata of a new root, whatever is being handled. Raises CorrelationError."""
     chosen = _new_id() if correlation_id is None else correlation_id
-    return check(
-        CorrelationMetadata(
-            correlation_id=chosen,
-            root_correlation_id=chosen,
-            trace_id=trace_id,
-            span_id=span_id,
-            workflow_stage=stage,
-            correlation_tags=tags or {},
-        )
+    root = CorrelationMetadata(
+        correlation_id=chosen,
+        root_correlation_id=chosen,
+        trace_id=trace_id,
+        span_id=span_id,
+        workflow_stage=stage,
+        correlation_tags=tags or {},
     )
+    if trace_id is None and span_id is None:
+        _put_trace(root)
+    return check(root)
 
 
 def child_of(
-    metadata: CorrelationMetadata, *, stage: str | None = None, tags: Mapping[str, str] | None = None
+    parent: Handled | CorrelationMetadata, *, stage: str | None = None, tags: Mapping[str, str] | None = None
 ) -> CorrelationMetadata:
-    """Metadata of a first child; `stage` replaces the parent's, `tags` are added to it. Raises CorrelationError.
+    """Metadata of a child; `stage` replaces the parent's, `tags` are added to them. Raises CorrelationError.
 
-    For several children of one parent use one CorrelationContext, which numbers them.
+    The next child of what is being handled, the first one of anything else: for several children of that use
+    `handling`, which numbers them.
     """
-    return _child(metadata, 1, stage, tags)
+    return _context_of(parent).child(stage=stage, tags=tags)
 
 
 @contextmanager
 def handling(message: Handled | CorrelationMetadata) -> Iterator[CorrelationContext]:
     """What is published inside is a child of `message`, also by tasks that are started inside."""
-    context = CorrelationContext(message)
+    context = _context_of(message)
     token = HANDLING.set(context)
     try:
         yield context
@@ -137,8 +180,8 @@ def current() -> CorrelationContext | None:
 def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | None) -> CorrelationMetadata | None:
     """What to publish with when a publisher was given `correlation=given`. Raises CorrelationError.
 
-    None: a child of what is being handled, if anything is. False: nothing. Metadata: that, as it is. A message or a
-    context: a child of it.
+    None: a child of what is being handled, else a root that carries the current span, if there is one. False: nothing.
+    Metadata: that, as it is. A message or a context: a child of it.
     """
     if given is False:
         return None
@@ -148,31 +191,41 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
         return given.child()
     if given is None or given is True:
         context = current()
-        return None if context is None else context.child()
-    return child_of(metadata_of(given))
+        return _traced_root() if context is None else context.child()
+    return child_of(given)
 
 
 def metadata_of(message: Handled) -> CorrelationMetadata:
-    """The correlation of a received message, or the root that stands for a message without."""
-    envelope = message.envelope
-    if envelope is not None and envelope.correlation.correlation_id:
-        return envelope.correlation
-    known = envelope.metadata.message_id if envelope is not None else ""
+    """The correlation of a received message, or the root that stands for a message without, or with a broken one."""
+    try:
+        return metadata_in(message.envelope, message)
+    except DecodeError:
+        return metadata_in(None, message)
+
+
+def metadata_in(head: Head | None, message: Handled) -> CorrelationMetadata:
+    """The same for a message whose metadata has been parsed; None: it has no envelope."""
+    if head is not None and head.correlation.correlation_id:
+        return head.correlation
+    known = head.metadata.message_id if head is not None else ""
     name = known or f"{message.topic}:{message.sequence}"
     return CorrelationMetadata(correlation_id=name, root_correlation_id=name)
 
 
 def check(metadata: CorrelationMetadata) -> CorrelationMetadata:
     """The metadata itself, if it is within the limits; nothing is ever cut. Raises CorrelationError."""
+    if metadata.ByteSize() <= _CERTAINLY_WITHIN:
+        return metadata
     for field in _IDS:
         _limit(field, getattr(metadata, field), MAX_ID_BYTES)
     _limit("workflow_stage", metadata.workflow_stage, MAX_STAGE_BYTES)
     tags = metadata.correlation_tags
-    if tags:
-        if len(tags) > MAX_TAGS:
-            raise CorrelationError("correlation_tags", MAX_TAGS, len(tags), "tags")
-        for key, value in tags.items():
+    if len(tags) > MAX_TAGS:
+        raise CorrelationError("correlation_tags", MAX_TAGS, len(tags), "tags")
+    for key, value in tags.items():
+        if _too_long(key, MAX_TAG_KEY_BYTES):
             _limit(f"tag key {key[:32]!r}", key, MAX_TAG_KEY_BYTES)
+        if _too_long(value, MAX_TAG_VALUE_BYTES):
             _limit(f"value of tag {key!r}", value, MAX_TAG_VALUE_BYTES)
     return metadata
 
@@ -185,12 +238,43 @@ def _child(
     child.correlation_id = _new_id()
     child.parent_correlation_id = parent.correlation_id
     child.root_correlation_id = parent.root_correlation_id or parent.correlation_id
+    if not _put_trace(child):
+        _drop_what_is_no_trace(child)
     child.sequence_number = (parent.sequence_number + step) & (2**64 - 1)
     if stage is not None:
         child.workflow_stage = stage
     if tags:
         child.correlation_tags.update(tags)
     return check(child)
+
+
+def _traced_root() -> CorrelationMetadata | None:
+    """What to say when nothing is being handled: where in a trace this comes from, if it comes from one."""
+    name = _new_id()
+    root = CorrelationMetadata(correlation_id=name, root_correlation_id=name)
+    return check(root) if _put_trace(root) else None
+
+
+def _put_trace(metadata: CorrelationMetadata) -> bool:
+    """The current span is where this comes from, if there is one."""
+    trace = _current_trace()
+    if trace is None:
+        return False
+    metadata.trace_id, metadata.span_id, metadata.trace_flags = trace
+    return True
+
+
+def _drop_what_is_no_trace(child: CorrelationMetadata) -> None:
+    """A parent's trace id that is above the limit is none, and whoever handles that message is not to blame for it."""
+    if _too_long(child.trace_id, MAX_ID_BYTES) or _too_long(child.span_id, MAX_ID_BYTES):
+        for field in ("trace_id", "span_id", "trace_flags"):
+            child.ClearField(field)
+
+
+def _context_of(parent: Handled | CorrelationMetadata) -> CorrelationContext:
+    """The one that numbers its children already, if it is being handled."""
+    context = current()
+    return context if context is not None and context.is_of(parent) else CorrelationContext(parent)
 
 
 def _loop_context() -> CorrelationContext | None:
@@ -202,9 +286,13 @@ def _loop_context() -> CorrelationContext | None:
 
 
 def _limit(thing: str, text: str, limit: int) -> None:
+    if _too_long(text, limit):
+        raise CorrelationError(thing, limit, len(text.encode()))
+
+
+def _too_long(text: str, limit: int) -> bool:
     # A character has at most four bytes, so short texts need not be encoded to be counted.
-    if len(text) * 4 > limit and (size := len(text.encode())) > limit:
-        raise CorrelationError(thing, limit, size)
+    return len(text) * 4 > limit and len(text.encode()) > limit
 
 
 def _new_id() -> str:

@@ -57,7 +57,7 @@ def _make_gap(source: _core.Source, first: int, count: int, reason: Any) -> Gap:
     return Gap(source.topic, source.pattern, first, count, reason)
 
 
-def _make_time(time_ns: int) -> datetime:
+def time_of_day(time_ns: int) -> datetime:
     """CLOCK_MONOTONIC as the time of day, by the clocks' present distance."""
     return datetime.fromtimestamp((time.time_ns() - time.monotonic_ns() + time_ns) / 1e9, UTC)
 
@@ -104,7 +104,7 @@ _CLASSES: Final = _classes()
 _core.configure(
     make_gap=_make_gap,
     make_producer=Producer,
-    make_time=_make_time,
+    make_time=time_of_day,
     parse_envelope=_parse_envelope,
     parse_event=_parse_event,
     context=HANDLING,

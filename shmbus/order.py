@@ -122,9 +122,10 @@ class ProducerSorter:
                 best = rank
         if best is not None:
             return best[2]
-        # Threads of one producer that publish at the same time can contradict each other: the oldest, then.
-        number, lane = min((held[0][0], lane) for lane, held in self._lanes.items())
-        return lane if number < self._free else None
+        if any(held[0][0] >= self._free for held in self._lanes.values()):
+            return None  # something older was read later: it may go soon, and then this
+        # Threads of one producer that publish at the same time can contradict each other: what came first, then.
+        return min((held[0][0], lane) for lane, held in self._lanes.items())[1]
 
     def _is_oldest(self, found: Found, lane: Lane) -> bool:
         producer = _producer(found)

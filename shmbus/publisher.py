@@ -184,7 +184,16 @@ class Publisher(Writer):
                 return None
         return self._urgent_publisher
 
-    def _correlate(self, given: Any) -> bytes | None:
+    def _correlate(self, given: Any, whole: Any) -> bytes | None:
+        """What to add to the event, or to the envelope `whole` that is published as it is."""
+        if whole is not None and whole.HasField("correlation"):
+            # Two would be merged into one that is neither.
+            if given is not None:
+                raise TypeError(
+                    f"the envelope for '{self.topic}' has a correlation of its own: give no other, or clear it"
+                )
+            correlation.check(whole.correlation)
+            return None
         metadata = correlation.resolve(given)
         return None if metadata is None else encoding.correlation_field(metadata)
 

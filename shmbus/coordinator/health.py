@@ -77,7 +77,7 @@ class _Writer(Writer):
     def _urgent(self) -> None:
         return None
 
-    def _correlate(self, given: Any) -> None:
+    def _correlate(self, given: Any, whole: Any) -> None:
         return None
 
     def _trouble(self, result: int, *_: int) -> None:

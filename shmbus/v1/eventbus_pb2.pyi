@@ -148,7 +148,7 @@ class MessageVersion(_message.Message):
     def __init__(self, major: _Optional[int] = ..., minor: _Optional[int] = ..., patch: _Optional[int] = ..., protocol_version: _Optional[str] = ...) -> None: ...
 
 class CorrelationMetadata(_message.Message):
-    __slots__ = ("correlation_id", "parent_correlation_id", "root_correlation_id", "trace_id", "span_id", "sequence_number", "workflow_stage", "correlation_tags")
+    __slots__ = ("correlation_id", "parent_correlation_id", "root_correlation_id", "trace_id", "span_id", "sequence_number", "workflow_stage", "correlation_tags", "trace_flags")
     class CorrelationTagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +164,7 @@ class CorrelationMetadata(_message.Message):
     SEQUENCE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     WORKFLOW_STAGE_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_TAGS_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FLAGS_FIELD_NUMBER: _ClassVar[int]
     correlation_id: str
     parent_correlation_id: str
     root_correlation_id: str
@@ -172,7 +173,8 @@ class CorrelationMetadata(_message.Message):
     sequence_number: int
     workflow_stage: str
     correlation_tags: _containers.ScalarMap[str, str]
-    def __init__(self, correlation_id: _Optional[str] = ..., parent_correlation_id: _Optional[str] = ..., root_correlation_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., workflow_stage: _Optional[str] = ..., correlation_tags: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    trace_flags: int
+    def __init__(self, correlation_id: _Optional[str] = ..., parent_correlation_id: _Optional[str] = ..., root_correlation_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., workflow_stage: _Optional[str] = ..., correlation_tags: _Optional[_Mapping[str, str]] = ..., trace_flags: _Optional[int] = ...) -> None: ...
 
 class EventBusMessage(_message.Message):
     __slots__ = ("metadata", "correlation", "collection_event", "rpc_request", "rpc_response", "control_message", "heartbeat", "alert")

@@ -9,7 +9,7 @@ import pytest
 import shmbus
 from process.rings import small
 from shmbus import Gap
-from shmbus.correlation import new
+from shmbus.correlation import handling, new
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.v1 import common_pb2, eventbus_pb2
 
@@ -251,6 +251,26 @@ def test_what_is_published_in_a_loop_is_a_child_of_the_message_at_hand():
                 assert second.correlation.parent_correlation_id == root.correlation_id
                 assert (first.correlation.sequence_number, second.correlation.sequence_number) == (1, 2)
                 assert not third.HasField("correlation")
+
+    run(main)
+
+
+@pytest.mark.parametrize("batch", [1, 50])
+def test_children_that_wait_for_room_leave_no_number_out(batch):
+    async def main():
+        async with shmbus.embedded(small()) as bus, bus.subscribe("out.x", lossless=True) as out:
+            async with bus.publisher("out.x") as sink:
+
+                async def publish():
+                    with handling(new()):
+                        for _ in range(0, 200, batch):
+                            await (sink.publish(EVENT) if batch == 1 else sink.publish_many([EVENT] * batch))
+
+                publishing = asyncio.create_task(publish())
+                found = [(await out.receive(timeout=30)).envelope.correlation for _ in range(200)]
+                await publishing
+                assert [one.sequence_number for one in found] == [*range(1, 201)]
+                assert len({one.correlation_id for one in found}) == 200
 
     run(main)
 

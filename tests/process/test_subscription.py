@@ -568,6 +568,37 @@ def test_bytes_carry_no_correlation_and_too_long_ones_are_refused(bus):
         assert sink.published == 0
 
 
+def test_an_envelope_with_a_correlation_of_its_own_keeps_it_whatever_is_being_handled(bus):
+    its = new(correlation_id="mine", tags={"host": "x"})
+    whole = eventbus_pb2.EventBusMessage(alert=eventbus_pb2.AlertPayload(title="x"), correlation=its)
+    bare = eventbus_pb2.EventBusMessage(alert=eventbus_pb2.AlertPayload(title="x"))
+    with bus.publisher("out.x") as sink, bus.subscribe("out.x") as out:
+        with correlation.handling(new(tags={"case": "7"})) as context:
+            sink.publish(whole)
+            sink.publish(bare)
+        first, second = (one.correlation for one in envelopes(out, 2))
+        assert first == its
+        assert second.parent_correlation_id == context.metadata.correlation_id and second.sequence_number == 1
+        with pytest.raises(TypeError, match="has a correlation of its own: give no other"):
+            sink.publish(whole, correlation=new())
+        whole.correlation.workflow_stage = "x" * 129
+        with pytest.raises(shmbus.CorrelationError, match="129 bytes, the limit is 128"):
+            sink.publish(whole)
+        assert sink.published == 2
+
+
+def test_a_topic_of_a_type_of_its_own_carries_no_correlation_and_takes_no_childs_number(bus):
+    typed = bus.publisher("own.x", type=eventbus_pb2.HeartbeatPayload)
+    with typed, bus.publisher("out.x") as sink, bus.subscribe("out.x") as out:
+        with correlation.handling(new()):
+            typed.publish(eventbus_pb2.HeartbeatPayload())
+            sink.publish(EVENT)
+        assert out.receive(timeout=5).envelope.correlation.sequence_number == 1
+        typed.publish(eventbus_pb2.HeartbeatPayload(), correlation=False)
+        with pytest.raises(TypeError, match="no envelope to carry a correlation"):
+            typed.publish(eventbus_pb2.HeartbeatPayload(), correlation=new())
+
+
 def test_a_lossless_subscription_without_a_gate_is_told_so_once_and_reads_on():
     with shmbus.embedded(parse({"defaults": {"gates": 1}}, None)) as bus:
         held, ungated = (bus.subscribe("lab.#", lossless=True) for _ in range(2))

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_type
 
+from opentelemetry.trace import Span, Tracer
+
 import shmbus
-from shmbus import correlation
+from shmbus import correlation, tracing
 from shmbus.v1.common_pb2 import ProcessRecord
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload, ProcessEventData
 
@@ -54,6 +56,23 @@ def show(found: shmbus.Message | shmbus.Gap | None) -> None:
         assert_type(found.payload, bytes)
         assert_type(found.time, datetime)
         print(found.event.process.pid, found.producer.name, bytes(found))
+
+
+def track(bus: shmbus.Bus, tracer: Tracer) -> None:
+    tracker = shmbus.CorrelationTracker(max_workflows=100, max_age=60, keep_messages=True)
+    tracing.enable()
+    for found in filter(tracker.observe, bus.subscribe("#")):
+        if isinstance(found, shmbus.Gap):
+            continue
+        with tracing.span_of(found, "triage", tracer) as span:
+            assert_type(span, Span)
+            correlation.child_of(found, stage="triage")
+        if (workflow := tracker.workflow(found)) is not None:
+            assert_type(workflow.duration, float)
+            for depth, entry in workflow.tree(found.envelope.correlation.correlation_id):
+                print(depth, entry.stage, entry.time, entry.tags.get("host"), entry.message)
+    print(tracker.by_tag("host", ("case", "7"), any=True), tracker.by_stage("triage"), tracker.counts.evicted)
+    assert_type([one.missing_numbers for one in tracker.incomplete()], list[list[range]])
 
 
 def errors() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,17 @@ def test_a_child_carries_what_its_parent_has():
 def test_children_of_one_context_are_numbered():
     context = CorrelationContext(child_of(new()))
     assert [context.child().sequence_number for _ in range(3)] == [2, 3, 4]
+
+
+def test_children_of_what_is_being_handled_are_numbered_however_they_are_made():
+    message = Received(envelope=EventBusMessage(correlation=new(stage="detect")))
+    with handling(message):
+        first, second, third = resolve(None), child_of(message, stage="triage"), resolve(message)
+        with handling(message) as again:
+            fourth = again.child()
+    assert [one.sequence_number for one in (first, second, third, fourth)] == [1, 2, 3, 4]
+    assert second.workflow_stage == "triage" and third.workflow_stage == "detect"
+    assert child_of(message).sequence_number == 1
 
 
 def test_what_is_published_while_handling_is_a_child():
@@ -186,6 +198,28 @@ def test_tags_are_limited_in_key_and_value():
 def test_a_parent_from_elsewhere_that_is_over_the_limits_is_refused():
     with pytest.raises(CorrelationError, match="parent_correlation_id"):
         child_of(CorrelationMetadata(correlation_id="x" * 257, root_correlation_id="r"))
+
+
+@pytest.mark.parametrize("field", ["trace_id", "span_id"])
+def test_a_parents_trace_id_that_can_be_none_is_not_carried_on(field):
+    parent = new(trace_id="t", span_id="s")
+    setattr(parent, field, "x" * 257)
+    child = child_of(parent)
+    assert not child.HasField("trace_id") and not child.HasField("span_id")
+    assert child.parent_correlation_id == parent.correlation_id
+
+
+def test_a_message_with_a_broken_envelope_is_the_root_of_its_children():
+    class Broken(Received):
+        @property
+        def envelope(self):
+            raise DecodeError
+
+        @envelope.setter
+        def envelope(self, value):
+            pass
+
+    assert child_of(Broken()).root_correlation_id == "a.b:17"
 
 
 @given(st.text(max_size=300))

@@ -11,24 +11,27 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
-BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError Durable DurableError
-Filter FilterError ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer ProtocolError
-PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull Subscription TopicNameError
-TypeMismatch URGENT VersionError connect correlation embedded errors
+BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
+Durable DurableError Filter FilterError ForkedError Gap Last LimitError Message MessageTooLarge
+OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError
+ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
+embedded errors
 """.split()
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
     "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop"
-    " subscribe",
+    " subscribe subscribe_in_order",
     "Publisher": "close closed last_number publish publish_many published try_publish",
-    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack receive receive_many topics"
-    " try_receive",
-    "AsyncBus": "address close forget name publisher subscribe",
-    "AsyncPublisher": "close publish publish_many topic",
-    "AsyncSubscription": "ack ack_many close extend lost nack patterns receive receive_many try_receive",
+    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
+    " receive_many topics try_receive",
+    "OrderedSubscription": "close reader receive receive_many try_receive",
+    "AsyncBus": "address close forget name publisher subscribe subscribe_in_order",
+    "AsyncPublisher": "close last_number publish publish_many topic",
+    "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
+    "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Borrowed": "data deliveries envelope event expires_ns flags kind lane pattern payload priority producer"

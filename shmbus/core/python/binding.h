@@ -18,6 +18,7 @@ struct hooks {
     PyObject *parse_envelope; /* (message) */
     PyObject *parse_event;    /* (message) */
     PyObject *context;        /* ContextVar of what is being handled, for asyncio */
+    PyObject *trace;          /* ContextVar that is empty while no span can be current; NULL unless tracing is enabled */
 };
 extern struct hooks hooks;
 extern PyObject *attach_error;

@@ -72,12 +72,20 @@ static PyObject *module_configure(PyObject *Py_UNUSED(module), PyObject *args, P
     Py_RETURN_NONE;
 }
 
+static PyObject *module_watch_trace(PyObject *Py_UNUSED(module), PyObject *variable) {
+    if (variable != Py_None && !PyContextVar_CheckExact(variable))
+        return PyErr_Format(PyExc_TypeError, "watch_trace() takes a ContextVar or None");
+    Py_XSETREF(hooks.trace, variable == Py_None ? NULL : Py_NewRef(variable));
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
     {"crc32c", module_crc32c, METH_VARARGS, NULL},
     {"crc32c_portable", module_crc32c_portable, METH_VARARGS, NULL},
     {"crc32c_implementation", module_crc32c_implementation, METH_NOARGS, NULL},
     {"handling", module_handling, METH_NOARGS, NULL},
     {"killpoint", module_killpoint, METH_O, NULL},
+    {"watch_trace", module_watch_trace, METH_O, NULL},
 #ifdef SHMBUS_KILLPOINTS
     {"arm_killpoint", module_arm, METH_VARARGS, NULL},
 #endif

@@ -336,18 +336,36 @@ static bool envelope_for(WriterObject *self, PyObject *type, struct envelope *en
 
 static PyObject *name_urgent, *name_serialize, *name_correlate;
 
-/* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say. */
-static PyObject *correlation_for(WriterObject *self, PyObject *correlation) {
-    if (!correlation && !handling) {
-        PyObject *context = NULL;
-        if (hooks.context && PyContextVar_Get(hooks.context, Py_None, &context) < 0)
+/* A message is being handled, or a span is current. A look at two context variables, without a call of Python. */
+static int something_to_say(void) {
+    if (handling)
+        return 1;
+    PyObject *value = NULL;
+    if (hooks.context && PyContextVar_Get(hooks.context, Py_None, &value) < 0)
+        return -1;
+    bool handled = value && value != Py_None;
+    Py_CLEAR(value);
+    if (handled || !hooks.trace)
+        return handled;
+    if (PyContextVar_Get(hooks.trace, NULL, &value) < 0)
+        return -1;
+    int traced = value ? PyObject_IsTrue(value) : 0;
+    Py_XDECREF(value);
+    return traced;
+}
+
+/* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say.
+ * `whole`: an envelope that is published as it is and may have a correlation of its own, or NULL. */
+static PyObject *correlation_for(WriterObject *self, PyObject *correlation, PyObject *whole) {
+    if (!correlation && !whole) {
+        int something = something_to_say();
+        if (something < 0)
             return NULL;
-        bool nothing = !context || context == Py_None;
-        Py_XDECREF(context);
-        if (nothing)
+        if (!something)
             Py_RETURN_NONE;
     }
-    return PyObject_CallMethodOneArg((PyObject *)self, name_correlate, correlation ? correlation : Py_None);
+    return PyObject_CallMethodObjArgs((PyObject *)self, name_correlate, correlation ? correlation : Py_None,
+                                      whole ? whole : Py_None, NULL);
 }
 
 struct options {
@@ -356,6 +374,17 @@ struct options {
     uint64_t ttl_ns, timeout_ns;
     uint64_t number; /* of the message among its producer's; 0: the next one */
 };
+
+/* What stays readable on the exception that ended a publish: how far a batch came, which child's number was taken. */
+static void note(const char *name, PyObject *value) {
+    PyObject *type, *error, *trace;
+    PyErr_Fetch(&type, &error, &trace);
+    PyErr_NormalizeException(&type, &error, &trace);
+    if (!value || PyObject_SetAttrString(error, name, value) < 0)
+        PyErr_Clear();
+    Py_XDECREF(value);
+    PyErr_Restore(type, error, trace);
+}
 
 static bool put_bytes(WriterObject *self, const void *data, size_t length, enum shmbus_kind kind, const struct options *options,
                       uint64_t now_ns, uint64_t *sequence) {
@@ -371,15 +400,24 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
     struct envelope envelope;
     PyObject *bytes = NULL, *correlation = NULL;
     bool done = false;
-    if (!envelope_for(self, (PyObject *)Py_TYPE(event), &envelope) ||
-        !(bytes = PyObject_CallMethodNoArgs(event, name_serialize)) || !(correlation = correlation_for(self, options->correlation)))
+    if (!envelope_for(self, (PyObject *)Py_TYPE(event), &envelope))
+        return false;
+    bool typed = envelope.outer == 0 && envelope.inner == TYPED, whole = envelope.outer == 0 && !typed;
+    if (typed && options->correlation && options->correlation != Py_False) {
+        PyErr_SetString(PyExc_TypeError, "a topic of a type of its own has no envelope to carry a correlation");
+        return false;
+    }
+    if (!(bytes = PyObject_CallMethodNoArgs(event, name_serialize)))
+        goto out;
+    correlation = typed ? Py_NewRef(Py_None) : correlation_for(self, options->correlation, whole ? event : NULL);
+    if (!correlation)
         goto out;
     if (!PyBytes_Check(bytes) || (correlation != Py_None && !PyBytes_Check(correlation))) {
         PyErr_SetString(PyExc_TypeError, "an event serialises to bytes");
         goto out;
     }
     size_t length = (size_t)PyBytes_GET_SIZE(bytes);
-    if (envelope.outer == 0 && envelope.inner == TYPED) {
+    if (typed) {
         done = put_bytes(self, PyBytes_AS_STRING(bytes), length, SHMBUS_KIND_TYPED, options, now_ns, sequence);
         goto out;
     }
@@ -407,6 +445,8 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
         .expires_ns = options->ttl_ns ? now_ns + options->ttl_ns : 0,
     };
     done = put(self, &message, options->timeout_ns, sequence);
+    if (!done && correlation != Py_None)
+        note("_correlation", Py_NewRef(correlation));
 out:
     Py_XDECREF(bytes);
     Py_XDECREF(correlation);
@@ -540,18 +580,6 @@ static PyObject *writer_publish(WriterObject *self, PyObject *const *args, Py_ss
     return PyLong_FromUnsignedLongLong(sequence);
 }
 
-/* How far a batch came stays readable on the exception that ended it. */
-static void note_published(Py_ssize_t published) {
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    PyObject *number = PyLong_FromSsize_t(published);
-    if (!number || PyObject_SetAttrString(value, "published", number) < 0)
-        PyErr_Clear();
-    Py_XDECREF(number);
-    PyErr_Restore(type, value, trace);
-}
-
 static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     struct options options;
     if (count != 1)
@@ -587,7 +615,7 @@ static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, 
         ring_bells(self);
     if (whole)
         return PyLong_FromSsize_t(published);
-    note_published(published);
+    note("published", PyLong_FromSsize_t(published));
     return NULL;
 }
 
