@@ -50,6 +50,7 @@ class World:
         self.steady = self._start("steady", roles.steady(self.bus))
         self.committed = roles.Counter()
         self.victim: roles.Role | None = None
+        self.survivor: roles.Role | None = None
 
     def _start(self, name: str, main: object) -> roles.Role:
         role = roles.Role(name, main)  # type: ignore[arg-type]
@@ -83,6 +84,9 @@ class World:
         seen = int(self.reader.expect("seen").split()[1])
         self.reader.leave()
         self.steady.leave()
+        if self.survivor is not None:
+            self.survivor.expect("accounted")
+            self.survivor.leave()
         return seen
 
 
@@ -122,8 +126,40 @@ def die(world: World) -> int:
     return world.coordinator.death()
 
 
+MEMBERS = {
+    "settle": shmbus.Durable("agent"),
+    "judge": shmbus.Durable("agent", exactly_once=True),
+    "nack": shmbus.Durable("agent"),
+    "bury": shmbus.Durable("agent", max_deliveries=1),
+    "move": shmbus.Durable("agent"),
+    "overrun": shmbus.Durable("agent"),
+}
+
+
+def settle(world: World) -> int:
+    """A member that dies, and another that must be given what it held."""
+    row, durable, settled = world.row, MEMBERS[world.row.how], roles.Settled()
+    late = row.how == "overrun"
+    if late:  # nobody reads while the ring goes round
+        world.role("founder", roles.founder(world.bus, durable)).leave()
+        world.mark()
+    else:
+        world.survivor = world.role("survivor", roles.survivor(world.bus, durable, settled, gaps=False))
+    victim = world.role(
+        "victim", roles.member(world.bus, durable, settled, row.site, row.count, row.how in ("nack", "bury"))
+    )
+    victim.line.say("go")
+    if row.how == "move":
+        asker = world.role("asker", roles.asker(world.bus, "resize"))
+        asker.line.say("go")
+    died = victim.death()
+    if late:
+        world.survivor = world.role("survivor", roles.survivor(world.bus, durable, settled, gaps=True))
+    return died
+
+
 def demote(world: World) -> int:
-    stalled = world.role("stalled", roles.stalled(world.bus))
+    stalled = world.role("stalled", roles.stalled(world.bus, "agent" if world.row.how == "demote_durable" else None))
     world.arm_coordinator()
     world.steady.line.say("mark")
     died = world.coordinator.death()
@@ -180,7 +216,7 @@ def overdue(world: World) -> int:
 
 HOW = {
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "prune": prune, "revoke": revoke,
-    "overdue": overdue, "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+    "overdue": overdue, "demote_durable": demote, "durable": asked, **dict.fromkeys(MEMBERS, settle), "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
 }  # fmt: skip
 
 
