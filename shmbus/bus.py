@@ -17,6 +17,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
@@ -634,8 +635,11 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
 
 
 def _durable_of(page: Group) -> str:
-    """The name of the durable subscription."""
-    return wire.DurableRecord.FromString(page.record).durable.name
+    """The name of the durable subscription; its members could have written anything there."""
+    try:
+        return wire.DurableRecord.FromString(page.record).durable.name
+    except DecodeError:
+        return ""
 
 
 def _seconds_since(time_ns: int) -> float | None:

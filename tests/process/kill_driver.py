@@ -215,8 +215,9 @@ def overdue(world: World) -> int:
 
 
 HOW = {
-    "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "prune": prune, "revoke": revoke,
-    "overdue": overdue, "demote_durable": demote, "durable": asked, **dict.fromkeys(MEMBERS, settle), "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+    "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
+    "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
+    "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
 }  # fmt: skip
 
 

@@ -877,6 +877,24 @@ def test_asyncio_waits_for_room_until_something_is_settled_and_the_loop_runs_on(
     run(main)
 
 
+def test_asyncio_is_told_of_an_overrun_behind_a_full_window():
+    async def main():
+        settings = Settings(default=TopicPlan(small().default.ring, on_full="shed"))
+        async with shmbus.embedded(settings) as bus:
+            narrow = shmbus.Durable("agent", window=4)
+            async with bus.publisher("lab.x") as publisher, bus.subscribe("lab.#", durable=narrow) as subscription:
+                await publisher.publish_many([b"x"] * 4)
+                held = await subscription.receive_many()
+                waits = asyncio.create_task(subscription.receive())
+                await asyncio.sleep(0.05)
+                await publisher.publish_many([b"y"] * 40)
+                gap = await asyncio.wait_for(waits, 20)
+                assert (gap.reason, gap.first, gap.count) == ("overrun", 5, 25)
+                assert subscription.ack_many(held) == 4 and len(await subscription.receive_many()) == 4
+
+    run(main)
+
+
 def test_a_cancelled_receive_holds_no_message():
     async def main():
         async with shmbus.embedded(small()) as bus:
