@@ -31,8 +31,8 @@ METHODS = {
     " wire",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence"
-    " sequence time time_ns topic type_name",
+    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer"
+    " producer_sequence sequence time time_ns topic type_name",
 }
 
 
