@@ -503,6 +503,19 @@ def test_a_topic_is_resized_under_several_members_and_while_nobody_reads(bus):
             assert three.receive(timeout=0).payload == b"4" and three.lost == 0
 
 
+def test_what_is_given_back_in_the_successor_is_not_looked_for_in_the_old_ring(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher:
+        with bus.subscribe("lab.#", durable="agent") as one, bus.subscribe("lab.#", durable="agent") as two:
+            publisher.publish(b"old")
+            bus.resize("lab.x", slots=32)
+            publisher.publish(b"new")
+            assert one.ack(one.receive(timeout=0))
+            new = one.receive(timeout=20)
+            assert new.payload == b"new" and one.nack(new)
+            again = two.receive(timeout=20)
+            assert (again.payload, again.deliveries) == (b"new", 2) and two.ack(again) and two.lost == 0
+
+
 def test_a_generation_that_is_given_up_while_nobody_reads_is_counted(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         with bus.subscribe("lab.#", durable="agent") as subscription:
