@@ -244,7 +244,8 @@ class Bus:
         again, to whoever subscribes with the name; publishers wait for it as for a lossless one while anybody does.
         `start` counts when it is made.
 
-        `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
+        `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
+        durable subscription it is settled, whatever the filters of other members would say.
 
         Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost;
         ValueError for no such start.

@@ -326,6 +326,15 @@ def test_the_urgent_lane_comes_first_and_is_settled_on_its_own(bus):
         assert subscription.ack_many([*again, *others[1:]]) == 4
 
 
+def test_an_urgent_lane_that_is_made_while_nobody_reads_is_read_from_its_first_message(bus):
+    with bus.publisher("lab.x") as publisher:
+        bus.subscribe("lab.#", durable="agent").close()
+        publisher.publish(b"normal")
+        publisher.publish(b"urgent", priority=shmbus.URGENT)
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            assert payloads(rest(subscription)) == [b"urgent", b"normal"]
+
+
 def test_lossy_lossless_and_durable_subscribers_of_one_topic_each_get_what_is_theirs(bus):
     with (
         bus.publisher("lab.x", timeout=0) as publisher,
@@ -845,6 +854,27 @@ def test_it_goes_on_without_a_coordinator(bus_name):
             one.close()
             again = two.receive(timeout=20)
             assert (again.payload, again.deliveries) == (b"1", 2) and two.ack(again)
+        with coordinator(bus_name):
+            pass  # removes what was left
+
+
+def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their_deadline(bus_name):
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus:
+        with (
+            bus.publisher("lab.x") as publisher,
+            python(program, bus_name) as member,
+        ):
+            assert member.stdout.readline() == "ready\n"
+            publisher.publish(b"held")
+            assert member.stdout.readline() == "held 1\n"
+            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+                running.end(signal.SIGKILL)
+                member.kill()
+                member.wait(20)
+                again = subscription.receive(timeout=20)
+                assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+            publisher.publish_many([b"x"] * 20_000)  # nobody is a member any more, so nobody is waited for
         with coordinator(bus_name):
             pass  # removes what was left
 
