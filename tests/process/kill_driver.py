@@ -2,10 +2,12 @@
 
     cd tests && python -m process.kill_driver [SITE ...]
 
-For each row of kill_table.py: a coordinator, a steady publisher and a lossless reader of a named bus, as processes,
-with a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher must get more
-than a ring through, the reader must get all of it unchanged and in order, and, of what the dead one published, exactly
-what it had committed. Where the coordinator died, another one must be able to take the bus's name and serve it.
+For each row of kill_table.py: a coordinator, a steady publisher, a lossless and a durable reader of a named bus, as
+processes, with a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher
+must get more than a ring through, the readers must get all of it unchanged and in order, and, of what the dead one
+published, exactly what it had committed. Of a durable subscription's members, whoever survives must be given what the
+dead one had not settled, and nothing that it had seen settled. Where the coordinator died, another one must be able to
+take the bus's name and serve it.
 """
 
 import ast
@@ -51,6 +53,8 @@ class World:
         self.committed = roles.Counter()
         self.victim: roles.Role | None = None
         self.survivor: roles.Role | None = None
+        if row.how not in MEMBERS:
+            self.survivor = self.member_that_survives(WITNESS, roles.Settled())
 
     def _start(self, name: str, main: object) -> roles.Role:
         role = roles.Role(name, main)  # type: ignore[arg-type]
@@ -70,6 +74,9 @@ class World:
     def publisher(self, site: str, count: int = 1, size: int | None = None) -> roles.Role:
         self.victim = self._start("victim", roles.publisher(self.bus, site, count, self.committed, size))
         return self.victim
+
+    def member_that_survives(self, durable: shmbus.Durable, settled: roles.Settled, gaps: bool = False) -> roles.Role:
+        return self._start("survivor", roles.survivor(self.bus, durable, settled, gaps))
 
     def role(self, name: str, main: object) -> roles.Role:
         return self._start(name, main)
@@ -126,6 +133,7 @@ def die(world: World) -> int:
     return world.coordinator.death()
 
 
+WITNESS = shmbus.Durable("witness")  # reads along durably, whoever dies
 MEMBERS = {
     "settle": shmbus.Durable("agent"),
     "judge": shmbus.Durable("agent", exactly_once=True),
@@ -144,7 +152,7 @@ def settle(world: World) -> int:
         world.role("founder", roles.founder(world.bus, durable)).leave()
         world.mark()
     else:
-        world.survivor = world.role("survivor", roles.survivor(world.bus, durable, settled, gaps=False))
+        world.survivor = world.member_that_survives(durable, settled)
     victim = world.role(
         "victim", roles.member(world.bus, durable, settled, row.site, row.count, row.how in ("nack", "bury"))
     )
@@ -154,7 +162,7 @@ def settle(world: World) -> int:
         asker.line.say("go")
     died = victim.death()
     if late:
-        world.survivor = world.role("survivor", roles.survivor(world.bus, durable, settled, gaps=True))
+        world.survivor = world.member_that_survives(durable, settled, gaps=True)
     return died
 
 
