@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import queue
 import signal
 import threading
 import time
@@ -705,6 +706,54 @@ def test_a_new_topic_without_a_gate_left_is_read_as_a_lossy_one_does_and_that_is
 
 
 # ---- life ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_nobody_keeps_gives_back_what_it_held(bus):
+    with bus.publisher("lab.x") as publisher:
+        publisher.publish_many([b"0", b"1"])
+        for message in bus.subscribe("lab.#", durable="agent", start="earliest"):
+            assert message.payload == b"0"
+            break
+        gc.collect()
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            assert [(m.payload, m.deliveries) for m in rest(subscription)] == [(b"0", 2), (b"1", 1)]
+
+
+def test_other_threads_may_settle_while_one_receives(bus):
+    received, settled = queue.SimpleQueue(), []
+    with bus.publisher("lab.x", timeout=30) as publisher, bus.subscribe("lab.#", durable="agent") as subscription:
+
+        def settle():
+            for message in iter(received.get, None):
+                settled.append(subscription.ack(message))
+
+        def publish():
+            publisher.publish_many([b"x"] * 3000)
+
+        threads = [threading.Thread(target=one) for one in (settle, settle, publish)]
+        for thread in threads:
+            thread.start()
+        for _ in range(3000):
+            received.put(subscription.receive(timeout=20))
+        received.put(None), received.put(None)
+        for thread in threads:
+            thread.join(20)
+        assert settled == [True] * 3000 and subscription.lost == 0
+
+
+def test_a_demoted_one_counts_what_went_with_a_generation_that_was_given_up():
+    with shmbus.embedded(impatient()) as bus, bus.publisher("lab.x", timeout=30) as publisher:
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            publisher.publish_many([b"%d" % n for n in range(15)])
+            held = subscription.receive(timeout=0)
+            publisher.publish_many([b"%d" % n for n in range(15, 40)])  # demoted
+            mapped = sum(".ring.1.0.0" in line for line in maps())  # by the coordinator, the publisher, and this one
+            bus.resize("lab.x", slots=32)
+            publisher.publish_many([b"%d" % n for n in range(40, 200)])
+            eventually(lambda: sum(".ring.1.0.0" in line for line in maps()) == mapped // 3)
+            told = rest(subscription)
+            gaps = [one for one in told if isinstance(one, shmbus.Gap)]
+            assert held.payload == b"0" and sum(gap.count for gap in gaps) + len(told) - len(gaps) == 199
 
 
 def groups_mapped():
