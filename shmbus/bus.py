@@ -17,10 +17,11 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import AttachError, Bells, Group, Ring, Session
+from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
@@ -134,6 +135,7 @@ class Bus:
             self.address = _printable(self._control.address)
             self._boot_id: bytes = message.boot_id
             self._session_bell: int = message.bell
+            self._session: int = message.session
             self.directory_fd = welcome.take()
             self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
             session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
@@ -258,7 +260,8 @@ class Bus:
 
         See `subscribe_in_order` for an order across topics.
 
-        `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out.
+        `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
+        durable subscription it is settled, whatever the filters of other members would say.
 
         Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost;
         ValueError for no such start.
@@ -307,12 +310,15 @@ class Bus:
             if (page := self._sessions.get(session)) is not None:
                 page.set_position(cursor, 0)
         self._tell(wire.Unsubscribe(subscription=number))
-        self._forget_groups()
         self._release_unused()
+        self._forget_groups()
         self._forget_unread()
 
     def _release_unused(self) -> None:
-        """Without a coordinator nobody clears a gate of ours that nobody reads for: let its cursor hold nothing."""
+        """Without a coordinator nobody clears a gate of ours that nobody reads for: let its cursor hold nothing.
+
+        Nor does anybody take us from the members of a durable subscription, for whom publishers wait.
+        """
         if self._control.lost is None:
             return
         self._attend()  # it may have given some out before it died
@@ -321,11 +327,21 @@ class Bus:
             for cursor in range(page.capacity):
                 if (number, cursor) not in used:
                     page.set_position(cursor, HOLDS_NOTHING)
+        for number in self._unread_groups():
+            for place in range(MEMBERS):
+                member = self._groups[number].member(place)
+                if member is not None and member[4] == self._session:
+                    self._groups[number].clear_member(place)
 
     def _forget_groups(self) -> None:
-        """Those that nobody reads for here any more: whoever subscribes again is given them again."""
+        """Whoever subscribes again is given them again."""
+        for number in self._unread_groups():
+            del self._groups[number]
+
+    def _unread_groups(self) -> list[int]:
+        """Those that nobody reads for here any more."""
         read = {one.durable.name for one in self._subscriptions.values() if one.durable is not None}
-        self._groups = {number: page for number, page in self._groups.items() if _durable_of(page) in read}
+        return [number for number, page in self._groups.items() if _durable_of(page) not in read]
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""
@@ -504,7 +520,10 @@ class Bus:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""
         self._attend()
         page = self._foreign.get(session)
-        if page is None or any(is_alive(Identity(*one)) for one in page.members or [page.identity]):
+        if page is None:
+            return False
+        held_by = page.members if isinstance(page, Group) else [page.identity]
+        if any(is_alive(Identity(*one)) for one in held_by):
             return False
         gates = [index for index, owner, _, _ in ring.gates() if owner == session]
         for index in gates:
@@ -693,8 +712,11 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
 
 
 def _durable_of(page: Group) -> str:
-    """The name of the durable subscription."""
-    return wire.DurableRecord.FromString(page.record).durable.name
+    """The name of the durable subscription; its members could have written anything there."""
+    try:
+        return wire.DurableRecord.FromString(page.record).durable.name
+    except DecodeError:
+        return ""
 
 
 def _seconds_since(time_ns: int) -> float | None:

@@ -42,6 +42,11 @@ class Subscription(Reader):
     ClosedError once it is closed or the bus has ended, ForkedError in a forked child, BusyError when another thread is
     receiving.
 
+    A durable one settles what it is given: `ack(message)` (it never comes again), `nack(message)` (it comes again at
+    once), `extend(message)` (its deadline begins anew) answer whether the message was still this one's, and
+    `ack_many(messages)` how many were. `message.deliveries` says how often it has been given out. Any thread may
+    settle, also after the subscription was closed (then nothing is its own any more).
+
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
     """
 

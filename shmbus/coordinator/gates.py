@@ -43,6 +43,12 @@ class Gates:
         self._hold(generation, index, cursor, holder.earliest)
         killpoint("gate.set")
 
+    def renew(self, generation: Generation, holder: Holder, cursor: CursorRef) -> None:
+        """Publishers clear the gate of those that are all dead, without asking: have it back for whoever comes now."""
+        index = generation.gate_of[holder]
+        if all(gate != index for gate, *_ in generation.ring.gates()):
+            self._hold(generation, index, cursor, holder.earliest)
+
     def clear(self, topic: Topic, holder: Holder, cursor: CursorRef) -> None:
         """Nothing is held for this one any more."""
         for generation in topic.generations:

@@ -294,7 +294,9 @@ class Groups:
 
     def _hold(self, topic: Topic, group: Durable, lane: CursorRef) -> None:
         for generation in self.generations(topic, group):
-            if group not in generation.gate_of:
+            if group in generation.gate_of:
+                self._gates.renew(generation, group, lane)
+            else:
                 self._gates.set(topic, generation, group, lane)
 
     def _let_go(self, group: Durable) -> None:

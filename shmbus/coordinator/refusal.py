@@ -6,6 +6,7 @@ from shmbus.control import NeedDescriptors, detailed
 from shmbus.errors import (
     AccessDenied,
     ConfigurationError,
+    DurableError,
     LimitError,
     PatternError,
     ProtocolError,
@@ -27,6 +28,7 @@ _CODES: tuple[tuple[type[ShmbusError], control_pb2.ControlErrorCode], ...] = (
     (TopicNameError, control_pb2.CONTROL_ERROR_INVALID),
     (PatternError, control_pb2.CONTROL_ERROR_INVALID),
     (ConfigurationError, control_pb2.CONTROL_ERROR_INVALID),
+    (DurableError, control_pb2.CONTROL_ERROR_INVALID),
     (ProtocolError, control_pb2.CONTROL_ERROR_INVALID),
 )
 

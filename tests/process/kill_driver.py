@@ -2,10 +2,12 @@
 
     cd tests && python -m process.kill_driver [SITE ...]
 
-For each row of kill_table.py: a coordinator, a steady publisher and a lossless reader of a named bus, as processes,
-with a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher must get more
-than a ring through, the reader must get all of it unchanged and in order, and, of what the dead one published, exactly
-what it had committed. Where the coordinator died, another one must be able to take the bus's name and serve it.
+For each row of kill_table.py: a coordinator, a steady publisher, a lossless and a durable reader of a named bus, as
+processes, with a ring of 64 messages. Somebody is brought to the place and dies there of SIGKILL. Then the publisher
+must get more than a ring through, the readers must get all of it unchanged and in order, and, of what the dead one
+published, exactly what it had committed. Of a durable subscription's members, whoever survives must be given what the
+dead one had not settled, and nothing that it had seen settled. Where the coordinator died, another one must be able to
+take the bus's name and serve it.
 """
 
 import ast
@@ -50,6 +52,9 @@ class World:
         self.steady = self._start("steady", roles.steady(self.bus))
         self.committed = roles.Counter()
         self.victim: roles.Role | None = None
+        self.survivor: roles.Role | None = None
+        if row.how not in MEMBERS:
+            self.survivor = self.member_that_survives(WITNESS, roles.Settled())
 
     def _start(self, name: str, main: object) -> roles.Role:
         role = roles.Role(name, main)  # type: ignore[arg-type]
@@ -70,6 +75,9 @@ class World:
         self.victim = self._start("victim", roles.publisher(self.bus, site, count, self.committed, size))
         return self.victim
 
+    def member_that_survives(self, durable: shmbus.Durable, settled: roles.Settled, gaps: bool = False) -> roles.Role:
+        return self._start("survivor", roles.survivor(self.bus, durable, settled, gaps))
+
     def role(self, name: str, main: object) -> roles.Role:
         return self._start(name, main)
 
@@ -83,6 +91,9 @@ class World:
         seen = int(self.reader.expect("seen").split()[1])
         self.reader.leave()
         self.steady.leave()
+        if self.survivor is not None:
+            self.survivor.expect("accounted")
+            self.survivor.leave()
         return seen
 
 
@@ -122,8 +133,41 @@ def die(world: World) -> int:
     return world.coordinator.death()
 
 
+WITNESS = shmbus.Durable("witness")  # reads along durably, whoever dies
+MEMBERS = {
+    "settle": shmbus.Durable("agent"),
+    "judge": shmbus.Durable("agent", exactly_once=True),
+    "nack": shmbus.Durable("agent"),
+    "bury": shmbus.Durable("agent", max_deliveries=1),
+    "move": shmbus.Durable("agent"),
+    "overrun": shmbus.Durable("agent"),
+}
+
+
+def settle(world: World) -> int:
+    """A member that dies, and another that must be given what it held."""
+    row, durable, settled = world.row, MEMBERS[world.row.how], roles.Settled()
+    late = row.how == "overrun"
+    if late:  # nobody reads while the ring goes round
+        world.role("founder", roles.founder(world.bus, durable)).leave()
+        world.mark()
+    else:
+        world.survivor = world.member_that_survives(durable, settled)
+    victim = world.role(
+        "victim", roles.member(world.bus, durable, settled, row.site, row.count, row.how in ("nack", "bury"))
+    )
+    victim.line.say("go")
+    if row.how == "move":
+        asker = world.role("asker", roles.asker(world.bus, "resize"))
+        asker.line.say("go")
+    died = victim.death()
+    if late:
+        world.survivor = world.member_that_survives(durable, settled, gaps=True)
+    return died
+
+
 def demote(world: World) -> int:
-    stalled = world.role("stalled", roles.stalled(world.bus))
+    stalled = world.role("stalled", roles.stalled(world.bus, "agent" if world.row.how == "demote_durable" else None))
     world.arm_coordinator()
     world.steady.line.say("mark")
     died = world.coordinator.death()
@@ -179,8 +223,9 @@ def overdue(world: World) -> int:
 
 
 HOW = {
-    "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "prune": prune, "revoke": revoke,
-    "overdue": overdue, "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+    "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
+    "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
+    "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
 }  # fmt: skip
 
 

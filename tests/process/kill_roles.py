@@ -17,7 +17,7 @@ import shmbus
 from shmbus import _core
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.settings import Settings, TopicPlan
-from shmbus.errors import ShmbusError
+from shmbus.errors import ReceiveTimeout, ShmbusError
 
 TOPIC = "lab.main"
 PATIENCE = 20.0  # seconds, for anything that is to happen
@@ -245,15 +245,124 @@ def subscriber(bus: str, site: str, count: int) -> Callable[[Line], None]:
     return main
 
 
-def stalled(bus: str) -> Callable[[Line], None]:
-    """Subscribes, losslessly, and reads nothing."""
+def stalled(bus: str, durable: str | None = None) -> Callable[[Line], None]:
+    """Subscribes, losslessly or durably, and reads nothing."""
 
     def main(line: Line) -> None:
-        with shmbus.connect(bus, name="stalled") as connection, connection.subscribe("lab.#", lossless=True):
+        with (
+            shmbus.connect(bus, name="stalled") as connection,
+            connection.subscribe("lab.#", lossless=True, durable=durable),
+        ):
             line.say("ready")
             line.hear()
 
     return main
+
+
+class Settled:
+    """What a member did with each steady message, as far as it got to say so; outlives the member."""
+
+    ACKING, ACKED, NACKED = 1, 2, 3
+
+    def __init__(self) -> None:
+        self._bytes = mmap.mmap(-1, 1 << 20)
+
+    def note(self, number: int, what: int) -> None:
+        self._bytes[number] = what
+
+    def numbers(self, *kinds: int) -> set[int]:
+        return {number for number, what in enumerate(self._bytes[:]) if what in kinds}
+
+
+def member(
+    bus: str, durable: shmbus.Durable, settled: Settled, site: str, count: int, nacks: bool
+) -> Callable[[Line], None]:
+    """Reads for a durable subscription, and settles, until it passes the site."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="victim") as connection,
+            connection.subscribe(TOPIC, durable=durable) as subscription,
+        ):
+            line.say("ready")
+            line.hear()
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+            while True:
+                found = subscription.receive(timeout=PATIENCE)
+                if isinstance(found, shmbus.Gap):
+                    continue
+                number = steady_number(found.payload)
+                if number is None:
+                    subscription.ack(found)
+                elif nacks and number % 3 == 0 and found.deliveries == 1:
+                    settled.note(number, settled.NACKED)
+                    subscription.nack(found)
+                else:
+                    settled.note(number, settled.ACKING)
+                    if subscription.ack(found):
+                        settled.note(number, settled.ACKED)
+
+    return main
+
+
+def founder(bus: str, durable: shmbus.Durable) -> Callable[[Line], None]:
+    """Makes a durable subscription and leaves it."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name="founder") as connection:
+            connection.subscribe(TOPIC, durable=durable).close()
+            line.say("ready")
+
+    return main
+
+
+def survivor(bus: str, durable: shmbus.Durable, settled: Settled, gaps: bool) -> Callable[[Line], None]:
+    """Reads on for the victim: whatever the victim has not settled must come, nothing that it has seen settled may."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="survivor") as connection,
+            connection.subscribe(durable.dead_letter_topic, lossless=True) as dead,
+            connection.subscribe(TOPIC, durable=durable) as subscription,
+        ):
+            line.say("ready")
+            given: set[int] = set()
+            total = None
+            deadline = time.monotonic() + PATIENCE
+            while total is None or (missing := _missing(given, settled, total)):
+                assert total is None or time.monotonic() < deadline, f"never came: {sorted(missing)[:20]}"
+                try:
+                    found = subscription.receive(timeout=0.05)
+                except ReceiveTimeout:
+                    found = None
+                if isinstance(found, shmbus.Gap):
+                    assert gaps, f"lost: {found}"
+                elif found is not None:
+                    assert subscription.ack(found), f"somebody else has {found}"
+                    if (number := steady_number(found.payload)) is not None:
+                        assert number not in given, f"came twice: {number}"
+                        given.add(number)
+                    elif found.payload.startswith(b"end"):
+                        total, deadline = int(found.payload.split()[1]), time.monotonic() + PATIENCE
+                for letter in iter(dead.try_receive, None):
+                    if (number := steady_number(letter.event.payload)) is not None:
+                        given.add(number)
+            again = given & settled.numbers(Settled.ACKED)
+            assert not again, f"acked by the victim, and came again: {sorted(again)[:20]}"
+            line.say(f"accounted {len(given)}")
+
+    return main
+
+
+def steady_number(payload: bytes) -> int | None:
+    """Which of the steady publisher's messages it is."""
+    kind, _, rest = payload.partition(b" ")
+    return int(rest.partition(b" ")[0]) if kind == b"S" else None
+
+
+def _missing(given: set[int], settled: Settled, total: int) -> set[int]:
+    known = given | settled.numbers(Settled.ACKING, Settled.ACKED)
+    return set(range(min(known, default=total), total)) - known
 
 
 def joiner(bus: str, site: str, count: int) -> Callable[[Line], None]:
@@ -294,6 +403,8 @@ def _ask(bus: shmbus.Bus, action: str) -> None:
         bus.publisher(TOPIC).close()
     elif action == "subscribe":
         bus.subscribe(TOPIC, lossless=True).close()
+    elif action == "durable":
+        bus.subscribe(TOPIC, durable="agent").close()
     elif action == "resize":
         bus.resize(TOPIC, slots=2 * SLOTS)
     elif action == "connect":

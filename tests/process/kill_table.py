@@ -28,6 +28,8 @@ GATE = "the coordinator clears its gates when the pidfd fires"
 RELEASE = "the client lets go of cursors that it has no use for (a dead one's gate: publishers)"
 TAKEN_OVER = "the next coordinator removes what was left"
 WAKE = "the sleeper wakes by its own bound (0.1 s)"
+LEAVES = "the client is no member any more by its own hand (a dead one's gate: publishers)"
+GIVEN_AGAIN = "the coordinator gives what it held to other members when the pidfd fires"
 STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
 
 
@@ -41,6 +43,10 @@ def _subscriber(site: str, how: str = "read", count: int = 5) -> Row:
 
 def _coordinator(site: str, how: str, lost: str, repaired: str = TAKEN_OVER, count: int = 1) -> Row:
     return Row(site, "coordinator", how, lost, repaired, None, count)
+
+
+def _member(site: str, how: str = "settle", lost: str = NOTHING, count: int = 5) -> Row:
+    return Row(site, "member", how, lost, GIVEN_AGAIN, None, count)
 
 
 ROWS = [
@@ -102,5 +108,20 @@ ROWS = [
     _coordinator("seal.done", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("successor.sealed", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("ring.removed", "prune", NOTHING),
+    _member("group.claimed"),
+    _member("group.judged", "judge"),
+    _member("group.settled"),
+    _member("group.advanced"),
+    _member("group.returned", "nack", count=3),
+    _member("group.retaken", "nack", count=3),
+    _member("group.dropped", "overrun", "the count of what the ring had dropped in that window", 1),
+    _member("group.bridged", "move", count=1),
+    _member("deadletter.published", "bury", "nothing; the dead letter comes twice", 3),
+    _coordinator("group.made", "durable", "the subscription that was being made"),
+    _coordinator("group.placed", "durable", "the subscription that was being made", LEAVES),
+    _coordinator("group.joined", "durable", "the subscription that was being made"),
+    _coordinator("group.reaped", "durable", NOTHING, LEAVES),
+    _coordinator("group.left", "durable", NOTHING),
+    _coordinator("demote.group", "demote_durable", NOTHING),
 ]  # fmt: skip
-GROUPS = ("publisher", "subscriber", "coordinator")
+GROUPS = ("publisher", "subscriber", "member", "coordinator")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import queue
 import signal
 import threading
 import time
@@ -37,6 +38,12 @@ def payloads(messages):
 def maps():
     """What is mapped into this process."""
     return Path("/proc/self/maps").read_text().splitlines()
+
+
+def first_ring_mapped():
+    """How many pieces of the first generation of the first topic are mapped into this process."""
+    gc.collect()
+    return sum(".ring.1.0.0" in line for line in maps())
 
 
 def rest(subscription):
@@ -326,6 +333,15 @@ def test_the_urgent_lane_comes_first_and_is_settled_on_its_own(bus):
         assert subscription.ack_many([*again, *others[1:]]) == 4
 
 
+def test_an_urgent_lane_that_is_made_while_nobody_reads_is_read_from_its_first_message(bus):
+    with bus.publisher("lab.x") as publisher:
+        bus.subscribe("lab.#", durable="agent").close()
+        publisher.publish(b"normal")
+        publisher.publish(b"urgent", priority=shmbus.URGENT)
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            assert payloads(rest(subscription)) == [b"urgent", b"normal"]
+
+
 def test_lossy_lossless_and_durable_subscribers_of_one_topic_each_get_what_is_theirs(bus):
     with (
         bus.publisher("lab.x", timeout=0) as publisher,
@@ -503,6 +519,19 @@ def test_a_topic_is_resized_under_several_members_and_while_nobody_reads(bus):
             assert three.receive(timeout=0).payload == b"4" and three.lost == 0
 
 
+def test_what_is_given_back_in_the_successor_is_not_looked_for_in_the_old_ring(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher:
+        with bus.subscribe("lab.#", durable="agent") as one, bus.subscribe("lab.#", durable="agent") as two:
+            publisher.publish(b"old")
+            bus.resize("lab.x", slots=32)
+            publisher.publish(b"new")
+            assert one.ack(one.receive(timeout=0))
+            new = one.receive(timeout=20)
+            assert new.payload == b"new" and one.nack(new)
+            again = two.receive(timeout=20)
+            assert (again.payload, again.deliveries) == (b"new", 2) and two.ack(again) and two.lost == 0
+
+
 def test_a_generation_that_is_given_up_while_nobody_reads_is_counted(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         with bus.subscribe("lab.#", durable="agent") as subscription:
@@ -510,7 +539,7 @@ def test_a_generation_that_is_given_up_while_nobody_reads_is_counted(bus):
             assert subscription.ack(subscription.receive(timeout=0))
         bus.resize("lab.x", slots=32)
         publisher.publish_many([b"%d" % n for n in range(100)])  # the new ring goes round, and the old one is given up
-        eventually(lambda: not any(".ring.1.0.0" in line for line in maps()))
+        eventually(lambda: not first_ring_mapped())
         with bus.subscribe("lab.#", durable="agent") as subscription:
             told = rest(subscription)
             gaps = [one for one in told if isinstance(one, shmbus.Gap)]
@@ -685,12 +714,62 @@ def test_a_new_topic_without_a_gate_left_is_read_as_a_lossy_one_does_and_that_is
 # ---- life ------------------------------------------------------------------------------------------------------------
 
 
+def test_one_that_nobody_keeps_gives_back_what_it_held(bus):
+    with bus.publisher("lab.x") as publisher:
+        publisher.publish_many([b"0", b"1"])
+        for message in bus.subscribe("lab.#", durable="agent", start="earliest"):
+            assert message.payload == b"0"
+            break
+        gc.collect()
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            assert [(m.payload, m.deliveries) for m in rest(subscription)] == [(b"0", 2), (b"1", 1)]
+
+
+def test_other_threads_may_settle_while_one_receives(bus):
+    received, settled = queue.SimpleQueue(), []
+    with bus.publisher("lab.x", timeout=30) as publisher, bus.subscribe("lab.#", durable="agent") as subscription:
+
+        def settle():
+            for message in iter(received.get, None):
+                settled.append(subscription.ack(message))
+
+        def publish():
+            publisher.publish_many([b"x"] * 3000)
+
+        threads = [threading.Thread(target=one) for one in (settle, settle, publish)]
+        for thread in threads:
+            thread.start()
+        for _ in range(3000):
+            received.put(subscription.receive(timeout=20))
+        received.put(None), received.put(None)
+        for thread in threads:
+            thread.join(20)
+        assert settled == [True] * 3000 and subscription.lost == 0
+
+
+def test_a_demoted_one_counts_what_went_with_a_generation_that_was_given_up():
+    with shmbus.embedded(impatient()) as bus, bus.publisher("lab.x", timeout=30) as publisher:
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            publisher.publish_many([b"%d" % n for n in range(15)])
+            held = subscription.receive(timeout=0)
+            publisher.publish_many([b"%d" % n for n in range(15, 40)])  # demoted
+            mapped = first_ring_mapped()  # by the coordinator, the publisher, and this one
+            bus.resize("lab.x", slots=32)
+            publisher.publish_many([b"%d" % n for n in range(40, 200)])
+            eventually(lambda: first_ring_mapped() == mapped // 3)
+            told = rest(subscription)
+            gaps = [one for one in told if isinstance(one, shmbus.Gap)]
+            assert held.payload == b"0" and sum(gap.count for gap in gaps) + len(told) - len(gaps) == 199
+
+
 def groups_mapped():
     """How often segments of durable subscriptions are mapped here."""
     return sum(".group." in line for line in maps())
 
 
 def test_opening_and_closing_many_times_leaks_nothing(bus):
+    gc.collect()
+    before = groups_mapped()
     with bus.publisher("lab.x", timeout=0) as publisher:
         for number in range(300):
             with bus.subscribe("lab.#", durable="agent") as subscription:
@@ -700,7 +779,7 @@ def test_opening_and_closing_many_times_leaks_nothing(bus):
         del subscription, message
         gc.collect()
         mapped = groups_mapped()
-        assert mapped <= 2, "the coordinator's, and the publisher's, which waited for it"
+        assert mapped <= before + 2, "the coordinator's, and the publisher's, which waited for it"
         for number in range(100):
             bus.subscribe("lab.#", durable=f"other{number}").close()
             bus.forget(f"other{number}")
@@ -834,6 +913,27 @@ def test_it_goes_on_without_a_coordinator(bus_name):
             pass  # removes what was left
 
 
+def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their_deadline(bus_name):
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus:
+        with (
+            bus.publisher("lab.x") as publisher,
+            python(program, bus_name) as member,
+        ):
+            assert member.stdout.readline() == "ready\n"
+            publisher.publish(b"held")
+            assert member.stdout.readline() == "held 1\n"
+            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+                running.end(signal.SIGKILL)
+                member.kill()
+                member.wait(20)
+                again = subscription.receive(timeout=20)
+                assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+            publisher.publish_many([b"x"] * 20_000)  # nobody is a member any more, so nobody is waited for
+        with coordinator(bus_name):
+            pass  # removes what was left
+
+
 # ---- asyncio ---------------------------------------------------------------------------------------------------------
 
 
@@ -873,6 +973,24 @@ def test_asyncio_waits_for_room_until_something_is_settled_and_the_loop_runs_on(
                 assert not waits.done() and subscription.ack_many(found) == 15
                 await asyncio.wait_for(waits, 20)
                 assert (await subscription.receive()).payload == b"waited"
+
+    run(main)
+
+
+def test_asyncio_is_told_of_an_overrun_behind_a_full_window():
+    async def main():
+        settings = Settings(default=TopicPlan(small().default.ring, on_full="shed"))
+        async with shmbus.embedded(settings) as bus:
+            narrow = shmbus.Durable("agent", window=4)
+            async with bus.publisher("lab.x") as publisher, bus.subscribe("lab.#", durable=narrow) as subscription:
+                await publisher.publish_many([b"x"] * 4)
+                held = await subscription.receive_many()
+                waits = asyncio.create_task(subscription.receive())
+                await asyncio.sleep(0.05)
+                await publisher.publish_many([b"y"] * 40)
+                gap = await asyncio.wait_for(waits, 20)
+                assert (gap.reason, gap.first, gap.count) == ("overrun", 5, 25)
+                assert subscription.ack_many(held) == 4 and len(await subscription.receive_many()) == 4
 
     run(main)
 

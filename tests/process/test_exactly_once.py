@@ -1,6 +1,6 @@
 """Exactly once: what a publisher published twice under one number is handed out once, whoever restarts meanwhile.
 
-A second publisher object with the first one's ring and producer id plays the one that tries again: it counts from 1, too.
+A second publisher object with the first one's ring and producer id plays the one that tries again: it counts from 1.
 """
 
 import signal

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -217,6 +218,68 @@ def test_processes_share_and_what_killed_ones_held_is_given_to_others_once():
         assert all(int(line[1]) <= 3 for line in said)
 
 
+LOGS = """
+import os, sys
+import shmbus
+durable = shmbus.Durable("agent", exactly_once=True, window=32)
+log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def say(*words):
+    os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+with shmbus.connect(sys.argv[1], name="member") as bus, bus.subscribe("lab.#", durable=durable) as subscription:
+    for number, message in enumerate(subscription):
+        if isinstance(message, shmbus.Gap):
+            say("gap", message)
+            continue
+        content = f"{message.topic}:{message.payload.decode()}"
+        say("given", content)
+        if number % 13 == 0:
+            subscription.nack(message)
+        elif subscription.ack(message):
+            say("acked", content)
+"""
+
+
+def test_members_are_killed_again_and_again_while_their_topics_are_resized(tmp_path):
+    log, count, chance = tmp_path / "log", 10_000, random.Random(5)
+    once = shmbus.Durable("agent", exactly_once=True, window=32)
+    wanted = {f"{topic}:{n}" for topic in ("lab.a", "lab.b") for n in range(count)}
+
+    def publish(topic):
+        with bus.publisher(topic, timeout=60) as publisher:
+            for number in range(count):
+                publisher.publish(b"%d" % number, priority=200 if number % 17 == 0 else 0)
+
+    with shmbus.embedded(small(64)) as bus, ExitStack() as stack, bus.subscribe("lab.#", durable=once) as last:
+        members = [stack.enter_context(python(LOGS, bus.address, str(log))) for _ in range(3)]
+        threads = [threading.Thread(target=publish, args=(topic,)) for topic in ("lab.a", "lab.b")]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(chance.random() * 0.2)
+            place = chance.randrange(3)
+            members[place].kill()
+            members[place] = stack.enter_context(python(LOGS, bus.address, str(log)))
+            if chance.random() < 0.5:
+                bus.resize(chance.choice(["lab.a", "lab.b"]), slots=chance.choice([64, 128, 256]))
+        for member in members:
+            member.kill()
+            member.wait(20)
+        left = []
+        while True:
+            try:
+                message = last.receive(timeout=1)
+            except ReceiveTimeout:
+                break
+            assert isinstance(message, shmbus.Message) and last.ack(message)
+            left.append(f"{message.topic}:{message.payload.decode()}")
+        said = [line.split(" ", 1) for line in log.read_text().splitlines()]
+        assert not [words for words in said if words[0] == "gap"]
+        acked = Counter(content for what, content in said if what == "acked") + Counter(left)
+        assert max(acked.values()) == 1
+        unheard = wanted - set(acked)  # acked by one that was killed before it could say so
+        assert unheard <= {content for what, content in said if what == "given"} and len(unheard) < 20
+
+
 def test_a_message_that_is_held_by_a_killed_member_wakes_another_that_waits(bus):
     program = (
         MEMBER.replace("time.sleep(float(sys.argv[2]))", "os.kill(os.getpid(), signal.SIGKILL)")
@@ -365,6 +428,18 @@ def test_a_stopped_member_keeps_the_others_from_nothing():
             publisher.publish(b"end")
             acked = [line.split()[0] for line in two.stdout]
             assert set(acked) >= {str(n) for n in range(300)} - {"0"}
+
+
+def test_who_comes_before_the_dead_ones_are_buried_is_waited_for(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher, bus.subscribe("lab.#", durable="agent"):
+        ring = publisher._ring
+        for gate, *_ in ring.gates():
+            ring.clear_gate(gate)  # as a publisher does that finds all members dead
+        publisher.publish_many([b"x"] * 300)
+        with bus.subscribe("lab.#", durable="agent") as late:
+            with pytest.raises(BackpressureError, match="'agent'"):
+                publisher.publish_many([b"y"] * 300)
+            assert late.try_receive().reason == "overrun" and late.try_receive() is not None
 
 
 def test_settings_of_a_group_are_those_of_its_first_member(bus):

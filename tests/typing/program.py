@@ -45,6 +45,27 @@ def read(bus: shmbus.Bus) -> None:
     bus.subscribe("a.b", start=17).close()
 
 
+def settle(bus: shmbus.Bus) -> None:
+    durable = shmbus.Durable("agent", ack_deadline=None, max_deliveries=3, dead_letter="dead.letters", window=64)
+    with bus.subscribe("events.#", durable=durable) as subscription:
+        for found in subscription:
+            if isinstance(found, shmbus.Message):
+                assert_type(found.deliveries, int)
+                assert_type(subscription.ack(found) or subscription.nack(found), bool)
+                assert_type(subscription.extend(found), bool)
+        assert_type(subscription.ack_many(subscription.receive_many()), int)
+    bus.subscribe("a.b", durable="other").close()
+    bus.forget("other")
+
+
+async def settle_later(bus: shmbus.AsyncBus) -> None:
+    async with bus.subscribe("events.#", durable="agent") as subscription:
+        message = await subscription.receive()
+        assert_type(subscription.ack(message) or subscription.nack(message) or subscription.extend(message), bool)
+        assert_type(subscription.ack_many([message]), int)
+    bus.forget("agent")
+
+
 def show(found: shmbus.Message | shmbus.Gap | None) -> None:
     if isinstance(found, shmbus.Gap):
         assert_type(found.count, int)

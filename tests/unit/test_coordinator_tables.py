@@ -24,6 +24,13 @@ def test_a_producer_id_waits_until_the_head_has_passed_its_owners_messages():
     assert table.take() == producer
 
 
+def test_a_producer_id_that_is_to_be_avoided_stays_free():
+    table = ProducerTable(3)
+    assert table.take({1, 2}) == 3
+    assert table.take({1, 2}) is None and table.active == {3}
+    assert [table.take({1}), table.take({7}), table.take()] == [2, 1, None]
+
+
 def test_a_producer_id_with_an_open_claim_waits_until_it_is_settled():
     table = ProducerTable(4)
     producer = table.take()

@@ -83,6 +83,13 @@ def test_backpressure_names_the_reader_that_holds_the_topic():
     )
 
 
+def test_backpressure_names_the_durable_subscription_that_holds_the_topic():
+    held = ("events.process.start", 1 << 20, 8192, "agent", 0, 17)
+    text = "durable subscription 'agent' is 17 messages behind, "
+    assert text + "last settled 2.3 s ago. " in str(errors.BackpressureError(*held, 2.3))
+    assert text + "has settled nothing yet. " in str(errors.BackpressureError(*held))
+
+
 def test_a_connect_error_says_how_to_start_the_bus_of_that_name():
     assert "`shmbus up`" in str(errors.ConnectError("default", "/x.sock"))
     assert "`shmbus up --bus lab`" in str(errors.ConnectError("lab", "/x.sock"))

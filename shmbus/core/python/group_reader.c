@@ -66,6 +66,7 @@ bool group_has_something(Entry *entry) {
     switch (look(entry, &view)) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
+    case SHMBUS_OVERRUN: return true; /* whether the window has room or not */
     case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
     default: return shmbus_group_open(lane, entry->position);
     }

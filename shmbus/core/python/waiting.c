@@ -141,7 +141,7 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
     uint64_t now = shmbus_now_ns();
     if (now >= bound)
         group_look_after(self, now);
-    return now < bound || look_at_stuck(self, now);
+    return now < until || look_at_stuck(self, now); /* whoever waits for less than the bound at a time looks, too */
 }
 
 /* ---- Waiter -------------------------------------------------------------------------------------------------------- */
