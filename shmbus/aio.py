@@ -81,9 +81,7 @@ class AsyncBus:
         self, *patterns: str, order: str, order_wait: float = 1.0, **options: Any
     ) -> "AsyncSubscription":
         """As `Bus.subscribe_in_order`."""
-        return AsyncSubscription(
-            self._bus.subscribe_in_order(*patterns, order=order, order_wait=order_wait, **options)
-        )
+        return AsyncSubscription(self._bus.subscribe_in_order(*patterns, order=order, order_wait=order_wait, **options))
 
     def forget(self, durable: str) -> None:
         """As `Bus.forget`."""

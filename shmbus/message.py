@@ -37,8 +37,8 @@ class Gap:
 
     overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
     bounds were wrong. demoted: nothing is missing yet (`count` is 0), but this lossless subscription held the full
-    topic up for too long, and from `first` on it is read as by a lossy one. order: these sequence numbers of a correlation
-    group were waited for and did not come; the next message of the stream is the group's next (`topic` is that one's).
+    topic up for too long, and from `first` on it is read as by a lossy one. order: these sequence numbers of a
+    correlation group were waited for and did not come; the stream's next message is the group's next, and of `topic`.
     """
 
     topic: str

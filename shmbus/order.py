@@ -1,12 +1,12 @@
 """Order across topics, for subscriptions that ask for it. Within a topic and lane the ring has it already.
 
-By producer. What one producer (one connection to the bus, one thread of it) publishes is handed out in the order in which
-it was published, whatever topics it went to. A message carries the time at which its publish began, so the times of one
-producer grow. When a message is seen, everything that its producer had published before is committed, but maybe not read
-yet: it may stand in another ring, behind others' messages. So what has been read is held until every ring has been read
-up to the tail that it had when that was seen (`_Mark`), and then merged: a message goes when it is the oldest of its ring
-and none of its producer's in another ring is older. There is always one: the order in which the messages were claimed
-respects both, so the two cannot contradict each other.
+By producer. What one producer (one connection to the bus, one thread of it) publishes is handed out in the order in
+which it was published, whatever topics it went to. A message carries the time at which its publish began, so the times
+of one producer grow. When a message is seen, everything that its producer had published before is committed, but maybe
+not read yet: it may stand in another ring, behind others' messages. So what has been read is held until every ring has
+been read up to the tail that it had when that was seen (`_Mark`), and then merged: a message goes when it is the oldest
+of its ring and none of its producer's in another ring is older. There is always one: the order in which the messages
+were claimed respects both, so the two cannot contradict each other.
 
 By correlation group. Messages of one root_correlation_id are handed out by their sequence_number. One that is too early
 waits for those before it, but not longer than `wait` seconds; then the gap is told, and the group goes on. What comes
@@ -239,9 +239,7 @@ class CorrelationSorter:
     def _tell_gap(self, group: _Group) -> None:
         number, _, message = group.held[0]
         if group.expected is not None:
-            self._ready.append(
-                Gap(message.topic, message.pattern, group.expected, number - group.expected, "order")
-            )
+            self._ready.append(Gap(message.topic, message.pattern, group.expected, number - group.expected, "order"))
         group.expected = number
 
     def _release(self, group: _Group, now: float) -> None:

@@ -124,13 +124,13 @@ def _be(name: str, main: Callable[[Line], None], line: Line) -> None:
     os._exit(0)
 
 
-def coordinator(bus: str, site: str | None, count: int) -> Callable[[Line], None]:
-    """The coordinator of a named bus; SIGUSR1 arms its kill point."""
+def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False) -> Callable[[Line], None]:
+    """The coordinator of a named bus; SIGUSR1 arms its kill point, which is armed `at_once` in one that takes over."""
     ring = replace(
         TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
         claim_timeout_ns=300_000_000,
     )  # fmt: skip
-    settings = Settings(bus=bus, default=TopicPlan(ring, max_stall_ns=500_000_000))
+    settings = Settings(bus=bus, default=TopicPlan(ring, max_stall_ns=1_500_000_000))
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -138,7 +138,10 @@ def coordinator(bus: str, site: str | None, count: int) -> Callable[[Line], None
             line.say("armed")
 
         signal.signal(signal.SIGUSR1, arm)
-        Coordinator(settings, ready=lambda: line.say("ready")).run()
+        if at_once:
+            line.say("ready")
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+        Coordinator(settings, ready=lambda: None if at_once else line.say("ready")).run()
 
     return main
 
@@ -181,6 +184,8 @@ def reader(bus: str) -> Callable[[Line], None]:
                 kind, _, rest = found.payload.partition(b" ")
                 if kind == b"mark":
                     line.say(f"mark {time.monotonic_ns()}")
+                elif kind == b"fresh":
+                    continue
                 elif kind == b"end":
                     assert int(rest) == seen["S"], f"{seen['S']} of {int(rest)} steady messages came"
                     line.say(f"seen {seen['V']}")
@@ -213,7 +218,10 @@ def publisher(bus: str, site: str, count: int, committed: Counter, size: int | N
     """Publishes until it passes the site."""
 
     def main(line: Line) -> None:
-        with shmbus.connect(bus, name="victim") as connection, connection.publisher(TOPIC, timeout=PATIENCE) as its:
+        with (
+            shmbus.connect(bus, name="victim") as connection,
+            connection.publisher(TOPIC, timeout=PATIENCE, durable=True) as its,
+        ):
             line.say("ready")
             line.hear()
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]

@@ -26,7 +26,8 @@ CLAIM = "the coordinator aborts the claim when the pidfd fires"
 HELPED = "the next publisher helps the tail on; " + CLAIM
 GATE = "the coordinator clears its gates when the pidfd fires"
 RELEASE = "the client lets go of cursors that it has no use for (a dead one's gate: publishers)"
-TAKEN_OVER = "the next coordinator removes what was left"
+TAKEN_OVER = "the next coordinator takes over what there is"
+AGAIN = "the next coordinator takes over anew"
 WAKE = "the sleeper wakes by its own bound (0.1 s)"
 LEAVES = "the client is no member any more by its own hand (a dead one's gate: publishers)"
 GIVEN_AGAIN = "the coordinator gives what it held to other members when the pidfd fires"
@@ -108,6 +109,10 @@ ROWS = [
     _coordinator("seal.done", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("successor.sealed", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("ring.removed", "prune", NOTHING),
+    _coordinator("adopt.directory", "adopt", NOTHING, AGAIN),
+    _coordinator("adopt.rings", "adopt", NOTHING, AGAIN),
+    _coordinator("adopt.buried", "adopt", NOTHING, AGAIN),
+    _coordinator("resume.done", "adopt", NOTHING, AGAIN),
     _member("group.claimed"),
     _member("group.judged", "judge"),
     _member("group.settled"),

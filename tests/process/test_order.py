@@ -109,9 +109,12 @@ with shmbus.connect(sys.argv[1], name=sys.argv[2]) as bus:
 
 
 def test_processes_at_full_speed_are_put_in_order(bus_name):
-    with coordinator(bus_name), shmbus.connect() as bus, python(PUBLISHER, bus_name, "p") as p, python(
-        PUBLISHER, bus_name, "q"
-    ) as q:
+    with (
+        coordinator(bus_name),
+        shmbus.connect() as bus,
+        python(PUBLISHER, bus_name, "p") as p,
+        python(PUBLISHER, bus_name, "q") as q,
+    ):
         with bus.subscribe_in_order("o.+", order="producer", lossless=True) as subscription:
             for child in (p, q):
                 child.stdin.write("\n")
