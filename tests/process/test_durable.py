@@ -532,6 +532,21 @@ def test_what_is_given_back_in_the_successor_is_not_looked_for_in_the_old_ring(b
             assert (again.payload, again.deliveries) == (b"new", 2) and two.ack(again) and two.lost == 0
 
 
+def test_what_is_not_settled_is_kept_through_many_resizes_and_then_they_are_refused(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher, bus.subscribe("lab.#", durable="agent") as holds:
+        with pytest.raises(LimitError, match="Wait until its durable subscriptions have settled"):
+            for number in range(20):
+                publisher.publish(b"%d" % number)
+                bus.resize("lab.x", slots=32 if number % 2 else 64)
+        assert number >= 3
+        with bus.subscribe("lab.#", durable="agent") as late:
+            for expected in range(number + 1):
+                message = late.receive(timeout=20)
+                assert message.payload == b"%d" % expected and late.ack(message)
+            assert late.lost == holds.lost == 0
+        bus.resize("lab.x", slots=32)
+
+
 def test_a_generation_that_is_given_up_while_nobody_reads_is_counted(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         with bus.subscribe("lab.#", durable="agent") as subscription:
