@@ -894,16 +894,16 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_stopped_process_keeps_what_it_has_until_its_deadline():
-    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=1.0)')
     with shmbus.embedded(small()) as bus, bus.publisher("lab.x") as publisher, python(program, bus.address) as member:
         assert member.stdout.readline() == "ready\n"
         publisher.publish(b"held")
         assert member.stdout.readline() == "held 1\n"
         os.kill(member.pid, signal.SIGSTOP)
         eventually(lambda: psutil.Process(member.pid).status() == psutil.STATUS_STOPPED)
-        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=1.0)) as subscription:
             again = subscription.receive(timeout=20)
-            assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+            assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
 
 
 def test_it_goes_on_without_a_coordinator(bus_name):
@@ -929,7 +929,7 @@ def test_it_goes_on_without_a_coordinator(bus_name):
 
 
 def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their_deadline(bus_name):
-    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=1.0)')
     with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus:
         with (
             bus.publisher("lab.x") as publisher,
@@ -938,12 +938,12 @@ def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their
             assert member.stdout.readline() == "ready\n"
             publisher.publish(b"held")
             assert member.stdout.readline() == "held 1\n"
-            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=1.0)) as subscription:
                 running.end(signal.SIGKILL)
                 member.kill()
                 member.wait(20)
                 again = subscription.receive(timeout=20)
-                assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+                assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
             publisher.publish_many([b"x"] * 20_000)  # nobody is a member any more, so nobody is waited for
         with coordinator(bus_name):
             pass  # removes what was left
