@@ -139,6 +139,15 @@ class Groups:
                 first = following.ring.first_sequence
                 self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
 
+    def hold(self, topic: Topic, generation: "Generation") -> bool:
+        """Is something in it that a group has not settled, and that is kept for it?"""
+        for group in self._registry.durables.values():
+            if group in generation.gate_of:
+                lane = group.lanes[topic.key]
+                if self._page(lane.session).state(lane.place)[0] < generation.ring.tail:
+                    return True
+        return False
+
     def unjudged(self, topic: Topic, generations: "Sequence[Generation]") -> dict[int, str]:
         """Producer ids by whose numbers duplicates have still to be told in these generations, and for whom.
 

@@ -9,7 +9,7 @@ from shmbus.coordinator.registry import Client, Generation, Registry, Topic
 from shmbus.coordinator.repair import Claim, Verdict
 from shmbus.coordinator.rings import has_gone_round
 from shmbus.coordinator.topics import Topics
-from shmbus.errors import SegmentError, StorageFull
+from shmbus.errors import LimitError, SegmentError, StorageFull
 
 PERIOD_SECONDS = 1.0
 
@@ -88,7 +88,7 @@ class Sweep:
     def _continue(self, topic: Topic) -> None:
         try:
             self._topics.continue_elsewhere(topic)
-        except (StorageFull, SegmentError, OSError) as error:
+        except (LimitError, StorageFull, SegmentError, OSError) as error:
             self._log(f"topic '{topic.name}' stands still, and cannot go on in a new ring: {error}")
         else:
             number = topic.live.number

@@ -18,7 +18,7 @@ from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registry, Topic
-from shmbus.coordinator.rings import RingPlan, Rings, is_spent, plan_of
+from shmbus.coordinator.rings import KEPT_GENERATIONS, RingPlan, Rings, is_spent, plan_of
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
 from shmbus.errors import DurableError, LimitError
@@ -161,7 +161,13 @@ class Topics:
                 self._post.push(other, ServerPacket(session_removed=SessionRemoved(session=number)))
 
     def continue_elsewhere(self, topic: Topic, plan: RingPlan | None = None) -> None:
-        """The topic goes on in a new ring. Raises StorageFull, ValueError; then it goes on where it is."""
+        """The topic goes on in a new ring. Raises StorageFull, LimitError, ValueError; then it goes on where it is."""
+        self.prune(topic)
+        if len(topic.generations) > KEPT_GENERATIONS:
+            raise LimitError(
+                f"rings of topic '{topic.name}'", KEPT_GENERATIONS + 1, len(topic.generations) + 1,
+                "Wait until its durable subscriptions have settled what is in the oldest.",
+            )  # fmt: skip
         old = topic.live
         successor = self._rings.make(topic, plan or plan_of(old.ring))
         successor.producers.adopt(old.producers.active | set(old.producers.reserved.values()))
@@ -188,8 +194,11 @@ class Topics:
         killpoint("successor.sealed")
 
     def prune(self, topic: Topic) -> None:
-        """Give up the sealed generations that nobody needs."""
-        while is_spent(topic, topic.generations[0]):
+        """Give up the sealed generations that nobody needs.
+
+        Readers have mappings of their own, but what a durable subscription holds must be there for members to come.
+        """
+        while is_spent(topic, topic.generations[0]) and not self._groups.hold(topic, topic.generations[0]):
             generation = topic.generations.pop(0)
             self._groups.give_up(topic, generation, topic.generations[0])
             self._rings.give_up(generation)

@@ -532,6 +532,21 @@ def test_what_is_given_back_in_the_successor_is_not_looked_for_in_the_old_ring(b
             assert (again.payload, again.deliveries) == (b"new", 2) and two.ack(again) and two.lost == 0
 
 
+def test_what_is_not_settled_is_kept_through_many_resizes_and_then_they_are_refused(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher, bus.subscribe("lab.#", durable="agent") as holds:
+        with pytest.raises(LimitError, match="Wait until its durable subscriptions have settled"):
+            for number in range(20):
+                publisher.publish(b"%d" % number)
+                bus.resize("lab.x", slots=32 if number % 2 else 64)
+        assert number >= 3
+        with bus.subscribe("lab.#", durable="agent") as late:
+            for expected in range(number + 1):
+                message = late.receive(timeout=20)
+                assert message.payload == b"%d" % expected and late.ack(message)
+            assert late.lost == holds.lost == 0
+        bus.resize("lab.x", slots=32)
+
+
 def test_a_generation_that_is_given_up_while_nobody_reads_is_counted(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         with bus.subscribe("lab.#", durable="agent") as subscription:
@@ -879,16 +894,16 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_stopped_process_keeps_what_it_has_until_its_deadline():
-    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=1.0)')
     with shmbus.embedded(small()) as bus, bus.publisher("lab.x") as publisher, python(program, bus.address) as member:
         assert member.stdout.readline() == "ready\n"
         publisher.publish(b"held")
         assert member.stdout.readline() == "held 1\n"
         os.kill(member.pid, signal.SIGSTOP)
         eventually(lambda: psutil.Process(member.pid).status() == psutil.STATUS_STOPPED)
-        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=1.0)) as subscription:
             again = subscription.receive(timeout=20)
-            assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+            assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
 
 
 def test_it_goes_on_without_a_coordinator(bus_name):
@@ -914,7 +929,7 @@ def test_it_goes_on_without_a_coordinator(bus_name):
 
 
 def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their_deadline(bus_name):
-    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=0.3)')
+    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=1.0)')
     with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus:
         with (
             bus.publisher("lab.x") as publisher,
@@ -923,12 +938,12 @@ def test_a_member_that_dies_after_the_coordinator_keeps_its_messages_until_their
             assert member.stdout.readline() == "ready\n"
             publisher.publish(b"held")
             assert member.stdout.readline() == "held 1\n"
-            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=0.3)) as subscription:
+            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=1.0)) as subscription:
                 running.end(signal.SIGKILL)
                 member.kill()
                 member.wait(20)
                 again = subscription.receive(timeout=20)
-                assert (again.payload, again.deliveries) == (b"held", 2) and subscription.ack(again)
+                assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
             publisher.publish_many([b"x"] * 20_000)  # nobody is a member any more, so nobody is waited for
         with coordinator(bus_name):
             pass  # removes what was left

@@ -36,26 +36,31 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
     }
 }
 
-/* What comes next of what nobody was given. The others may be in the ring's successor: then this one is read to its seal. */
+/* What comes next of what nobody was given. The others may be in the ring before this one: then nothing yet. Or in its
+ * successor: then this one is read to its seal. */
 static enum shmbus_result look(Entry *entry, struct shmbus_view *view) {
     const struct shmbus_ring *ring = &entry->ring->ring;
-    entry->position = shmbus_group_seek(&entry->source->lane, entry->position);
-    enum shmbus_result result = shmbus_peek(ring, entry->position, view);
-    uint64_t tail;
-    if (result != SHMBUS_EMPTY || entry->position <= (tail = shmbus_tail(ring)))
+    uint64_t position = shmbus_group_seek(&entry->source->lane, entry->position), tail;
+    if (position < ring->header->first_sequence)
+        return SHMBUS_EMPTY;
+    entry->position = position;
+    enum shmbus_result result = shmbus_peek(ring, position, view);
+    if (result != SHMBUS_EMPTY || position <= (tail = shmbus_tail(ring)) || shmbus_peek(ring, tail, view) != SHMBUS_SEALED)
         return result;
     entry->position = tail;
-    return shmbus_peek(ring, tail, view);
+    return SHMBUS_SEALED;
 }
 
-static bool others_are_further(const Entry *entry) {
-    return shmbus_group_floor(&entry->source->lane) > shmbus_tail(&entry->ring->ring);
+/* Is what the group has not settled in this ring? */
+static bool is_here(const Entry *entry) {
+    uint64_t floor = shmbus_group_floor(&entry->source->lane);
+    return floor >= entry->ring->ring.header->first_sequence && floor <= shmbus_tail(&entry->ring->ring);
 }
 
 /* What was given back is looked for in the ring where it stands. */
 static bool returned_waits(const Entry *entry) {
     uint64_t returned = atomic_load_explicit(&entry->source->lane.lane->returned, memory_order_seq_cst);
-    return (entry->rescan || returned != entry->returned_seen) && !others_are_further(entry);
+    return (entry->rescan || returned != entry->returned_seen) && is_here(entry);
 }
 
 bool group_has_something(Entry *entry) {
@@ -293,8 +298,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
 /* The oldest that was given back. What the ring has dropped of that is told in one run first. */
 static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns, bool *any) {
     struct shmbus_taken taken;
-    bool is_here = shmbus_group_floor(&entry->source->lane) >= entry->ring->ring.header->first_sequence;
-    PyObject *told = is_here ? skip_overrun(entry) : NULL;
+    PyObject *told = skip_overrun(entry);
     *any = told || PyErr_Occurred() || take_returned(entry, now_ns, &taken);
     if (told || !*any || PyErr_Occurred())
         return told;
