@@ -80,13 +80,22 @@ EXPECTED = [f"events.process.start {sequence} {pid}\n" for sequence, pid in enum
 
 def test_the_programs_in_the_readme_itself_work(bus_name):
     programs = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    (read,) = [one for one in programs if "subscribe(" in one]
-    (write,) = [one for one in programs if "publisher(" in one]
+    connected = [one for one in programs if "shmbus.connect()" in one]
+    (read,) = [one for one in connected if "subscribe(" in one]
+    (write,) = [one for one in connected if "publisher(" in one]
     with coordinator(bus_name), shmbus.connect() as bus, python(read, PYTHONUNBUFFERED="1") as reader:
         eventually(lambda: any(client.subscriptions for client in bus.status().clients))
         with python(write) as writer:
             assert writer.wait(20) == 0
         assert reader.stdout.readline() == "events.process.start 1 4711\n"
+
+
+@pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL))
+def test_the_programs_in_the_readme_that_need_no_bus_work_as_they_stand(program):
+    if "shmbus.embedded()" not in program:
+        pytest.skip("it is one of the two that are run together")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("publish", [PUBLISH, ASYNC_PUBLISH])
