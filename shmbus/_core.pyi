@@ -29,6 +29,7 @@ UNKNOWN_SESSION: Final[int]
 BY_GATE: Final[int]
 BY_CLAIM: Final[int]
 BY_SKIPPED: Final[int]
+KEY_BYTES: Final[int]
 
 def crc32c(data: Buffer, value: int = 0, /) -> int: ...
 def crc32c_portable(data: Buffer, value: int = 0, /) -> int: ...
@@ -229,10 +230,14 @@ class Session:
     def set_position(self, index: int, position: int, /) -> None: ...
     def close(self) -> None: ...
 
+def restore(source: Source, frame: bytes, payload: bytes, producer: Any, /) -> Message:
+    """A message that was kept. Raises ValueError when the payload is not that of the frame."""
+
 @final
 class Source:
-    """A ring as one subscription sees it."""
+    """A ring as one subscription sees it; or a topic, of which messages were kept."""
 
+    def __new__(cls, topic: str, type_name: str, lane: int, pattern: str) -> Self: ...
     @property
     def topic(self) -> str: ...
     @property
@@ -275,6 +280,11 @@ class Message:
     @property
     def producer(self) -> Any: ...
     @property
+    def key(self) -> str | None:
+        """What it is the latest word about, as its publisher said."""
+    @property
+    def _frame(self) -> bytes: ...
+    @property
     def envelope(self) -> Any: ...
     @property
     def event(self) -> Any: ...
@@ -297,6 +307,8 @@ class Writer:
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
+        number: int | None = None,
+        key: str | None = None,
     ) -> int: ...
     def publish_many(
         self,
@@ -307,6 +319,8 @@ class Writer:
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
+        number: int | None = None,
+        key: str | None = None,
     ) -> int: ...
     @property
     def published(self) -> int: ...
@@ -333,6 +347,9 @@ class Reader:
     @property
     def filtered(self) -> int:
         """Messages that a filter did not want, so far."""
+    def _source(self, ring: Ring, /) -> Source: ...
+    def _hand_out_first(self, messages: Sequence[Message], /) -> None:
+        """Before anything is read."""
     def _counters(self) -> list[tuple[Ring, int, int, int, int, int, int]]: ...
     def _close(self) -> None: ...
     def _end(self) -> None: ...

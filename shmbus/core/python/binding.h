@@ -70,8 +70,9 @@ typedef struct {
  * settled, as long as one of them lives. */
 typedef struct {
     PyObject_HEAD
-    RingObject *ring;
-    PyObject *pattern;
+    RingObject *ring; /* NULL: they were kept, and the ring may be gone */
+    PyObject *topic, *type_name, *pattern;
+    uint32_t topic_lane;
     GroupObject *group; /* NULL: nothing is settled here */
     struct shmbus_group lane;
     BellsObject *bells;
@@ -87,6 +88,9 @@ typedef struct {
     struct shmbus_frame frame;
     unsigned char payload[];
 } MessageObject;
+
+/* MessageMetadata.key of the schema. */
+enum { KEY_FIELD = 100, KEY_BYTES = 128 };
 
 extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType;
 
@@ -107,6 +111,7 @@ PyObject *ring_producer(RingObject *ring, uint32_t producer); /* new reference; 
 bool copy_bytes(PyObject *object, void *to, size_t length, const char *name);
 
 MessageObject *message_new(SourceObject *source, uint32_t length);
+PyObject *module_restore(PyObject *module, PyObject *args);
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
 

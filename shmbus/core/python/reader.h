@@ -38,6 +38,7 @@ typedef struct {
     uint64_t next_look_ns;    /* when to look for what others hold for too long */
     uint32_t max_deliveries;  /* then it is a dead letter; 0: never */
     PyObject *pending;        /* a message that comes after the gap that was just told */
+    PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
     PyObject *weakrefs;
