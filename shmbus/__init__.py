@@ -57,7 +57,7 @@ from shmbus.errors import (
 from shmbus.filter import Filter
 from shmbus.message import Gap, Message, Producer
 from shmbus.publisher import URGENT, Publisher
-from shmbus.start import Last
+from shmbus.start import Last, LastPerKey
 from shmbus.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ __all__ = [
     "ForkedError",
     "Gap",
     "Last",
+    "LastPerKey",
     "LimitError",
     "Message",
     "MessageTooLarge",

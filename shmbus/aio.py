@@ -8,7 +8,7 @@ whatever their number; it runs nothing but the wait.
 import asyncio
 import threading
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 from weakref import WeakKeyDictionary
 
 from google.protobuf.message import Message as ProtobufMessage
@@ -20,6 +20,7 @@ from shmbus.filter import Filter
 from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
+from shmbus.v1.eventbus_pb2 import EventBusMessage
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -63,6 +64,14 @@ class AsyncBus:
     ) -> "AsyncSubscription":
         """As `Bus.subscribe`."""
         return AsyncSubscription(self._bus.subscribe(*patterns, lossless=lossless, start=start, filter=filter))
+
+    @overload
+    def last(self, topic: str, key: None = None) -> list[Message]: ...
+    @overload
+    def last(self, topic: str, key: str) -> Message | None: ...
+    def last(self, topic: str, key: str | None = None) -> list[Message] | Message | None:
+        """As `Bus.last`."""
+        return self._bus.last(topic) if key is None else self._bus.last(topic, key)
 
     async def close(self) -> None:
         """Close everything that was opened here."""
@@ -113,6 +122,10 @@ class AsyncPublisher:
             except BackpressureError:
                 if deadline is not None and loop.time() >= deadline:
                     raise
+
+    async def forget_key(self, key: str, **options: Any) -> int:
+        """As `Publisher.forget_key`."""
+        return await self.publish(EventBusMessage(), key=key, **options)
 
     def close(self) -> None:
         """As `Publisher.close`."""

@@ -193,10 +193,14 @@ class StateReader:
         self._expect("early" if magic == 0 else "foreign", magic, _MAGIC)
         self._expect("layout", version, LAYOUT_VERSION)
         self._expect("boot", boot.hex(), boot_id.hex())
-        self._expect("corrupt", *_CRC.unpack_from(self._map, _HEADER.size), _core.crc32c(self._map[8 : _HEADER.size]))
+        (crc,) = _CRC.unpack_from(self._map, _HEADER.size)
+        self._expect("corrupt", crc, _core.crc32c(self._map[8 : _HEADER.size]))
         self._expect("size", size, size_of(kept))
         self._expect("size", half, _half(kept))
-        self.topic_id, self.most_keys, self.most_bytes, self._half = topic_id, keys, kept, half
+        self.topic_id: int = topic_id
+        self.most_keys: int = keys
+        self.most_bytes: int = kept
+        self._half: int = half
         self.topic = topic.rstrip(b"\0").decode(errors="replace")
         self.type_name = type_name.rstrip(b"\0").decode(errors="replace")
 
