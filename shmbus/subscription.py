@@ -248,9 +248,10 @@ class Subscription(Reader):
                 self._move_on()
             else:
                 successors = [one.ring for one in arrivals if one.continues and _lane(one.ring) == _lane(ring)]
-                position = arrival.binding.start or self._place(ring, successors)
-                if self.durable is None and (before := self._look_at_kept(ring)) is not None:
-                    position = max(position, before.folded[ring.lane])
+                position = arrival.binding.start
+                before = self._look_at_kept(ring) if self.durable is None else None
+                if not position or (before is not None and before.folded[ring.lane]):
+                    position = self._place(ring, successors)
                 self._begin(arrival, arrival.binding.pattern, position)
         if kept:
             self._hand_out_kept(kept)
