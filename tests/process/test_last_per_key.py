@@ -1,11 +1,12 @@
 """The last message of each key: kept whoever is killed, and the beginning of a subscription that misses nothing.
 
-Every key's messages are numbered 0, 1, 2, ... by the one who publishes under it. So whoever begins with the last of each
-must see, of each key, some number and then the next, and the next; and none that is older than what could be known.
+Every key's messages are numbered 0, 1, 2, ... by the one who publishes under it. So whoever begins with the last of
+each must see, of each key, some number and then the next, and the next.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -85,6 +86,8 @@ def follow(subscription, seen, until):
         assert time.monotonic() < deadline, f"{seen} never became {until}"
         found = subscription.receive(timeout=20)
         assert not isinstance(found, Gap), found
+        if subscription.durable:
+            subscription.ack(found)
         if found.key is None:
             continue
         expected = seen[found.key] + 1 if found.key in seen else number(found)
@@ -186,7 +189,9 @@ def arm(*_):
     core.arm_killpoint(site, int(count))
     print("armed", file=sys.stderr, flush=True)
 signal.signal(signal.SIGUSR1, arm)
-Coordinator(settings_from(path, bus=bus, collectors=()), ready=lambda: print("ready", file=sys.stderr, flush=True)).run()
+def ready():
+    print("ready", file=sys.stderr, flush=True)
+Coordinator(settings_from(path, bus=bus, collectors=()), ready=ready).run()
 """
 
 
@@ -226,6 +231,37 @@ def test_a_keeper_killed_in_the_middle_of_it_loses_and_invents_nothing(bus_name,
         doomed.process.kill()
         doomed.process.wait()
         doomed.process.stderr.close()
+
+
+def last(*arguments):
+    command = [sys.executable, "-m", "shmbus.tools", "last", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_command_reads_it_though_the_coordinator_is_dead(bus_name, config):
+    rules = '[[topics]]\ntopic = "lab.none"\nkeep_last = 0\n'
+    arguments = config(rules, keep_last=2)
+    with coordinator(bus_name, *arguments) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        bus.publisher("lab.none").close()
+        for key in "abc":
+            publisher.publish(heartbeat(1), key=key)
+        eventually(lambda: numbers(bus) == {"a": 1, "b": 1})
+        first.end(signal.SIGKILL)
+        done = last("lab.x")
+        assert done.returncode == 0 and [line.split()[0] for line in done.stdout.splitlines()] == ["a", "b"]
+        assert done.stderr == "shmbus: 1 message had no room\n"
+        (line,) = last("lab.x", "b", "--json").stdout.splitlines()
+        assert (json.loads(line)["key"], json.loads(line)["event"]["uptime_seconds"]) == ("b", "1")
+        for wrong, said in (
+            (("lab.x", "c"), ""),
+            (("lab.none",), "topic 'lab.none' keeps no last messages: set keep_last"),
+            (("lab.y",), "there is no topic 'lab.y'"),
+        ):
+            done = last(*wrong)
+            assert done.returncode == 1 and said in done.stderr and not done.stdout
+        with coordinator(bus_name, *arguments):
+            pass
+    assert last("lab.x").returncode == 1
 
 
 # ---- joining ---------------------------------------------------------------------------------------------------------

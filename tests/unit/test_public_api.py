@@ -11,23 +11,23 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
-ConfigurationError ConnectError ConnectionLost CorrelationError Filter FilterError
-ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
+ConfigurationError ConnectError ConnectionLost CorrelationError Durable DurableError Filter FilterError
+ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge PatternError Producer
 ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
 Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
 """.split()
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd name publisher resize set_limits status stop subscribe",
-    "Publisher": "close closed publish publish_many published try_publish",
-    "Subscription": "close closed delivered ended filtered lost receive receive_many topics try_receive",
-    "AsyncBus": "address close name publisher subscribe",
-    "AsyncPublisher": "close publish publish_many topic",
+    "Bus": "address client_name close closed directory_fd forget last name publisher resize set_limits status stop subscribe",
+    "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
+    "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics try_receive",
+    "AsyncBus": "address close last name publisher subscribe",
+    "AsyncPublisher": "close forget_key publish publish_many topic",
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "envelope event expires_ns flags kind lane pattern payload priority producer producer_sequence sequence"
+    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer producer_sequence sequence"
     " time time_ns topic type_name",
 }
 
