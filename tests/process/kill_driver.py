@@ -181,6 +181,7 @@ def overdue(world: World) -> int:
 HOW = {
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "prune": prune, "revoke": revoke,
     "overdue": overdue, "make": asked, "open": asked, "connect": asked, "subscribe": asked, "resize": asked,
+    "keep": asked,
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ GATE = "the coordinator clears its gates when the pidfd fires"
 RELEASE = "the client lets go of cursors that it has no use for (a dead one's gate: publishers)"
 TAKEN_OVER = "the next coordinator removes what was left"
 WAKE = "the sleeper wakes by its own bound (0.1 s)"
+KEPT = "the next keeper folds again what was not acknowledged"
 STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
 
 
@@ -102,5 +103,10 @@ ROWS = [
     _coordinator("seal.done", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("successor.sealed", "resize", NOTHING, "publishers and readers move over by themselves"),
     _coordinator("ring.removed", "prune", NOTHING),
+    _coordinator("state.made", "keep", "the topic that was being made"),
+    _coordinator("state.appended", "keep", NOTHING, KEPT),
+    _coordinator("state.committing", "keep", NOTHING, KEPT),
+    _coordinator("state.turned", "keep", NOTHING, KEPT),
+    _coordinator("state.committed", "keep", NOTHING, "the next keeper gets again what it has folded, and passes over it"),
 ]  # fmt: skip
 GROUPS = ("publisher", "subscriber", "coordinator")
