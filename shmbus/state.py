@@ -19,8 +19,8 @@
 Numbers are little-endian. One process writes, and may be killed at any instruction; anybody may read meanwhile.
 
 Records are only ever appended behind the committed ones, and a commit is written over the older of the two: until its
-checksum is whole the other one counts, and what that says is untouched. When a half is full the records that still
-count are copied into the other half, which no commit has named since the last turn, and committed there. Only then is
+checksum is whole the other one counts, and what that says is untouched. When most of a half does not count any more,
+what does is copied into the other half, which no commit has named since the last turn, and committed there. Only then is
 the first half written again; so a reader that has copied the records of a commit has them whole if the turns are still
 the same. A writer that comes back goes on behind the commit that counts: what was appended and not committed is
 appended again, and the topic still has it, because nobody has acknowledged it.
@@ -59,6 +59,7 @@ _CRC = struct.Struct("<I")
 _COMMITS = (0x200, 0x280)
 _HALVES = 0x1000
 _FORGOTTEN, _ANONYMOUS = 1, 2  # flags: nothing is kept of the key any more; the producer was not known
+_TURN_BYTES = 32 << 10  # a half is left when it has grown to twice what counts, and this: so that it is read quickly
 _PATIENCE = 50  # attempts at a consistent picture, _PAUSE seconds apart: a commit takes microseconds
 _PAUSE = 100e-6
 
@@ -348,8 +349,8 @@ class StateWriter(StateReader):
 
     def _keep(self, key: str, message: Message) -> None:
         forgotten = message._locate() is None and message.envelope.WhichOneof("payload") is None
-        data = Record(key, message.lane, forgotten, message.producer, message._frame, message.payload).pack()
-        held = self._places.get(key)
+        record = Record(key, message.lane, forgotten, message.producer, message._frame, message.payload)
+        data, held = record.pack(), self._places.get(key)
         room = self.most_bytes - self._bytes + (held.size if held else 0)
         if not forgotten and (len(data) > room or (held is None and len(self._places) >= self.most_keys)):
             self._refused += 1
@@ -357,12 +358,13 @@ class StateWriter(StateReader):
         if forgotten:
             if held is None:
                 return
-            data = Record(key, message.lane, True, None, message._frame, b"").pack()
-        if self._end + len(data) > self._half:
+            record = record._replace(forgotten=True, producer=None, payload=b"")
+            data = record.pack()
+        if self._end + len(data) > min(self._half, max(_TURN_BYTES, 2 * self._bytes)):
             self._turn()
         begin = self._begin(self._last.turns)
         self._map[begin + self._end : begin + self._end + len(data)] = data
-        self._put(Record.unpack(memoryview(data))[0], len(data))
+        self._put(record, len(data))
 
     def _put(self, record: Record, size: int) -> None:
         held = self._places.pop(record.key, None)

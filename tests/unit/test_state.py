@@ -256,3 +256,13 @@ def test_a_segment_of_another_size_is_an_error():
         os.ftruncate(descriptor, 100)
         with pytest.raises(shmbus.SegmentError, match="still being created"):
             StateReader(descriptor, boot_id=BOOT)
+
+
+def test_what_does_not_count_any_more_is_left_behind():
+    with segment(keys=4, most_bytes=1 << 20) as descriptor, opened(StateWriter, descriptor) as writer:
+        for number in range(1, 5000):
+            writer.fold([message(number, "abc"[number % 3], "x" * 50)])
+        assert writer._end <= 32 << 10
+        assert kept(descriptor)[0] == dict.fromkeys("abc", "x" * 50)
+        writer.fold([message(5000, "a", "y" * 500_000)])
+        assert writer._end < 600_000 and len(kept(descriptor)[0]["a"]) == 500_000
