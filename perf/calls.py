@@ -14,8 +14,8 @@ import pyperf
 
 import shmbus
 from shmbus import _core
-from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.state import StateWriter, size_of
+from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.topic import PatternTrie
 
 PATTERNS: Final = (10, 1_000, 100_000)

@@ -20,9 +20,9 @@ Numbers are little-endian. One process writes, and may be killed at any instruct
 
 Records are only ever appended behind the committed ones, and a commit is written over the older of the two: until its
 checksum is whole the other one counts, and what that says is untouched. When most of a half does not count any more,
-what does is copied into the other half, which no commit has named since the last turn, and committed there. Only then is
-the first half written again; so a reader that has copied the records of a commit has them whole if the turns are still
-the same. A writer that comes back goes on behind the commit that counts: what was appended and not committed is
+what does is copied into the other half, which no commit has named since the last turn, and committed there. Only then
+is the first half written again; so a reader that has copied the records of a commit has them whole if the turns are
+still the same. A writer that comes back goes on behind the commit that counts: what was appended and not committed is
 appended again, and the topic still has it, because nobody has acknowledged it.
 
     state.appended      records that no commit names                the next writer overwrites them

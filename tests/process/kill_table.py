@@ -107,6 +107,6 @@ ROWS = [
     _coordinator("state.appended", "keep", NOTHING, KEPT),
     _coordinator("state.committing", "keep", NOTHING, KEPT),
     _coordinator("state.turned", "keep", NOTHING, KEPT),
-    _coordinator("state.committed", "keep", NOTHING, "the next keeper gets again what it has folded, and passes over it"),
+    _coordinator("state.committed", "keep", NOTHING, "the next keeper passes over what comes again"),
 ]  # fmt: skip
 GROUPS = ("publisher", "subscriber", "coordinator")

@@ -23,6 +23,7 @@ from process.buses import Running, coordinator, eventually, python
 from shmbus import Gap, LastPerKey
 from shmbus.coordinator.settings import Settings, TopicPlan
 from shmbus.errors import DurableError, ReceiveTimeout, ShmbusError
+from shmbus.subscription import Subscription
 from shmbus.v1.eventbus_pb2 import EventBusMessage, HeartbeatPayload
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -264,6 +265,26 @@ def test_the_command_reads_it_though_the_coordinator_is_dead(bus_name, config):
     assert last("lab.x").returncode == 1
 
 
+@pytest.mark.parametrize("site", ["state.appended", "state.committing", "state.committed"])
+def test_what_a_killed_keeper_had_at_hand_is_kept_by_the_next_one(bus_name, config, site):
+    arguments = config(keep_last=64, keep_last_bytes=65536)
+    doomed = Doomed(bus_name, arguments[1], site, 3)
+    try:
+        with shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+            doomed.process.send_signal(signal.SIGUSR1)
+            doomed.read_until("armed")
+            published = 0
+            while doomed.process.poll() is None:  # each key once: what is lost is not said again
+                published += publisher.publish(heartbeat(1), key=f"k{published}") > 0
+                time.sleep(0.01)
+            with coordinator(bus_name, *arguments), shmbus.connect() as fresh:
+                eventually(lambda: numbers(fresh) == {f"k{one}": 1 for one in range(published)})
+    finally:
+        doomed.process.kill()
+        doomed.process.wait()
+        doomed.process.stderr.close()
+
+
 # ---- joining ---------------------------------------------------------------------------------------------------------
 
 
@@ -315,6 +336,27 @@ def test_an_urgent_lane_that_comes_later_is_read_from_its_first_message():
             assert [number(subscription.receive(timeout=5)) for _ in range(3)] == [1, 2, 3]
         eventually(lambda: numbers(bus) == {"a": 3})
         assert bus.last("lab.x", "a").lane == 1
+
+
+def test_a_lane_that_comes_while_a_joiner_looks_is_not_read_again(bus_name, config, monkeypatch):
+    take = Subscription._take_arrivals
+    with coordinator(bus_name, *config()), shmbus.connect() as bus, shmbus.connect() as other:
+        with other.publisher("lab.x") as publisher:
+            publisher.publish(heartbeat(1), key="a")
+            eventually(lambda: numbers(bus) == {"a": 1})
+
+            def late(subscription):
+                monkeypatch.undo()
+                for value in (2, 3, 4):
+                    publisher.publish(heartbeat(value), key="a", priority=shmbus.URGENT)
+                eventually(lambda: numbers(other) == {"a": 4})
+                take(subscription)
+
+            monkeypatch.setattr(Subscription, "_take_arrivals", late)
+            with bus.subscribe("lab.x", start=LastPerKey()) as subscription:
+                publisher.publish(heartbeat(5), key="a", priority=shmbus.URGENT)
+                assert number(subscription.receive(timeout=5)) == 5
+                assert subscription.try_receive() is None
 
 
 def test_a_topic_is_resized_under_joiners(bus_name, config):

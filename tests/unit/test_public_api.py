@@ -19,16 +19,18 @@ Subscription TopicNameError TypeMismatch VersionError connect correlation embedd
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd forget last name publisher resize set_limits status stop subscribe",
+    "Bus": "address client_name close closed directory_fd forget last name publisher resize set_limits status stop"
+    " subscribe",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
-    "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics try_receive",
+    "Subscription": "ack ack_many close closed delivered ended extend filtered lost nack receive receive_many topics"
+    " try_receive",
     "AsyncBus": "address close last name publisher subscribe",
     "AsyncPublisher": "close forget_key publish publish_many topic",
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer producer_sequence sequence"
-    " time time_ns topic type_name",
+    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer producer_sequence"
+    " sequence time time_ns topic type_name",
 }
 
 

@@ -266,3 +266,47 @@ def test_what_does_not_count_any_more_is_left_behind():
         assert kept(descriptor)[0] == dict.fromkeys("abc", "x" * 50)
         writer.fold([message(5000, "a", "y" * 500_000)])
         assert writer._end < 600_000 and len(kept(descriptor)[0]["a"]) == 500_000
+
+
+def test_a_half_that_is_written_again_under_a_reader_is_looked_at_again(monkeypatch):
+    copy = StateReader._copy
+    with segment(most_bytes=1024) as descriptor, opened(StateWriter, descriptor) as writer:
+        writer.fold([message(n, key, "before") for n, key in enumerate("abc", start=1)])
+        with opened(StateReader, descriptor) as reader:
+
+            def slow(commit):
+                monkeypatch.undo()
+                for number in range(4, 60, 3):  # records of the same sizes, so that each is whole where it stands
+                    writer.fold([message(number + n, key, f"now {number:02}") for n, key in enumerate("abc")])
+                assert writer._last.turns >= 2
+                return copy(reader, commit)
+
+            monkeypatch.setattr(reader, "_copy", slow)
+            found = reader.snapshot()
+            assert found.folded == writer.folded
+            assert {one.event.component_id for one in found.messages()} == {"now 58"}
+
+
+def test_a_writer_that_turns_twice_and_is_killed_leaves_what_was_committed(monkeypatch):
+    def killpoint(name):
+        if name == state.APPENDED:
+            raise Killed
+
+    keys = [f"key {number:03}" for number in range(200)]
+    with segment(keys=200, most_bytes=1 << 20) as descriptor:
+        with opened(StateWriter, descriptor) as writer:
+            for first in (1, 201):
+                writer.fold([message(first + n, key, "x" * 400) for n, key in enumerate(keys)])
+            before = kept(descriptor)[0]
+            turns = writer._last.turns
+            again = [message(401 + n, key, "x" * 400) for n, key in enumerate(keys[:100])]
+            gone = [message(501 + n, key, forgotten=True) for n, key in enumerate(keys[100:])]
+            monkeypatch.setattr(_core, "killpoint", killpoint)
+            with pytest.raises(Killed):
+                writer.fold([*again, *gone])
+            monkeypatch.undo()
+            assert writer._last.turns >= turns + 2
+        with opened(StateWriter, descriptor) as writer:
+            assert writer.folded == (401, 0)
+            writer.fold([*again, *gone])
+            assert kept(descriptor)[0] == {key: before[key] for key in keys[:100]}
