@@ -500,8 +500,15 @@ class Bus:
             return None
 
     def _wait_for_push(self, deadline: float) -> bool:
-        """Wait until the coordinator pushes something; False when it is gone, or the deadline has passed."""
-        return self._control.lost is None and self._control.wait(max(0.0, deadline - time.monotonic()))
+        """Wait until the coordinator pushes something, or it is time to look for another; False: the deadline has passed.
+
+        What is waited for may have been done by another coordinator, to which this client has not come back yet.
+        """
+        left = max(0.0, deadline - time.monotonic())
+        if self._control.lost is None:
+            return self._control.wait(left)
+        time.sleep(min(left, RETRY_SECONDS))
+        return left > 0
 
     def _learn_session(self, ring: Ring, session: int) -> None:
         """A gate names a session that its publishers were told of before the gate was set.

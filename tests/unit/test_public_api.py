@@ -29,8 +29,8 @@ METHODS = {
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer producer_sequence"
-    " sequence time time_ns topic type_name",
+    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
+    " producer_sequence sequence time time_ns topic type_name",
 }
 
 
