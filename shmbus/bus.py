@@ -500,7 +500,7 @@ class Bus:
             return None
 
     def _wait_for_push(self, deadline: float) -> bool:
-        """Wait until the coordinator pushes something, or it is time to look for another; False: the deadline has passed.
+        """Wait until the coordinator pushes something, or it is time to look for another; False: after the deadline.
 
         What is waited for may have been done by another coordinator, to which this client has not come back yet.
         """

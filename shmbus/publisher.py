@@ -70,9 +70,10 @@ class Publisher(Writer):
     the schema (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers
     its sequence. `ttl` and `timeout` are in seconds. A `priority` (0 to 255) of `shmbus.URGENT` and above goes the
     topic's urgent lane, a ring of its own with sequences of its own, which every reader empties first. A durable
-    publisher may give each message its `number`, growing from message to message: what was published before under such a number is
-    not published again, and 0 is answered. A `key` (1 to 128 bytes of UTF-8; messages of the schema only) says what the
-    message is the latest word about: a topic that keeps them hands out the last message of each (`keep_last`).
+    publisher may give each message its `number`, growing from message to message: what was published before under
+    such a number is not published again, and 0 is answered. A `key` (1 to 128 bytes of UTF-8; messages of the
+    schema only) says what the message is the latest word about: a topic that keeps them hands out the last message
+    of each (`keep_last`).
     `publish_many(events, ...)` does it for many and answers how many.
 
     Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
