@@ -4,6 +4,7 @@ python perf/calls.py [-o FILE] [--fast] [--benchmarks NAME,...]
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,10 +15,12 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 import shmbus
 from shmbus import _core, correlation, tracing
+from shmbus.state import StateWriter, size_of
 from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.topic import PatternTrie
 
 PATTERNS: Final = (10, 1_000, 100_000)
+BATCH: Final = 1_024
 HELD: Final = 4_000  # messages that fit into a topic of the default size
 TimeFunction = Callable[[int], float]
 
@@ -51,7 +54,7 @@ def publish_many(bus: shmbus.Bus, size: int) -> TimeFunction:
     return timed
 
 
-def encode(bus: shmbus.Bus, event: Any) -> TimeFunction:
+def encode(bus: shmbus.Bus, event: Any, **options: Any) -> TimeFunction:
     """An event into its envelope and out: serialise, metadata, publish."""
     publisher = bus.publisher("perf.encode")
 
@@ -59,7 +62,7 @@ def encode(bus: shmbus.Bus, event: Any) -> TimeFunction:
         call = publisher.publish
         started = time.perf_counter()
         for _ in itertools.repeat(None, loops):
-            call(event)
+            call(event, **options)
         return time.perf_counter() - started
 
     return timed
@@ -103,6 +106,32 @@ def observe(bus: shmbus.Bus, event: Any) -> TimeFunction:
         for message in itertools.islice(itertools.cycle(messages), loops):
             call(message)
         return time.perf_counter() - started
+
+    return timed
+
+
+def fold(bus: shmbus.Bus, event: Any, keys: int) -> TimeFunction:
+    """What the keeper does with a batch of messages; a loop is one message."""
+    publisher, subscription = bus.publisher("perf.fold"), bus.subscribe("perf.fold", lossless=True)
+    for number in range(BATCH):
+        publisher.publish(event, key=f"key {number % keys}")
+    found = subscription.receive_many(BATCH)
+    descriptor, boot_id, most_bytes = os.memfd_create("fold"), bytes(16), 1 << 20
+    os.ftruncate(descriptor, size_of(most_bytes))
+    StateWriter.initialise(
+        descriptor, topic_id=1, topic="perf.fold", type_name="", keys=keys, most_bytes=most_bytes, boot_id=boot_id
+    )
+
+    def timed(loops: int) -> float:
+        spent = 0.0
+        for _ in itertools.repeat(None, -(-loops // BATCH)):
+            writer = StateWriter(descriptor, boot_id=boot_id)
+            writer._last = writer._last._replace(folded=(0, 0))  # so that they are new to it
+            started = time.perf_counter()
+            writer.fold(found)
+            spent += time.perf_counter() - started
+            writer.close()
+        return spent * loops / (-(-loops // BATCH) * BATCH)
 
     return timed
 
@@ -161,9 +190,12 @@ def main() -> None:
             _time(runner, f"receive {size} B", lambda size=size: receive(bus(), size))
         event = build_event(process_facts()[0])
         _time(runner, "encode a process event", lambda: encode(bus(), event))
+        _time(runner, "encode a process event with a key", lambda: encode(bus(), event, key="procmond"))
         _time(runner, "encode it as a child", lambda: encode_correlated(bus(), event))
         _time(runner, "encode it in a span", lambda: encode_traced(bus(), event))
         _time(runner, "observe it", lambda: observe(bus(), event))
+        for keys in (4, 256):
+            _time(runner, f"keep one of {keys} keys", lambda keys=keys: fold(bus(), event, keys))
         for patterns in PATTERNS:
             _time(runner, f"match among {patterns:,} patterns", lambda patterns=patterns: match(patterns))
         for size in SIZES:

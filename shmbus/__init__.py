@@ -60,7 +60,7 @@ from shmbus.filter import Filter
 from shmbus.message import Gap, Message, Producer
 from shmbus.order import OrderedSubscription
 from shmbus.publisher import URGENT, Publisher
-from shmbus.start import Last
+from shmbus.start import Last, LastPerKey
 from shmbus.subscription import Subscription
 from shmbus.tracker import CorrelationTracker
 
@@ -95,6 +95,7 @@ __all__ = [
     "ForkedError",
     "Gap",
     "Last",
+    "LastPerKey",
     "LimitError",
     "Message",
     "MessageTooLarge",

@@ -34,6 +34,7 @@ MAX_WINDOW: Final[int]
 MAX_TRIES: Final[int]
 MAX_NUMBER: Final[int]
 GROUP_RECORD_BYTES: Final[int]
+KEY_BYTES: Final[int]
 
 def crc32c(data: Buffer, value: int = 0, /) -> int: ...
 def crc32c_portable(data: Buffer, value: int = 0, /) -> int: ...
@@ -247,6 +248,9 @@ class Session:
         """(pid, start_time, pid_namespace) of each process that reads for a group; empty for a client's own page."""
     def close(self) -> None: ...
 
+def restore(source: Source, frame: bytes, payload: bytes, producer: Any, /) -> Message:
+    """A message that was kept. Raises ValueError when the payload is not that of the frame."""
+
 @final
 class Group(Session):
     """The page of a named subscription's members. Its cursors are the group's lanes, one a topic and lane."""
@@ -291,8 +295,9 @@ class Group(Session):
 
 @final
 class Source:
-    """A ring as one subscription sees it."""
+    """A ring as one subscription sees it; or a topic, of which messages were kept."""
 
+    def __new__(cls, topic: str, type_name: str, lane: int, pattern: str) -> Self: ...
     @property
     def topic(self) -> str: ...
     @property
@@ -335,6 +340,11 @@ class MessageHead:
         """How often it has been handed out, this time included; 1 unless the subscription is durable."""
     @property
     def producer(self) -> Any: ...
+    @property
+    def key(self) -> str | None:
+        """What it is the latest word about, as its publisher said."""
+    @property
+    def _frame(self) -> bytes: ...
     @property
     def envelope(self) -> Any: ...
     @property
@@ -383,6 +393,7 @@ class Writer:
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
+        key: str | None = None,
     ) -> int: ...
     def publish_many(
         self,
@@ -394,6 +405,7 @@ class Writer:
         priority: int = 0,
         ttl: float | None = None,
         timeout: float | None = ...,
+        key: str | None = None,
     ) -> int: ...
     @property
     def published(self) -> int: ...
@@ -431,6 +443,9 @@ class Reader:
     @property
     def filtered(self) -> int:
         """Messages that a filter did not want, so far."""
+    def _source(self, ring: Ring, /) -> Source: ...
+    def _hand_out_first(self, messages: Sequence[Message], /) -> None:
+        """Before anything is read."""
     def _counters(self) -> list[tuple[Ring, int, int, int, int, int, int]]: ...
     def _close(self) -> None: ...
     def _end(self) -> None: ...

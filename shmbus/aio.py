@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 from weakref import WeakKeyDictionary
 
 from google.protobuf.message import Message as ProtobufMessage
@@ -87,6 +87,14 @@ class AsyncBus:
         """As `Bus.forget`."""
         self._bus.forget(durable)
 
+    @overload
+    def last(self, topic: str, key: None = None) -> list[Message]: ...
+    @overload
+    def last(self, topic: str, key: str) -> Message | None: ...
+    def last(self, topic: str, key: str | None = None) -> list[Message] | Message | None:
+        """As `Bus.last`."""
+        return self._bus.last(topic) if key is None else self._bus.last(topic, key)
+
     async def close(self) -> None:
         """Close everything that was opened here."""
         self._bus.close()
@@ -140,6 +148,10 @@ class AsyncPublisher:
             except BackpressureError:
                 if deadline is not None and loop.time() >= deadline:
                     raise
+
+    async def forget_key(self, key: str, **options: Any) -> int:
+        """As `Publisher.forget_key`."""
+        return await self.publish(EventBusMessage(), key=key, **options)
 
     def close(self) -> None:
         """As `Publisher.close`."""

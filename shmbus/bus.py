@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError
@@ -27,10 +27,12 @@ from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
 from shmbus.filter import Filter, tolerant
+from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, resolve
+from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage
@@ -43,7 +45,7 @@ RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
 
 TopicLane = tuple[int, int]
-Page = TypeVar("Page", Bells, Session, Group, Ring)
+Page = TypeVar("Page", Bells, Session, Group, Ring, StateReader)
 
 
 class _Guard:
@@ -116,6 +118,7 @@ class Bus:
         self._writable: dict[TopicLane, Ring] = {}
         self._successors: dict[TopicLane, Ring] = {}
         self._foreign: dict[int, Session] = {}
+        self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._end_reason: str | None = None
         self._closed = False
@@ -250,15 +253,19 @@ class Bus:
 
         A lossy subscription (the default) never holds publishers back: what it misses comes as a `Gap`. A lossless one
         does: publishers wait for it. `start` is "latest", "earliest", a sequence number, a time (a datetime with a time
-        zone, or a timedelta: that long ago) or `shmbus.Last(count)`; topics that are made later are read from their
-        first message. A time begins at the first retained message that is not older; publishers take the time before
-        they find their place, so a few that are older by microseconds may follow.
+        zone, or a timedelta: that long ago), `shmbus.Last(count)` or `shmbus.LastPerKey()`; topics that are made later
+        are read from their first message. A time begins at the first retained message that is not older; publishers
+        take the time before they find their place, so a few that are older by microseconds may follow.
 
         A `durable` one (a name, or a `shmbus.Durable`) outlives this process: what it has not settled with `ack` comes
         again, to whoever subscribes with the name; publishers wait for it as for a lossless one while anybody does.
         `start` counts when it is made.
 
         See `subscribe_in_order` for an order across topics.
+
+        `LastPerKey()` begins with the last message of each key of every topic that keeps them (`keep_last`), and goes
+        on with all that came after those. Of topics that keep none, those that a pattern matches begin with the latest;
+        one that is named is an error. Those first messages are settled already: a durable subscription gets them once.
 
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
         durable subscription it is settled, whatever the filters of other members would say.
@@ -293,12 +300,31 @@ class Bus:
     ) -> OrderedSubscription:
         """As `subscribe`, with its options, and messages come in an order across topics.
 
-        "producer": what one connection published (from one thread), as it published it. "correlation": the messages of
-        one root_correlation_id by their sequence numbers; a missing one is waited for `order_wait` seconds at most, then
-        a `Gap` of reason "order" stands for it. Within a topic and lane messages are in order anyway.
+        "producer": what one connection published (from one thread), as it published it. "correlation": the messages
+        of one root_correlation_id by their sequence numbers; a missing one is waited for `order_wait` seconds at most,
+        then a `Gap` of reason "order" stands for it. Within a topic and lane messages are in order anyway.
         """
         sorter = sorter_for(order, order_wait)
         return OrderedSubscription(self.subscribe(*patterns, **options), sorter)
+
+    @overload
+    def last(self, topic: str, key: None = None) -> list[Message]: ...
+    @overload
+    def last(self, topic: str, key: str) -> Message | None: ...
+    def last(self, topic: str, key: str | None = None) -> list[Message] | Message | None:
+        """The last message of each key of a topic, oldest first; with a `key` its last one, or None.
+
+        As far as they are kept by now, which is milliseconds behind what is published. Raises ShmbusError when there is
+        no such topic or it keeps none, AccessDenied, TopicNameError, ConnectionLost.
+        """
+        self._check_usable()
+        with self._lock:
+            state = self._states.get(topic)
+            if state is None:
+                with self._request(wire.GetKept(topic=topic)) as answer:
+                    state = self._states[topic] = self._attach_state(answer.take(), topic)
+            found = state.snapshot().messages()
+        return found if key is None else next((one for one in found if one.key == key), None)
 
     def _close_subscription(self, number: int, cursors: Sequence[tuple[int, int]]) -> None:
         self._subscriptions.pop(number, None)
@@ -408,7 +434,13 @@ class Bus:
             self.directory_fd = welcome.take()
         self._control.close()
         self._control = control
+        self._drop_states()
         return self._resume()
+
+    def _drop_states(self) -> None:
+        for state in self._states.values():
+            state.close()
+        self._states.clear()
 
     def _resume(self) -> bool:
         """Say what is held here; what is not is told then."""
@@ -444,6 +476,10 @@ class Bus:
                 lambda fd: Group.attach(fd, writable=True, boot_id=self._boot_id),
                 f"durable subscription {message.group}",
             )
+        elif isinstance(message, wire.KeptAdded):
+            state = self._attach_state(push.take(), f"topic {message.topic_id}")
+            if (subscription := self._subscriptions.get(message.subscription)) is not None:
+                subscription._states[message.topic_id] = state
         elif isinstance(message, wire.Successor):
             ring = self._attach_ring(push.take(), f"topic {message.topic_id}", writable=True)
             self._successors[message.topic_id, message.lane] = ring
@@ -499,8 +535,15 @@ class Bus:
             return None
 
     def _wait_for_push(self, deadline: float) -> bool:
-        """Wait until the coordinator pushes something; False when it is gone, or the deadline has passed."""
-        return self._control.lost is None and self._control.wait(max(0.0, deadline - time.monotonic()))
+        """Wait until the coordinator pushes something, or it is time to look for another; False: after the deadline.
+
+        What is waited for may have been done by another coordinator, to which this client has not come back yet.
+        """
+        left = max(0.0, deadline - time.monotonic())
+        if self._control.lost is None:
+            return self._control.wait(left)
+        time.sleep(min(left, RETRY_SECONDS))
+        return left > 0
 
     def _learn_session(self, ring: Ring, session: int) -> None:
         """A gate names a session that its publishers were told of before the gate was set.
@@ -627,6 +670,7 @@ class Bus:
         self._closed = True
         self._control.close()
         os.close(self.directory_fd)
+        self._drop_states()
         for ring in (*self._readable.values(), *self._writable.values(), *self._successors.values()):
             ring.close()
 
@@ -696,6 +740,10 @@ class Bus:
 
     def _attach_own_session(self, fd: int) -> Session:
         return Session.attach(fd, writable=True, boot_id=self._boot_id)
+
+    def _attach_state(self, fd: int, topic: str) -> StateReader:
+        name = f"last messages of {topic}"
+        return _attached(fd, lambda one: StateReader(one, boot_id=self._boot_id, name=name), name)
 
     def _attach_ring(self, fd: int, topic: str, *, writable: bool) -> Ring:
         return _attached(fd, lambda one: Ring.attach(one, writable=writable, boot_id=self._boot_id), f"ring of {topic}")

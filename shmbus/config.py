@@ -128,6 +128,8 @@ class TopicSettings(_Section):
     block_timeout_ms: Milliseconds = 30_000
     urgent_slots: Annotated[int, Field(ge=2, le=2**24)] = 1024  # of the lane for messages of priority 192 and above
     urgent_arena_bytes: Annotated[int, Field(ge=4096, le=_MAX_ARENA_BYTES)] = 2 << 20
+    keep_last: Annotated[int, Field(ge=0, le=2**20)] = 0  # the last message of each of so many keys; 0: none are kept
+    keep_last_bytes: Annotated[int, Field(ge=4096, le=2**28)] = 1 << 20  # of such messages; four times that in /dev/shm
     max_stall_ms: Milliseconds = 60_000  # a lossless reader that holds a full topic for so long is demoted; 0: never
 
     @property

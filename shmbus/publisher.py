@@ -26,6 +26,7 @@ from shmbus.errors import (
 )
 from shmbus.process import Identity, is_alive
 from shmbus.v1.control_pb2 import ResumePublisher
+from shmbus.v1.eventbus_pb2 import EventBusMessage
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message as ProtobufMessage
@@ -65,12 +66,14 @@ def check_on_full(on_full: str | None) -> None:
 class Publisher(Writer):
     """A publisher of one topic. Made by `Bus.publisher`; closed by leaving its `with` block.
 
-    `publish(event, *, correlation=None, priority=0, ttl=None, timeout=...)` publishes a protobuf message of the schema
-    (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers its
-    sequence. `ttl` and `timeout` are in seconds. A `priority` (0 to 255) of `shmbus.URGENT` and above goes the topic's
-    urgent lane, a ring of its own with sequences of its own, which every reader empties first. A durable publisher may
-    give each message its `number`, growing from message to message: what was published before under such a number is
-    not published again, and 0 is answered.
+    `publish(event, *, correlation=None, priority=0, ttl=None, timeout=..., key=None)` publishes a protobuf message of
+    the schema (or of the type that the publisher was opened with), or anything with the buffer protocol, and answers
+    its sequence. `ttl` and `timeout` are in seconds. A `priority` (0 to 255) of `shmbus.URGENT` and above goes the
+    topic's urgent lane, a ring of its own with sequences of its own, which every reader empties first. A durable
+    publisher may give each message its `number`, growing from message to message: what was published before under
+    such a number is not published again, and 0 is answered. A `key` (1 to 128 bytes of UTF-8; messages of the
+    schema only) says what the message is the latest word about: a topic that keeps them hands out the last message
+    of each (`keep_last`).
     `publish_many(events, ...)` does it for many and answers how many.
 
     Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
@@ -112,6 +115,13 @@ class Publisher(Writer):
             return self.publish(event, **{**options, "timeout": 0})
         except BackpressureError:
             return None
+
+    def forget_key(self, key: str, **options: Any) -> int:
+        """Say that there is nothing to say of a key any more: the topic keeps none of it.
+
+        Who subscribes gets a message of that key whose event is None. Raises as `publish` does.
+        """
+        return self.publish(EventBusMessage(), key=key, **options)
 
     def close(self) -> None:
         """Give the producer id back. What has been published stays."""

@@ -7,6 +7,7 @@ A segment of the bus `lab` of the user with uid 1000 is called
     /shmbus.1000.lab.ring.<topic id>.<lane>.<generation>
     /shmbus.1000.lab.session.<session id>
     /shmbus.1000.lab.group.<session id>             of a durable subscription; numbered with the sessions
+    /shmbus.1000.lab.state.<topic id>               the last message of each key of a topic
 
 and stands under that name in /dev/shm. While it is being made it is called <name>.tmp.<pid>.<start>.<namespace>, after
 the process that makes it, so that one left behind by a killed process can be told from one that will be ready soon.
@@ -49,7 +50,7 @@ KILL_POINTS: Final = (OPENED, SIZED, INITIALISED, NAMED, DONE)
 _BUS = re.compile(r"[a-z0-9_-]{1,32}")
 _NAME = re.compile(
     r"/shmbus\.(?P<uid>\d{1,10})\.(?P<bus>[a-z0-9_-]{1,32})"
-    r"\.(?P<what>directory|bells|ring\.\d{1,10}\.\d{1,3}\.\d{1,10}|session\.\d{1,10}|group\.\d{1,10})"
+    r"\.(?P<what>directory|bells|ring\.\d{1,10}\.\d{1,3}\.\d{1,10}|(?:session|group|state)\.\d{1,10})"
     r"(?:\.tmp\.(?P<pid>\d{1,10})\.(?P<start>\d{1,20})\.(?P<namespace>\d{1,20}))?"
 )
 _Made = TypeVar("_Made")
@@ -90,6 +91,10 @@ def session_name(bus: str, session: int, uid: int | None = None) -> str:
 
 def group_name(bus: str, session: int, uid: int | None = None) -> str:
     return _name(bus, f"group.{session}", uid)
+
+
+def state_name(bus: str, topic_id: int, uid: int | None = None) -> str:
+    return _name(bus, f"state.{topic_id}", uid)
 
 
 def parse_name(name: str) -> SegmentName | None:

@@ -21,24 +21,29 @@ class Last:
             raise ValueError(f"Last takes a number of messages from 1 up, not {self.count!r}")
 
 
+@dataclass(frozen=True, slots=True)
+class LastPerKey:
+    """The last message of each key of each topic that keeps them, then everything that was published since."""
+
+
 class Since(NamedTuple):
     """The first message of that time or later, CLOCK_MONOTONIC."""
 
     time_ns: int
 
 
-Start = str | int | datetime | timedelta | Last
-Resolved = str | int | Since | Last
+Start = str | int | datetime | timedelta | Last | LastPerKey
+Resolved = str | int | Since | Last | LastPerKey
 
 _CHOICES: Final = (
-    "start is 'latest', 'earliest', a sequence from 1 up, a datetime with a time zone, a timedelta (that long ago), or "
-    "shmbus.Last(count)"
+    "start is 'latest', 'earliest', a sequence from 1 up, a datetime with a time zone, a timedelta (that long ago), "
+    "shmbus.Last(count) or shmbus.LastPerKey()"
 )
 
 
 def resolve(start: Start) -> Resolved:
     """Check it, and turn a time into one of the clock that messages carry. Raises ValueError."""
-    if isinstance(start, Last) or start in ("latest", "earliest"):
+    if isinstance(start, Last | LastPerKey) or start in ("latest", "earliest"):
         return start  # type: ignore[return-value]
     if isinstance(start, int) and _is_count(start):
         return start
@@ -67,6 +72,8 @@ def position(start: Resolved) -> StartPosition:
         return StartPosition(time_ns=start.time_ns)
     if isinstance(start, Last):
         return StartPosition(last=start.count)
+    if isinstance(start, LastPerKey):
+        return StartPosition(last_per_key=True)
     if isinstance(start, int):
         return StartPosition(sequence=start)
     return StartPosition(latest=True) if start == "latest" else StartPosition(earliest=True)
@@ -80,7 +87,16 @@ def resolved(start: StartPosition) -> Resolved:
         return Since(value)
     if which == "last":
         return Last(value)
+    if which == "last_per_key":
+        return LastPerKey()
     return int(value) if which == "sequence" else which
+
+
+def after_kept(folded: int | None) -> Resolved:
+    """Where a lane goes on whose messages are kept as far as that; None: it keeps none; 0: none so far."""
+    if folded is None:
+        return "latest"
+    return folded or "earliest"
 
 
 def places(start: Resolved, rings: Sequence[Ring]) -> list[int]:

@@ -13,7 +13,8 @@ from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, Limi
 from shmbus.filter import Judge
 from shmbus.message import Gap, Message
 from shmbus.process import Identity, is_alive
-from shmbus.start import Resolved, places, position
+from shmbus.start import LastPerKey, Resolved, after_kept, places, position
+from shmbus.state import Snapshot, StateReader
 from shmbus.topic import most_specific
 from shmbus.v1.control_pb2 import Binding, Demoted, Subscribe
 from shmbus.v1.delivery_pb2 import DeadLetter
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shmbus.publisher import Publisher
 
 LANE_SHIFT: Final = 31  # a cursor tells its topic and, in the highest bit, its lane
+LOOKS: Final = 20  # at what a topic keeps, for one whose end is still in the ring
 STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
 
 
@@ -81,6 +83,8 @@ class Subscription(Reader):
         self._finished: dict[
             tuple[int, int, int], tuple[Ring, int]
         ] = {}  # read to their seal, their successor not here yet
+        self._states: dict[int, StateReader] = {}  # of topics that begin with what they keep, until that is looked at
+        self._kept: dict[int, Snapshot] = {}  # what it was then
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
         self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
         self._lanes: dict[tuple[int, int], tuple[Group, int, int]] = {}  # of a durable one: where it settles, as whom
@@ -267,6 +271,7 @@ class Subscription(Reader):
 
     def _take_arrivals(self) -> None:
         arrivals, self._arrivals = self._arrivals, []
+        kept = {arrival.ring.topic_id for arrival in arrivals} & self._states.keys()
         for arrival in arrivals:
             ring = arrival.ring
             if ring.generation <= self._begun.get(_lane(ring), -1):
@@ -277,8 +282,13 @@ class Subscription(Reader):
                 self._move_on()
             else:
                 successors = [one.ring for one in arrivals if one.continues and _lane(one.ring) == _lane(ring)]
-                position = arrival.binding.start or self._place(ring, successors)
+                position = arrival.binding.start
+                before = self._look_at_kept(ring) if self.durable is None else None
+                if not position or (before is not None and before.folded[ring.lane]):
+                    position = self._place(ring, successors)
                 self._begin(arrival, arrival.binding.pattern, position)
+        if kept:
+            self._hand_out_kept(kept)
 
     def _begin(self, arrival: Arrival, pattern: str, position: int, *, fresh: bool = True) -> None:
         ring, binding = arrival.ring, arrival.binding
@@ -297,10 +307,40 @@ class Subscription(Reader):
 
     def _place(self, ring: Ring, successors: list[Ring]) -> int:
         """Where to begin in a topic that was there before; and in its successors, when their turn comes."""
-        first, *others = places(self._start, [ring, *successors])
+        start = self._start
+        if isinstance(start, LastPerKey):
+            before = self._look_at_kept(ring)
+            start = after_kept(None if before is None else before.folded[ring.lane])
+        first, *others = places(start, [ring, *successors])
         for one, place in zip(successors, others, strict=True):
             self._places[one.topic_id, one.lane, one.generation] = place
         return first
+
+    def _look_at_kept(self, ring: Ring) -> Snapshot | None:
+        """What the topic kept when it was begun; None: it began otherwise."""
+        state = self._states.pop(ring.topic_id, None)
+        if state is not None:
+            for _ in range(LOOKS):  # without a gate of its own it may find that the ring has gone on meanwhile
+                self._kept[ring.topic_id] = kept = state.snapshot()
+                if ring.head <= kept.folded[ring.lane]:
+                    break
+            state.close()
+        return self._kept.get(ring.topic_id)
+
+    def _hand_out_kept(self, topics: set[int]) -> None:
+        """The last messages of these topics come before anything that is in their rings."""
+        rings = {_lane(ring): ring for ring, *_ in self._counters() if ring.topic_id in topics}
+        found = []
+        for (topic, lane), ring in rings.items():
+            self._look_at_kept(ring)
+            before = self._kept[topic].folded[lane]
+            if self.durable is not None:  # it was placed before we looked
+                group, place, _ = self._lanes[topic, lane]
+                before = group.state(place)[0]
+            records = self._kept[topic].records.values()
+            its = [one for one in records if one.lane == lane and one.sequence < before and not one.expired]
+            found += [(one.time_ns, one.sequence, one.message(self._source(ring))) for one in its]
+        self._hand_out_first([message for *_, message in sorted(found, key=lambda one: one[:2])])
 
 
 def _lane(ring: Ring) -> tuple[int, int]:

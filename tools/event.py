@@ -186,6 +186,8 @@ def _message(message: Message) -> dict[str, object]:
         "producer": None if producer is None else {"name": producer.name, "pid": producer.pid, "uid": producer.uid},
         "priority": message.priority,
     }
+    if message.key is not None:
+        told["key"] = message.key
     event = _event(message)
     if isinstance(event, ProtobufMessage):
         told["type"] = event.DESCRIPTOR.full_name

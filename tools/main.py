@@ -21,6 +21,7 @@ from .output import abandon
 COMMANDS: Final = {
     "up": "Run a bus: its coordinator and its collectors, in the foreground.",
     "tail": "Print what is published, as it comes.",
+    "last": "Print the last message of each key of a topic.",
     "topics": "List the topics of a bus.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",

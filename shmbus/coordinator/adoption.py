@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from shmbus import segment
 from shmbus._core import AttachError, Bells, Group, Ring, Session, killpoint
 from shmbus.coordinator.groups import Groups
+from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Inheritance
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.post import Log
@@ -92,9 +93,10 @@ class Adoption:
     """Fills an empty registry. `absent` are the clients that live and have to come back."""
 
     def __init__(
-        self, store: Store, registry: Registry, groups: Groups, planner: Planner, inherited: Inheritance, log: Log
-    ) -> None:
-        self._store, self._registry, self._groups = store, registry, groups
+        self, store: Store, registry: Registry, groups: Groups, keeping: Keeping, planner: Planner,
+        inherited: Inheritance, log: Log,
+    ) -> None:  # fmt: skip
+        self._store, self._registry, self._groups, self._keeping = store, registry, groups, keeping
         self._planner, self._inherited, self._log = planner, inherited, log
         self.absent: list[Client] = []
         self.dead: list[Client] = []
@@ -110,6 +112,13 @@ class Adoption:
             self._try(one.name, lambda one=one: self._group(one))  # type: ignore[misc]
         for one in sorted(found["ring"], key=lambda one: one.numbers):
             self._try(one.name, lambda one=one: self._ring(one))  # type: ignore[misc]
+        for one in found["state"]:
+            self._try(one.name, lambda one=one: self._keeping.adopt(one.name, *one.numbers))  # type: ignore[misc]
+        for topic in self._registry.topics.values():
+            if topic.kept is None:
+                name = segment.state_name(self._store.bus, topic.number)
+                plan = self._planner.plan(topic.name)
+                self._try(name, lambda topic=topic, plan=plan: self._keeping.make(topic, plan))  # type: ignore[misc]
         for client in self._registry.clients.values():
             self._bindings(client)
         for durable in self._registry.durables.values():
@@ -342,7 +351,7 @@ def remove_unadopted(store: Store, log: Log) -> None:
 
 
 def _by_kind(bus: str) -> dict[str, list[_Found]]:
-    found: dict[str, list[_Found]] = {"session": [], "group": [], "ring": []}
+    found: dict[str, list[_Found]] = {"session": [], "group": [], "ring": [], "state": []}
     for name, kind, numbers in _named(bus):
         if kind in found:
             found[kind].append(_Found(name, numbers))

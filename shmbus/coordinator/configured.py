@@ -72,6 +72,8 @@ def _topic_plan(topic: "TopicSettings") -> TopicPlan:
         urgent_slots=topic.urgent_slots,
         urgent_arena_bytes=topic.urgent_arena_bytes,
         max_stall_ns=topic.max_stall_ms * 1_000_000,
+        keep_last=topic.keep_last,
+        keep_last_bytes=topic.keep_last_bytes,
     )
 
 

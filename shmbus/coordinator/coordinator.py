@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from shmbus import segment
 from shmbus._core import Bells, killpoint
+from shmbus.bus import Bus
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.children import Children
@@ -27,6 +28,8 @@ from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.keeper import DURABLE, PATTERN, Alert, Keeper
+from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Inheritance, Listing
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
@@ -56,6 +59,9 @@ from shmbus.v1.control_pb2 import (
 
 if TYPE_CHECKING:
     from shmbus.config import Config
+
+
+START_SECONDS = 10.0  # for the keeper to read
 
 
 class Coordinator:
@@ -136,6 +142,9 @@ class Coordinator:
             self._endpoint.open(time.time())
             with ExitStack() as made:
                 self._build(made)
+                self._make_declared()
+                if self._keeps:
+                    await self._begin_keeping()
                 self._open_for_business()
                 reason = await self._stop_reason
                 await self._wind_down(reason)
@@ -172,10 +181,13 @@ class Coordinator:
             store, registry, self._sessions, gates, post, self._bells, capacity=its.max_durables, producers=producers
         )
         joins = Joins(registry, self._sessions, gates, groups, post, log)
-        self._topics = Topics(registry, Rings(store), joins, groups, listing, post, self._bells, numbers)
+        self._keeping = Keeping(store, registry)
+        self._topics = Topics(registry, Rings(store), self._keeping, joins, groups, listing, post, self._bells, numbers)
         self._topics.on_made = self._schedule_sweep
         access, self._planner = self._access, Planner(self.settings)
         health = Health(registry, self._make_topic, self._planner, self._bells, log)
+        self._keeper = Keeper(self._connect_keeper, registry, self._alerting(health), log)
+        made.callback(self._keeper.stop)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
             registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
@@ -199,6 +211,8 @@ class Coordinator:
         self._children = Children(environment, log, listing.put_collector, self.settings)
         if adopted is not None:
             self._take_over(inherited, numbers)
+        if self._keeps:
+            groups.provide(DURABLE.wire(), PATTERN)
 
     def _make_bells(self, store: Store) -> tuple[Segment, Bells]:
         capacity = self.settings.max_bells
@@ -208,7 +222,9 @@ class Coordinator:
 
     def _take_over(self, inherited: Inheritance, numbers: NumberTable) -> None:
         """What a killed coordinator left goes on under this one."""
-        adoption = Adoption(self._store, self._registry, self._groups, self._planner, inherited, self._log)
+        adoption = Adoption(
+            self._store, self._registry, self._groups, self._keeping, self._planner, inherited, self._log
+        )
         adoption.run()
         for bell in sorted(adoption.bells_in_use()):
             numbers.claim(bell)
@@ -234,11 +250,41 @@ class Coordinator:
         its = self.settings
         return Capacities(its.max_topics, its.max_sessions, its.max_collectors, its.max_descriptor_bytes)
 
-    def _open_for_business(self) -> None:
+    @property
+    def _keeps(self) -> bool:
+        """Is there a topic that keeps the last message of each key, or may there be one?"""
+        return self.settings.keeps_any or any(topic.kept for topic in self._registry.topics.values())
+
+    async def _begin_keeping(self) -> None:
+        assert self._loop is not None
+        loop, joined = self._loop, asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(joined.set)
+
+        self._keeper.start(tell)
+        await asyncio.wait_for(joined.wait(), START_SECONDS)
+
+    def _connect_keeper(self) -> Bus:
+        return Bus(self.address if self._private else self.bus, name="keeper", timeout=START_SECONDS)
+
+    def _alerting(self, health: Health) -> Alert:
+        """For another thread."""
+        assert self._loop is not None
+        loop = self._loop
+
+        def alert(title: str, description: str, resources: list[str]) -> None:
+            loop.call_soon_threadsafe(health.alert, title, description, resources)
+
+        return alert
+
+    def _make_declared(self) -> None:
         for name in self.settings.declared:
             if name in self._registry.topics:
                 continue  # taken over
             self._requests.make_topic(name, TopicType(), self._planner.plan(name))
+
+    def _open_for_business(self) -> None:
         self._listing.set_state(BusState.RUNNING)
         self._ready()
         for collector in self.settings.collectors:
@@ -261,6 +307,8 @@ class Coordinator:
         for topic in self._registry.lanes():
             for generation in topic.generations:
                 generation.ring.close()
+            if topic.kept is not None:
+                topic.kept.writer.close()
 
     def _request_stop(self, reason: str) -> None:
         if self._stop_reason is not None and not self._stop_reason.done():

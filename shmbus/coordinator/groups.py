@@ -12,6 +12,7 @@ told what was dropped meanwhile.
     group.left          the gates of a group without members are gone
 """
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,11 @@ from shmbus._core import MEMBERS, Bells, Group, killpoint
 from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.refusal import NotFound
-from shmbus.coordinator.registry import CursorRef, Durable, Page, Registry, Subscription, Topic
+from shmbus.coordinator.registry import KEEPER, CursorRef, Durable, Page, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
 from shmbus.coordinator.store import Store
 from shmbus.errors import AccessDenied, DurableError, LimitError
-from shmbus.start import Resolved, places
+from shmbus.start import LastPerKey, Resolved, after_kept, places
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import GroupAdded, ServerPacket, SessionRemoved
 
@@ -53,7 +54,7 @@ class Groups:
         """
         group = self._registry.durables.get(asked.name)
         if group is None:
-            group = self._make(subscription, asked)
+            group = self._make(asked, subscription.client.uid, subscription.patterns)
         elif group.uid != subscription.client.uid and subscription.client.uid != 0:
             raise AccessDenied("read for", f"durable subscription {group.name}", subscription.client.who,
                                "It belongs to another user; choose another name.")  # fmt: skip
@@ -70,6 +71,15 @@ class Groups:
             self._enter(page, subscription)
         killpoint("group.joined")
         return group
+
+    def provide(self, asked: wire.Durable, pattern: str) -> None:
+        """One of the coordinator's own: what comes from here on is counted for it, whenever it joins."""
+        group = self._registry.durables.get(asked.name)
+        if group is None:
+            group = self._make(asked, os.getuid(), (pattern,))
+        for topic in self._registry.lanes():
+            if group.wants(topic) and topic.key not in group.lanes:
+                self.bind(topic, group, "earliest")
 
     def bind(self, topic: Topic, group: Durable, start: Resolved | None) -> CursorRef:
         """The group's lane of that topic; made, and placed at `start` (None: at the first message), if need be.
@@ -99,9 +109,9 @@ class Groups:
 
     def bind_missing(self, topic: Topic) -> None:
         """A coordinator that was killed before it had bound them has not told anybody of the topic either."""
-        for group in self._registry.durables_matching(topic.name):
+        for group in self._registry.durables_matching(topic):
             if topic.key not in group.lanes:
-                self.bind(topic, group, "latest")
+                self.bind(topic, group, "earliest" if group.name == KEEPER else "latest")
 
     def generations(self, topic: Topic, group: Durable) -> "list[Generation]":
         """Those that the group has still to read of a topic."""
@@ -219,14 +229,14 @@ class Groups:
         for page in group.pages:
             self._drop(page)
 
-    def _make(self, subscription: Subscription, asked: wire.Durable) -> Durable:
+    def _make(self, asked: wire.Durable, uid: int, patterns: tuple[str, ...]) -> Durable:
         if len(self._registry.durables) >= self._capacity:
             limit = self._capacity
             raise LimitError("durable subscriptions of the bus", limit, limit + 1, "Forget some, or raise "
                              "bus.max_durables.")  # fmt: skip
-        group = Durable(asked, subscription.client.uid, MEMBERS)
-        self._add_page(group, subscription.patterns)
-        self._registry.add_durable(group, subscription.patterns)
+        group = Durable(asked, uid, MEMBERS)
+        self._add_page(group, patterns)
+        self._registry.add_durable(group, patterns)
         return group
 
     def _change(self, group: Durable, subscription: Subscription, asked: wire.Durable) -> None:
@@ -297,6 +307,8 @@ class Groups:
         for generation in topic.generations:
             self._gates.set(topic, generation, group, lane)
         rings = [generation.ring for generation in topic.generations]
+        if isinstance(start, LastPerKey):
+            start = after_kept(topic.kept.writer.folded[topic.lane] if topic.kept else None)
         found = zip(rings, places(start, rings), strict=True)
         begin = next((place for ring, place in found if place < ring.tail), rings[-1].tail)
         page.place(lane.place, begin)

@@ -15,7 +15,7 @@ from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
 from shmbus.start import Resolved
 from shmbus.topic import most_specific
-from shmbus.v1.control_pb2 import Binding, RingAdded, ServerPacket, SessionExtended
+from shmbus.v1.control_pb2 import Binding, KeptAdded, RingAdded, ServerPacket, SessionExtended
 
 BINDINGS_A_PACKET = 500
 SHED = "shed"  # on_full of topics that nobody holds: the oldest messages go, and whoever has not read them is told
@@ -32,7 +32,7 @@ class Joins:
 
     def announce(self, topic: Topic) -> None:
         """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
-        for durable in self._registry.durables_matching(topic.name):
+        for durable in self._registry.durables_matching(topic):
             self._bind_durable_or_log(topic, durable)
         matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
@@ -42,17 +42,22 @@ class Joins:
             self._tell(client, topic, topic.live, bindings)
             killpoint("topic.told")
 
-    def subscribe(self, subscription: Subscription, start: Resolved) -> int:
+    def subscribe(self, subscription: Subscription, start: Resolved, *, kept: bool = False) -> int:
         """A subscription was made: it gets the topics that exist. How many rings that are.
 
         A durable one reads on where it stands, and begins at `start` in topics that it is new to.
 
-        One that begins in the past gets the sealed generations, too, oldest first.
+        One that begins in the past gets the sealed generations, too, oldest first. `kept`: what the topics keep comes
+        before their rings.
         """
         rings = 0
         for topic in self._registry.topics_matching(subscription.patterns):
             if not accepts(subscription, topic):
                 continue
+            if kept and topic.kept is not None:
+                added = KeptAdded(topic_id=topic.number, subscription=subscription.number)
+                opener = topic.kept.segment.open_read_only
+                self._post.push(subscription.client, ServerPacket(kept_added=added), [opener])
             generations = topic.generations if subscription.earliest else [topic.live]
             if subscription.durable is not None:
                 self._groups.bind(topic, subscription.durable, start)
@@ -174,6 +179,8 @@ class Joins:
 
 def accepts(subscription: Subscription, topic: Topic) -> bool:
     """Does the topic carry what the subscription expects? An untyped side takes anything."""
+    if subscription.durable is not None and not subscription.durable.wants(topic):
+        return False
     if not subscription.type_name or not topic.type_name:
         return True
     return subscription.type_name == topic.type_name

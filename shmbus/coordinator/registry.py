@@ -12,10 +12,12 @@ from shmbus.coordinator.stalls import StallWatch
 from shmbus.coordinator.store import Segment
 from shmbus.coordinator.tables import NumberTable, ProducerTable
 from shmbus.process import Identity
+from shmbus.state import StateWriter
 from shmbus.topic import PatternTrie, is_pattern, matches
 from shmbus.v1 import control_pb2 as wire
 
 NORMAL_LANE, URGENT_LANE = 0, 1
+KEEPER = "_keeper"  # the durable subscription that reads what is kept
 LANE_SHIFT = 31  # cursors tell their topic and, in the highest bit, its lane
 
 TopicLane = tuple[int, int]  # a topic's number, a lane
@@ -102,8 +104,19 @@ class Durable:
         """By what it is known."""
         return str(self.settings.name)
 
+    def wants(self, topic: "Topic") -> bool:
+        """Of what its patterns match. The keeper's matches everything, and wants what is kept."""
+        return topic.kept is not None or self.name != KEEPER
+
 
 Holder = Subscription | Durable  # of a gate
+
+
+class Kept(NamedTuple):
+    """The last message of each key of a topic."""
+
+    segment: Segment
+    writer: StateWriter
 
 
 class Generation:
@@ -134,12 +147,13 @@ class Topic:
 
     __slots__ = (
         "number", "name", "type_name", "fingerprint", "bell", "generations", "bindings", "on_full", "block_timeout_ns",
-        "max_stall_ns", "lane", "urgent",
+        "max_stall_ns", "lane", "urgent", "kept",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, bell: int, lane: int = NORMAL_LANE) -> None:
         self.number, self.name, self.bell, self.lane = number, name, bell, lane
         self.urgent: Topic | None = None
+        self.kept: Kept | None = None  # of both lanes
         self.type_name, self.fingerprint = "", b""
         self.on_full, self.block_timeout_ns, self.max_stall_ns = "block", 0, 0
         self.generations: list[Generation] = []
@@ -192,7 +206,7 @@ class Registry:
 
     def add_urgent(self, topic: Topic, urgent: Topic) -> None:
         """The topic has an urgent lane from now on."""
-        topic.urgent = urgent
+        topic.urgent, urgent.kept = urgent, topic.kept
         self._lanes[urgent.key] = urgent
 
     def lanes(self) -> list[Topic]:
@@ -238,9 +252,9 @@ class Registry:
         for pattern in durable.patterns:
             self._durable_patterns.remove(pattern, durable)
 
-    def durables_matching(self, topic: str) -> list[Durable]:
+    def durables_matching(self, topic: Topic) -> list[Durable]:
         """The durable subscriptions that a topic belongs to."""
-        return list(self._durable_patterns.best(topic))
+        return [one for one in self._durable_patterns.best(topic.name) if one.wants(topic)]
 
     def matching(self, topic: str) -> dict[Subscription, str]:
         """The subscriptions that match a topic, each with the most specific of its patterns that do."""

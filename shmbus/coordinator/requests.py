@@ -1,5 +1,6 @@
 """What clients ask for, one method a request. Whatever is raised here is the answer."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,20 +18,22 @@ from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.refusal import NotFound
-from shmbus.coordinator.registry import URGENT_LANE, Client, Registry, Subscription, Topic
+from shmbus.coordinator.registry import KEEPER, URGENT_LANE, Client, Kept, Registry, Subscription, Topic
 from shmbus.coordinator.rings import RingPlan, plan_of
 from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
 from shmbus.errors import DurableError, LimitError, ProtocolError, TypeMismatch
-from shmbus.start import resolved
+from shmbus.start import LastPerKey, resolved
 from shmbus.topic import check_pattern, check_topic, matches
+from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import (
     ClosePublisher,
     Done,
     Durable,
     ForgetDurable,
+    GetKept,
     ListTopics,
     OpenPublisher,
     PublisherOpened,
@@ -75,6 +78,7 @@ class Requests:
             "resize": self.resize,
             "set_limits": self.set_limits,
             "list_topics": self.list_topics,
+            "get_kept": self.get_kept,
         }
 
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
@@ -136,13 +140,19 @@ class Requests:
         for name in subscription.patterns:
             if topic := self._registry.topics.get(name):
                 self._check_type(topic, request.type)
+                if request.start.last_per_key:
+                    kept_of(topic)
         durable = checked_durable(request.durable, subscription.patterns) if request.HasField("durable") else None
+        if durable is not None and durable.name == KEEPER and client.identity.pid != os.getpid():
+            raise DurableError(KEEPER, "the coordinator reads under this name", "Use another name.")
         is_new = durable is not None and durable.name not in self._registry.durables
         self._registry.add_subscription(subscription)
         try:
             if durable is not None:
                 self._groups.join(subscription, durable)
-            rings = self._joins.subscribe(subscription, resolved(request.start))
+            start = resolved(request.start)
+            kept = isinstance(start, LastPerKey) and (durable is None or is_new)
+            rings = self._joins.subscribe(subscription, start, kept=kept)
         except BaseException:
             self._joins.leave(subscription)
             if is_new and durable is not None and durable.name in self._registry.durables:
@@ -235,6 +245,11 @@ class Requests:
         self._listing.put_topic(topic)
         return Done(), ()
 
+    def get_kept(self, client: Client, request: GetKept) -> Answer:
+        """What the topic keeps, to be read."""
+        self._access.check_subscribe(client, check_topic(request.topic))
+        return wire.Kept(), [kept_of(self._named(request.topic)).segment.open_read_only]
+
     def list_topics(self, client: Client, request: ListTopics) -> Answer:
         """What the directory has, with the rings' present state."""
         return TopicList(topics=[_entry(lane) for topic in self._registry.topics.values() for lane in topic.lanes]), ()
@@ -287,6 +302,13 @@ class Requests:
                 f"there is no topic '{name}': it is made by its first publisher, or declared in the configuration"
             )
         return topic
+
+
+def kept_of(topic: Topic) -> Kept:
+    """Raises NotFound."""
+    if topic.kept is None:
+        raise NotFound(f"topic '{topic.name}' keeps no last messages: set keep_last in its configuration")
+    return topic.kept
 
 
 def checked_durable(asked: Durable, patterns: Sequence[str]) -> Durable:

@@ -30,6 +30,8 @@ class TopicPlan:
     urgent_slots: int = 1024
     urgent_arena_bytes: int = 2 << 20
     max_stall_ns: int = 60_000_000_000  # 0: a lossless reader may hold a full topic for ever
+    keep_last: int = 0  # keys of which the last message is kept
+    keep_last_bytes: int = 1 << 20
 
     @property
     def urgent_ring(self) -> RingPlan:
@@ -79,6 +81,11 @@ class Settings:
     publish: tuple[Grant, ...] = ()
     subscribe: tuple[Grant, ...] = ()
     administer: tuple[Grant, ...] = ()
+
+    @property
+    def keeps_any(self) -> bool:
+        """May there be a topic that keeps the last message of each key?"""
+        return any(plan.keep_last for plan in (self.default, *self.topics.values()))
 
 
 def limited(plan: RingPlan, limits: TopicLimits | None) -> RingPlan:

@@ -4,6 +4,7 @@ Sites at which the coordinator can be killed, and what is left then (nothing is 
 opened yet is made anew by the next coordinator):
 
     ring.made           a segment that nobody knows
+    state.made          a segment that nobody knows
     topic.told          some subscribers know a topic that has no publisher
     producer.set        an id that nobody uses
     successor.told      publishers and subscribers have a successor and do not need it: the ring is not sealed
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registry, Topic
@@ -31,11 +33,11 @@ class Topics:
     """All topics of the bus."""
 
     def __init__(
-        self, registry: Registry, rings: Rings, joins: Joins, groups: Groups, listing: Listing, post: Post,
-        bells: Bells, numbers: NumberTable,
+        self, registry: Registry, rings: Rings, keeping: Keeping, joins: Joins, groups: Groups, listing: Listing,
+        post: Post, bells: Bells, numbers: NumberTable,
     ) -> None:  # fmt: skip
         self._registry, self._rings, self._joins, self._groups = registry, rings, joins, groups
-        self._listing, self._post = listing, post
+        self._keeping, self._listing, self._post = keeping, listing, post
         self._bells, self._numbers = bells, numbers
         self._last = 0
         self.successors = 0
@@ -55,12 +57,14 @@ class Topics:
         topic.on_full, topic.block_timeout_ns = plan.on_full, plan.block_timeout_ns
         topic.max_stall_ns = plan.max_stall_ns
         try:
+            self._keeping.make(topic, plan)
             topic.generations.append(self._rings.make(topic, plan.ring))
             self._listing.put_topic(topic)
         except BaseException:
             self._numbers.give_back(bell)
             for generation in topic.generations:
                 self._rings.give_up(generation)
+            self._keeping.give_up(topic)
             raise
         self._last += 1
         self._registry.add_topic(topic)
@@ -85,7 +89,7 @@ class Topics:
         urgent = Topic(topic.number, topic.name, topic.bell, URGENT_LANE)
         urgent.type_name, urgent.fingerprint = topic.type_name, topic.fingerprint
         urgent.on_full, urgent.block_timeout_ns = topic.on_full, topic.block_timeout_ns
-        urgent.max_stall_ns = topic.max_stall_ns
+        urgent.max_stall_ns, urgent.kept = topic.max_stall_ns, topic.kept
         urgent.generations.append(self._rings.make(urgent, plan.urgent_ring))
         self._registry.add_urgent(topic, urgent)
         self._listing.put_topic(topic)

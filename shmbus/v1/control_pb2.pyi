@@ -32,7 +32,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume")
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class ClientPacket(_message.Message):
     STOP_BUS_FIELD_NUMBER: _ClassVar[int]
     FORGET_DURABLE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    GET_KEPT_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     hello: Hello
@@ -65,10 +66,11 @@ class ClientPacket(_message.Message):
     stop_bus: StopBus
     forget_durable: ForgetDurable
     resume: Resume
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ...) -> None: ...
+    get_kept: GetKept
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +80,7 @@ class ServerPacket(_message.Message):
     STATUS_REPLY_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +89,7 @@ class ServerPacket(_message.Message):
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     DEMOTED_FIELD_NUMBER: _ClassVar[int]
     GROUP_ADDED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_ADDED_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     welcome: Welcome
@@ -95,6 +99,7 @@ class ServerPacket(_message.Message):
     status_reply: StatusReply
     done: Done
     error: ControlError
+    kept: Kept
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -103,7 +108,8 @@ class ServerPacket(_message.Message):
     goodbye: Goodbye
     demoted: Demoted
     group_added: GroupAdded
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ...) -> None: ...
+    kept_added: KeptAdded
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume")
@@ -272,18 +278,20 @@ class EnvelopeHead(_message.Message):
     def __init__(self, metadata: _Optional[_Union[_eventbus_pb2.MessageMetadata, _Mapping]] = ..., correlation: _Optional[_Union[_eventbus_pb2.CorrelationMetadata, _Mapping]] = ...) -> None: ...
 
 class StartPosition(_message.Message):
-    __slots__ = ("latest", "earliest", "sequence", "time_ns", "last")
+    __slots__ = ("latest", "earliest", "sequence", "time_ns", "last", "last_per_key")
     LATEST_FIELD_NUMBER: _ClassVar[int]
     EARLIEST_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_NS_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
+    LAST_PER_KEY_FIELD_NUMBER: _ClassVar[int]
     latest: bool
     earliest: bool
     sequence: int
     time_ns: int
     last: int
-    def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
+    last_per_key: bool
+    def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., last: _Optional[int] = ..., last_per_key: bool = ...) -> None: ...
 
 class Durable(_message.Message):
     __slots__ = ("name", "window", "exactly_once", "ack_deadline_ms", "max_deliveries", "dead_letter_topic")
@@ -412,6 +420,24 @@ class GroupAdded(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     group: int
     def __init__(self, group: _Optional[int] = ...) -> None: ...
+
+class KeptAdded(_message.Message):
+    __slots__ = ("topic_id", "subscription")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    subscription: int
+    def __init__(self, topic_id: _Optional[int] = ..., subscription: _Optional[int] = ...) -> None: ...
+
+class GetKept(_message.Message):
+    __slots__ = ("topic",)
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    def __init__(self, topic: _Optional[str] = ...) -> None: ...
+
+class Kept(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class SessionExtended(_message.Message):
     __slots__ = ("session",)

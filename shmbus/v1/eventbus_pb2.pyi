@@ -197,7 +197,7 @@ class EventBusMessage(_message.Message):
     def __init__(self, metadata: _Optional[_Union[MessageMetadata, _Mapping]] = ..., correlation: _Optional[_Union[CorrelationMetadata, _Mapping]] = ..., collection_event: _Optional[_Union[CollectionEventPayload, _Mapping]] = ..., rpc_request: _Optional[_Union[RpcRequestPayload, _Mapping]] = ..., rpc_response: _Optional[_Union[RpcResponsePayload, _Mapping]] = ..., control_message: _Optional[_Union[ControlMessagePayload, _Mapping]] = ..., heartbeat: _Optional[_Union[HeartbeatPayload, _Mapping]] = ..., alert: _Optional[_Union[AlertPayload, _Mapping]] = ...) -> None: ...
 
 class MessageMetadata(_message.Message):
-    __slots__ = ("message_id", "topic", "message_type", "priority", "timestamp", "ttl_ms", "source_id", "target_id", "version", "headers")
+    __slots__ = ("message_id", "topic", "message_type", "priority", "timestamp", "ttl_ms", "source_id", "target_id", "version", "headers", "key")
     class HeadersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,7 @@ class MessageMetadata(_message.Message):
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
     message_id: str
     topic: str
     message_type: MessageType
@@ -225,7 +226,8 @@ class MessageMetadata(_message.Message):
     target_id: str
     version: MessageVersion
     headers: _containers.ScalarMap[str, str]
-    def __init__(self, message_id: _Optional[str] = ..., topic: _Optional[str] = ..., message_type: _Optional[_Union[MessageType, str]] = ..., priority: _Optional[int] = ..., timestamp: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., version: _Optional[_Union[MessageVersion, _Mapping]] = ..., headers: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    key: str
+    def __init__(self, message_id: _Optional[str] = ..., topic: _Optional[str] = ..., message_type: _Optional[_Union[MessageType, str]] = ..., priority: _Optional[int] = ..., timestamp: _Optional[int] = ..., ttl_ms: _Optional[int] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., version: _Optional[_Union[MessageVersion, _Mapping]] = ..., headers: _Optional[_Mapping[str, str]] = ..., key: _Optional[str] = ...) -> None: ...
 
 class CollectionEventPayload(_message.Message):
     __slots__ = ("event_type", "source_capabilities", "process_event", "network_event", "filesystem_event", "performance_event", "trigger_event")

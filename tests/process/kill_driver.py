@@ -235,6 +235,7 @@ HOW = {
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
     "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
     "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
+    "keep": asked,
 }  # fmt: skip
 
 

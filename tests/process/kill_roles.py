@@ -18,6 +18,7 @@ from shmbus import _core
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.settings import Settings, TopicPlan
 from shmbus.errors import ReceiveTimeout, ShmbusError
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
 TOPIC = "lab.main"
 PATIENCE = 20.0  # seconds, for anything that is to happen
@@ -130,7 +131,9 @@ def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False
         TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
         claim_timeout_ns=300_000_000,
     )  # fmt: skip
-    settings = Settings(bus=bus, default=TopicPlan(ring, max_stall_ns=1_500_000_000))
+    plan = TopicPlan(ring, max_stall_ns=1_500_000_000)
+    kept = replace(plan, keep_last=4, keep_last_bytes=4096)
+    settings = Settings(bus=bus, default=plan, topics={"kept.#": kept})
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -417,3 +420,7 @@ def _ask(bus: shmbus.Bus, action: str) -> None:
         bus.resize(TOPIC, slots=2 * SLOTS)
     elif action == "connect":
         bus.close()
+    elif action == "keep":
+        with bus.publisher("kept.x", timeout=PATIENCE) as publisher:
+            for number in range(200):
+                publisher.publish(HeartbeatPayload(component_id="x" * 700), key=f"key {number % 4}")

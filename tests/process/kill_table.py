@@ -31,6 +31,7 @@ AGAIN = "the next coordinator takes over anew"
 WAKE = "the sleeper wakes by its own bound (0.1 s)"
 LEAVES = "the client is no member any more by its own hand (a dead one's gate: publishers)"
 GIVEN_AGAIN = "the coordinator gives what it held to other members when the pidfd fires"
+KEPT = "the next keeper folds again what was not acknowledged"
 STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
 
 
@@ -128,5 +129,10 @@ ROWS = [
     _coordinator("group.reaped", "durable", NOTHING, LEAVES),
     _coordinator("group.left", "durable", NOTHING),
     _coordinator("demote.group", "demote_durable", NOTHING),
+    _coordinator("state.made", "keep", "the topic that was being made"),
+    _coordinator("state.appended", "keep", NOTHING, KEPT),
+    _coordinator("state.committing", "keep", NOTHING, KEPT),
+    _coordinator("state.turned", "keep", NOTHING, KEPT),
+    _coordinator("state.committed", "keep", NOTHING, "the next keeper passes over what comes again"),
 ]  # fmt: skip
 GROUPS = ("publisher", "subscriber", "member", "coordinator")

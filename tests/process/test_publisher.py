@@ -175,7 +175,7 @@ def test_options_out_of_range_are_refused_and_nothing_is_published(bus):
             with pytest.raises(ValueError, match=re.escape(str(next(iter(wrong.values()))))):
                 publisher.publish(b"x", **wrong)
         with pytest.raises(
-            TypeError, match="unexpected keyword argument 'prioriti' .there are correlation, number, priority"
+            TypeError, match="unexpected keyword argument 'prioriti' .there are correlation, key, number, priority"
         ):
             publisher.publish(b"x", prioriti=1)
         with pytest.raises(TypeError, match="takes one event"):

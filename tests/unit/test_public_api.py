@@ -12,7 +12,7 @@ from shmbus import errors
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
 BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
-Durable DurableError Filter FilterError ForkedError Gap Last LimitError Message MessageTooLarge
+Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
 OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError
 ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
 embedded errors
@@ -20,23 +20,23 @@ embedded errors
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd forget name publisher resize set_limits status stop"
+    "Bus": "address client_name close closed directory_fd forget last name publisher resize set_limits status stop"
     " subscribe subscribe_in_order",
-    "Publisher": "close closed last_number publish publish_many published try_publish",
+    "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
     " receive_many topics try_receive",
     "OrderedSubscription": "close reader receive receive_many try_receive",
-    "AsyncBus": "address close forget name publisher subscribe subscribe_in_order",
-    "AsyncPublisher": "close last_number publish publish_many topic",
+    "AsyncBus": "address close forget last name publisher subscribe subscribe_in_order",
+    "AsyncPublisher": "close forget_key last_number publish publish_many topic",
     "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
-    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
+    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name wants window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
     "Gap": "count first last pattern reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
-    "Borrowed": "data deliveries envelope event expires_ns flags kind lane pattern payload priority producer"
+    "Borrowed": "data deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence release sequence time time_ns topic type_name",
-    "Message": "deliveries envelope event expires_ns flags kind lane pattern payload priority producer"
+    "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence sequence time time_ns topic type_name",
 }
 

@@ -158,7 +158,10 @@ def test_segments_are_listed_by_bus(made, bus_name):
     other = bus_name[:-1] + ("0" if bus_name[-1] != "0" else "1")
     made(segment.ring_name(bus_name, 3, 0, 7))
     made(segment.session_name(bus_name, 12))
-    assert names(bus_name) == [segment.ring_name(bus_name, 3, 0, 7), segment.session_name(bus_name, 12)]
+    made(segment.state_name(bus_name, 3))
+    assert names(bus_name) == [
+        segment.ring_name(bus_name, 3, 0, 7), segment.session_name(bus_name, 12), segment.state_name(bus_name, 3),
+    ]  # fmt: skip
     assert names(other) == []
     assert segment.list_segments(uid=os.geteuid() + 1, bus=bus_name) == []
 

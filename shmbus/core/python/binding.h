@@ -71,8 +71,9 @@ typedef struct {
  * settled, as long as one of them lives. */
 typedef struct {
     PyObject_HEAD
-    RingObject *ring;
-    PyObject *pattern;
+    RingObject *ring; /* NULL: they were kept, and the ring may be gone */
+    PyObject *topic, *type_name, *pattern;
+    uint32_t topic_lane;
     GroupObject *group; /* NULL: nothing is settled here */
     struct shmbus_group lane;
     BellsObject *bells;
@@ -95,6 +96,9 @@ typedef struct {
     MESSAGE_HEAD
     unsigned char payload[];
 } MessageObject;
+
+/* MessageMetadata.key of the schema. */
+enum { KEY_FIELD = 100, KEY_BYTES = 128 };
 
 /* A message whose payload is read where it stands in the ring. */
 typedef struct {
@@ -127,7 +131,10 @@ bool copy_bytes(PyObject *object, void *to, size_t length, const char *name);
 
 /* Where the event stands in an envelope of `length` bytes: a tuple, or None. */
 PyObject *locate_event(const unsigned char *data, Py_ssize_t length);
+/* The key of a message of that kind: a string, or None. */
+PyObject *key_in(const unsigned char *data, Py_ssize_t length, uint8_t kind);
 MessageObject *message_new(SourceObject *source, uint32_t length);
+PyObject *module_restore(PyObject *module, PyObject *args);
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
 

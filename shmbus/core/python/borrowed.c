@@ -120,6 +120,10 @@ static PyObject *borrowed_payload(BorrowedObject *self, void *Py_UNUSED(closure)
     return stands(self) ? PyBytes_FromStringAndSize((const char *)self->data, self->frame.length) : NULL;
 }
 
+static PyObject *borrowed_key(BorrowedObject *self, void *Py_UNUSED(closure)) {
+    return stands(self) ? key_in(self->data, self->frame.length, self->frame.kind) : NULL;
+}
+
 static PyObject *borrowed_locate(BorrowedObject *self, PyObject *Py_UNUSED(none)) {
     return stands(self) ? locate_event(self->data, self->frame.length) : NULL;
 }
@@ -153,6 +157,7 @@ static PyObject *borrowed_repr(BorrowedObject *self) {
 static PyGetSetDef borrowed_getset[] = {
     {"data", (getter)borrowed_data, NULL, NULL, NULL},
     {"payload", (getter)borrowed_payload, NULL, NULL, NULL},
+    {"key", (getter)borrowed_key, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef borrowed_methods[] = {

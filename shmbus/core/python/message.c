@@ -48,15 +48,15 @@ static PyObject *message_number(MessageObject *self, void *which) {
 }
 
 static PyObject *message_topic(MessageObject *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(self->source->ring->topic);
+    return Py_NewRef(self->source->topic);
 }
 
 static PyObject *message_type_name(MessageObject *self, void *Py_UNUSED(closure)) {
-    return Py_NewRef(self->source->ring->type_name);
+    return Py_NewRef(self->source->type_name);
 }
 
 static PyObject *message_lane(MessageObject *self, void *Py_UNUSED(closure)) {
-    return PyLong_FromUnsignedLong(self->source->ring->lane);
+    return PyLong_FromUnsignedLong(self->source->topic_lane);
 }
 
 static PyObject *message_pattern(MessageObject *self, void *Py_UNUSED(closure)) {
@@ -113,40 +113,55 @@ static bool varint(const unsigned char **at, const unsigned char *end, uint64_t 
     return false;
 }
 
+struct field {
+    uint64_t number;
+    const unsigned char *from, *to; /* of a length-delimited one; else NULL */
+};
+
+/* 1: a field, 0: the end, -1: malformed. */
+static int next_field(const unsigned char **at, const unsigned char *end, struct field *field) {
+    uint64_t tag, size;
+    if (*at >= end)
+        return 0;
+    if (!varint(at, end, &tag))
+        return -1;
+    *field = (struct field){.number = tag >> 3};
+    switch (tag & 7) {
+    case 0: return varint(at, end, &size) ? 1 : -1;
+    case 1: size = 8; break;
+    case 5: size = 4; break;
+    case 2:
+        if (!varint(at, end, &size))
+            return -1;
+        break;
+    default: return -1;
+    }
+    if (size > (uint64_t)(end - *at))
+        return -1;
+    if ((tag & 7) == 2) {
+        field->from = *at;
+        field->to = *at + size;
+    }
+    *at += size;
+    return 1;
+}
+
 /* The only length-delimited field of the wanted kind in [at, end). 1 found, 0 absent, -1 repeated or malformed. */
 static int sole_field(const unsigned char *at, const unsigned char *end, uint64_t lowest, uint64_t highest, uint64_t *number,
                       const unsigned char **from, const unsigned char **to) {
-    int found = 0;
-    while (at < end) {
-        uint64_t tag, size = 0;
-        if (!varint(&at, end, &tag))
-            return -1;
-        switch (tag & 7) {
-        case 0:
-            if (!varint(&at, end, &size))
-                return -1;
+    int more, found = 0;
+    struct field field;
+    while ((more = next_field(&at, end, &field)) > 0) {
+        if (!field.from || field.number < lowest || field.number > highest)
             continue;
-        case 1: size = 8; break;
-        case 5: size = 4; break;
-        case 2:
-            if (!varint(&at, end, &size))
-                return -1;
-            break;
-        default: return -1;
-        }
-        if (size > (uint64_t)(end - at))
+        if (found)
             return -1;
-        if ((tag & 7) == 2 && tag >> 3 >= lowest && tag >> 3 <= highest) {
-            if (found)
-                return -1;
-            found = 1;
-            *number = tag >> 3;
-            *from = at;
-            *to = at + size;
-        }
-        at += size;
+        found = 1;
+        *number = field.number;
+        *from = field.from;
+        *to = field.to;
     }
-    return found;
+    return more < 0 ? -1 : found;
 }
 
 /* Where the event stands in an envelope that was written in one piece: (payload field, event field, bytes). None sends
@@ -161,8 +176,70 @@ PyObject *locate_event(const unsigned char *data, Py_ssize_t length) {
     return Py_BuildValue("IIy#", (unsigned int)outer, (unsigned int)inner, (const char *)from, (Py_ssize_t)(to - from));
 }
 
+/* The key: the last one, as protobuf merges the metadata of an envelope that was written in pieces. None for a message that
+ * has none, or one that no publisher of ours writes. */
+PyObject *key_in(const unsigned char *data, Py_ssize_t length, uint8_t kind) {
+    const unsigned char *from = data, *end = data + length, *key = NULL;
+    uint64_t key_length = 0;
+    struct field field, inner;
+    if (kind != SHMBUS_KIND_EVENT)
+        Py_RETURN_NONE;
+    while (next_field(&from, end, &field) > 0) {
+        const unsigned char *at = field.from;
+        while (field.number == 1 && field.from && next_field(&at, field.to, &inner) > 0)
+            if (inner.number == KEY_FIELD && inner.from) {
+                key = inner.from;
+                key_length = (uint64_t)(inner.to - inner.from);
+            }
+    }
+    if (!key || !key_length || key_length > KEY_BYTES)
+        Py_RETURN_NONE;
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)key, (Py_ssize_t)key_length, "strict");
+    if (text || !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
+        return text;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
 static PyObject *message_locate(MessageObject *self, PyObject *Py_UNUSED(none)) {
     return locate_event(self->payload, Py_SIZE(self));
+}
+
+static PyObject *message_key(MessageObject *self, void *Py_UNUSED(closure)) {
+    return key_in(self->payload, Py_SIZE(self), self->frame.kind);
+}
+
+static PyObject *message_frame(MessageObject *self, void *Py_UNUSED(closure)) {
+    return PyBytes_FromStringAndSize((const char *)&self->frame, sizeof self->frame);
+}
+
+static uint32_t checksum(struct shmbus_frame frame, const void *payload) {
+    frame.crc32c = 0;
+    return shmbus_crc32c(shmbus_crc32c(0, &frame, sizeof frame), payload, frame.length);
+}
+
+/* A message that was kept: its frame's header and its payload, of which the checksum is checked again. */
+PyObject *module_restore(PyObject *Py_UNUSED(module), PyObject *args) {
+    SourceObject *source;
+    Py_buffer header, payload;
+    PyObject *producer;
+    struct shmbus_frame frame;
+    if (!PyArg_ParseTuple(args, "O!y*y*O", &SourceType, &source, &header, &payload, &producer))
+        return NULL;
+    MessageObject *self = NULL;
+    bool sized = header.len == (Py_ssize_t)sizeof frame;
+    if (sized)
+        memcpy(&frame, header.buf, sizeof frame);
+    if (!sized || (Py_ssize_t)frame.length != payload.len || checksum(frame, payload.buf) != frame.crc32c)
+        PyErr_SetString(PyExc_ValueError, "the payload is not that of the frame");
+    else if ((self = message_new(source, frame.length))) {
+        self->frame = frame;
+        self->producer = Py_NewRef(producer);
+        memcpy(self->payload, payload.buf, frame.length);
+    }
+    PyBuffer_Release(&header);
+    PyBuffer_Release(&payload);
+    return (PyObject *)self;
 }
 
 static int message_getbuffer(MessageObject *self, Py_buffer *view, int flags) {
@@ -170,7 +247,7 @@ static int message_getbuffer(MessageObject *self, Py_buffer *view, int flags) {
 }
 
 static PyObject *message_repr(MessageObject *self) {
-    return PyUnicode_FromFormat("<Message %U #%llu, %zd bytes>", self->source->ring->topic,
+    return PyUnicode_FromFormat("<Message %U #%llu, %zd bytes>", self->source->topic,
                                 (unsigned long long)self->frame.sequence, Py_SIZE(self));
 }
 
@@ -190,6 +267,8 @@ static PyGetSetDef head_getset[] = {
 };
 static PyGetSetDef message_getset[] = {
     {"payload", (getter)message_payload, NULL, NULL, NULL},
+    {"key", (getter)message_key, NULL, NULL, NULL},
+    {"_frame", (getter)message_frame, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef message_methods[] = {
@@ -222,8 +301,28 @@ PyTypeObject MessageType = {
     .tp_as_buffer = &message_buffer,
 };
 
+/* Of messages that were kept. */
+static PyObject *source_make(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"topic", "type_name", "lane", "pattern", NULL};
+    PyObject *topic, *type_name, *pattern;
+    unsigned int lane;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "UUIU", names, &topic, &type_name, &lane, &pattern))
+        return NULL;
+    SourceObject *self = PyObject_New(SourceObject, type);
+    if (!self)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, sizeof *self - sizeof(PyObject));
+    self->topic = Py_NewRef(topic);
+    self->type_name = Py_NewRef(type_name);
+    self->pattern = Py_NewRef(pattern);
+    self->topic_lane = lane;
+    return (PyObject *)self;
+}
+
 static void source_dealloc(SourceObject *self) {
-    Py_DECREF(self->ring);
+    Py_XDECREF(self->ring);
+    Py_DECREF(self->topic);
+    Py_DECREF(self->type_name);
     Py_DECREF(self->pattern);
     Py_XDECREF(self->group);
     Py_XDECREF(self->bells);
@@ -231,7 +330,7 @@ static void source_dealloc(SourceObject *self) {
 }
 
 static PyObject *source_topic(SourceObject *self, void *which) {
-    return Py_NewRef(which ? self->pattern : self->ring->topic);
+    return Py_NewRef(which ? self->pattern : self->topic);
 }
 
 static PyGetSetDef source_getset[] = {
@@ -242,9 +341,10 @@ static PyGetSetDef source_getset[] = {
 
 PyTypeObject SourceType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Source",
-    .tp_doc = "A ring as one subscription sees it.",
+    .tp_doc = "A ring as one subscription sees it; or a topic, of which messages were kept.",
     .tp_basicsize = sizeof(SourceObject),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = source_make,
     .tp_dealloc = (destructor)source_dealloc,
     .tp_getset = source_getset,
 };

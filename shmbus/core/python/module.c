@@ -86,6 +86,7 @@ static PyMethodDef module_methods[] = {
     {"handling", module_handling, METH_NOARGS, NULL},
     {"killpoint", module_killpoint, METH_O, NULL},
     {"watch_trace", module_watch_trace, METH_O, NULL},
+    {"restore", module_restore, METH_VARARGS, NULL},
 #ifdef SHMBUS_KILLPOINTS
     {"arm_killpoint", module_arm, METH_VARARGS, NULL},
 #endif
@@ -117,6 +118,7 @@ static bool fill(PyObject *module) {
         {"UNKNOWN_SESSION", SHMBUS_UNKNOWN_SESSION}, {"BY_GATE", SHMBUS_BY_GATE}, {"BY_CLAIM", SHMBUS_BY_CLAIM},
         {"BY_SKIPPED", SHMBUS_BY_SKIPPED}, {"MEMBERS", SHMBUS_MEMBERS}, {"MAX_WINDOW", SHMBUS_MAX_WINDOW},
         {"MAX_TRIES", SHMBUS_MAX_TRIES}, {"GROUP_RECORD_BYTES", SHMBUS_GROUP_RECORD - 4}, {"MAX_NUMBER", SHMBUS_MAX_NUMBER},
+        {"KEY_BYTES", KEY_BYTES},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0)

@@ -40,6 +40,7 @@ static void reader_drop_all(ReaderObject *self) {
     self->entries = NULL;
     self->count = self->urgent = 0;
     Py_CLEAR(self->pending);
+    Py_CLEAR(self->first);
 }
 
 static void reader_dealloc(ReaderObject *self) {
@@ -72,6 +73,9 @@ static SourceObject *source_new(ReaderObject *self, RingObject *ring, PyObject *
     if (!source)
         return NULL;
     source->ring = (RingObject *)Py_NewRef(ring);
+    source->topic = Py_NewRef(ring->topic);
+    source->type_name = Py_NewRef(ring->type_name);
+    source->topic_lane = ring->lane;
     source->pattern = Py_NewRef(pattern);
     source->bells = (BellsObject *)Py_NewRef(self->bells);
     source->group = NULL;
@@ -187,6 +191,37 @@ static PyObject *reader_remove(ReaderObject *self, PyObject *ring) {
     self->turn = 0;
     entry_clear(&gone);
     Py_RETURN_NONE;
+}
+
+/* As what messages of that ring come. */
+static PyObject *reader_source(ReaderObject *self, PyObject *ring) {
+    Entry *entry = entry_of(self, ring);
+    return entry ? Py_NewRef(entry->source) : NULL;
+}
+
+/* Messages that are handed out before anything is read. */
+static PyObject *reader_hand_out_first(ReaderObject *self, PyObject *messages) {
+    PyObject *all = self->first ? PySequence_InPlaceConcat(self->first, messages) : PySequence_List(messages);
+    if (!all)
+        return NULL;
+    Py_XSETREF(self->first, all);
+    Py_RETURN_NONE;
+}
+
+/* The next of them that is wanted. NULL with an exception, or there is none any more. */
+static PyObject *next_first(ReaderObject *self) {
+    while (self->first && PyList_GET_SIZE(self->first)) {
+        PyObject *message = Py_NewRef(PyList_GET_ITEM(self->first, 0));
+        int wanted = PyList_SetSlice(self->first, 0, 1, NULL) < 0 ? -1 : self->filter ? reader_judge(self, message) : 1;
+        if (wanted == 1)
+            return message;
+        self->filtered += !wanted;
+        Py_DECREF(message);
+        if (wanted < 0)
+            return NULL;
+    }
+    Py_CLEAR(self->first);
+    return NULL;
 }
 
 static PyObject *counters(ReaderObject *self, PyObject *Py_UNUSED(none)) {
@@ -428,6 +463,11 @@ static PyObject *reader_step(ReaderObject *self) {
         self->pending = NULL;
         return notice;
     }
+    if (self->first) {
+        notice = next_first(self);
+        if (notice || PyErr_Occurred() || self->closed)
+            return notice;
+    }
     for (uint32_t i = 0; i < self->urgent;) { /* before every message: nothing normal is read while there is one here */
         self->moved = false;
         PyObject *found = entry_next(self, &self->entries[i]);
@@ -631,6 +671,8 @@ static PyMethodDef reader_methods[] = {
     {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
     {"_set_filter", (PyCFunction)reader_set_filter, METH_O, NULL},
     {"_set_delivery", (PyCFunction)reader_set_delivery, METH_VARARGS, NULL},
+    {"_source", (PyCFunction)reader_source, METH_O, NULL},
+    {"_hand_out_first", (PyCFunction)reader_hand_out_first, METH_O, NULL},
     {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},
     {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
     {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},

@@ -41,6 +41,7 @@ typedef struct {
     uint32_t lent;            /* buffers of borrowed messages that are in use */
     bool borrowing;           /* what is received now is not copied */
     PyObject *pending;        /* a message that comes after the gap that was just told */
+    PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
     PyObject *weakrefs;

@@ -15,7 +15,7 @@ enum {
 
 bool reader_has_something(const ReaderObject *self) {
     if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed ||
-        self->pending)
+        self->pending || self->first)
         return true;
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->entries[i].source->group) {

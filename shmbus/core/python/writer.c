@@ -7,6 +7,7 @@
 #include <time.h>
 
 enum { SPIN_NS = 5000, RETIRE_AHEAD = 64, ENVELOPE_PARTS = 5, WRAPPER_BYTES = 8, TYPED = 1, BATCH_PER_CLOCK = 32 };
+enum { METADATA_BYTES = 96, KEY_FIELD_BYTES = KEY_BYTES + 8 };
 
 typedef struct {
     PyObject_HEAD
@@ -276,7 +277,7 @@ static size_t varint_size(uint64_t value) {
 /* The part of MessageMetadata that differs from message to message. Concatenated protobuf merges, so it follows the
  * constant part: message_id = 1, priority = 4, timestamp = 5 (Unix ms), ttl_ms = 6, as field 1 of the envelope. */
 static size_t put_metadata(WriterObject *self, unsigned char *to, uint64_t now_ns, uint8_t priority, uint64_t ttl_ms) {
-    unsigned char body[96], *at = body;
+    unsigned char body[METADATA_BYTES], *at = body;
     uint64_t number = self->writer.producer_sequence + 1;
     char digits[16];
     unsigned count = 0;
@@ -304,6 +305,17 @@ static size_t put_metadata(WriterObject *self, unsigned char *to, uint64_t now_n
     to[1] = (unsigned char)length; /* at most 64 bytes: a one-byte varint */
     memcpy(to + 2, body, length);
     return length + 2;
+}
+
+/* The key as a metadata of its own, which merges with the other: field 100 of field 1. */
+static size_t put_key(unsigned char *to, const char *key, size_t length) {
+    unsigned char *at = to;
+    *at++ = 0x0a;
+    at = put_varint(at, varint_size(KEY_FIELD << 3 | 2) + varint_size(length) + length);
+    at = put_varint(at, KEY_FIELD << 3 | 2);
+    at = put_varint(at, length);
+    memcpy(at, key, length);
+    return (size_t)(at - to) + length;
 }
 
 struct envelope {
@@ -373,6 +385,8 @@ struct options {
     uint8_t priority;
     uint64_t ttl_ns, timeout_ns;
     uint64_t number; /* of the message among its producer's; 0: the next one */
+    const char *key; /* NULL: it has none */
+    size_t key_length;
 };
 
 /* What stays readable on the exception that ended a publish: how far a batch came, which child's number was taken. */
@@ -384,6 +398,13 @@ static void note(const char *name, PyObject *value) {
         PyErr_Clear();
     Py_XDECREF(value);
     PyErr_Restore(type, error, trace);
+}
+
+/* False with an exception. */
+static bool keyless(const struct options *options) {
+    if (options->key)
+        PyErr_SetString(PyExc_TypeError, "a key stands in the envelope, and this has none: publish a message of the schema");
+    return !options->key;
 }
 
 static bool put_bytes(WriterObject *self, const void *data, size_t length, enum shmbus_kind kind, const struct options *options,
@@ -418,11 +439,15 @@ static bool put_event(WriterObject *self, PyObject *event, const struct options 
     }
     size_t length = (size_t)PyBytes_GET_SIZE(bytes);
     if (typed) {
+        if (!keyless(options))
+            goto out;
         done = put_bytes(self, PyBytes_AS_STRING(bytes), length, SHMBUS_KIND_TYPED, options, now_ns, sequence);
         goto out;
     }
-    unsigned char dynamic[128], *at = dynamic, header[32], *h = header;
+    unsigned char dynamic[METADATA_BYTES + 2 + KEY_FIELD_BYTES], *at = dynamic, header[32], *h = header;
     at += put_metadata(self, at, now_ns, options->priority, options->ttl_ns / 1000000u);
+    if (options->key)
+        at += put_key(at, options->key, options->key_length);
     if (envelope.outer) {
         size_t inner = envelope.inner ? varint_size(envelope.inner) + varint_size(length) : 0;
         h = put_varint(h, envelope.outer);
@@ -454,7 +479,7 @@ out:
 }
 
 static bool put_any(WriterObject *self, PyObject *event, const struct options *options, uint64_t now_ns, uint64_t *sequence) {
-    if (PyBytes_CheckExact(event) && !options->correlation)
+    if (PyBytes_CheckExact(event) && !options->correlation && !options->key)
         return put_bytes(self, PyBytes_AS_STRING(event), (size_t)PyBytes_GET_SIZE(event), SHMBUS_KIND_RAW, options, now_ns, sequence);
     if (!PyObject_CheckBuffer(event))
         return put_event(self, event, options, now_ns, sequence);
@@ -463,7 +488,7 @@ static bool put_any(WriterObject *self, PyObject *event, const struct options *o
         return false;
     }
     Py_buffer view;
-    if (PyObject_GetBuffer(event, &view, PyBUF_SIMPLE) < 0)
+    if (!keyless(options) || PyObject_GetBuffer(event, &view, PyBUF_SIMPLE) < 0)
         return false;
     bool done = put_bytes(self, view.buf, (size_t)view.len, SHMBUS_KIND_RAW, options, now_ns, sequence);
     PyBuffer_Release(&view);
@@ -502,6 +527,21 @@ static bool whole_number(WriterObject *self, PyObject *value, uint64_t *number) 
     return false;
 }
 
+static bool parse_key(PyObject *value, struct options *options) {
+    Py_ssize_t length;
+    if (!PyUnicode_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "a key is a str, not %R", value);
+        return false;
+    }
+    options->key = PyUnicode_AsUTF8AndSize(value, &length);
+    options->key_length = (size_t)length;
+    if (options->key && (length < 1 || length > KEY_BYTES)) {
+        PyErr_Format(PyExc_ValueError, "a key has 1 to %d bytes of UTF-8, not %zd: %.32R", KEY_BYTES, length, value);
+        return false;
+    }
+    return options->key != NULL;
+}
+
 static bool parse_options(WriterObject *self, PyObject *const *values, PyObject *names, struct options *options) {
     *options = (struct options){.timeout_ns = self->block ? self->timeout_ns : 0};
     for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); i++) {
@@ -526,9 +566,12 @@ static bool parse_options(WriterObject *self, PyObject *const *values, PyObject 
         } else if (PyUnicode_CompareWithASCIIString(name, "number") == 0 && value != Py_None) {
             if (!whole_number(self, value, &options->number))
                 return false;
+        } else if (PyUnicode_CompareWithASCIIString(name, "key") == 0) {
+            if (value != Py_None && !parse_key(value, options))
+                return false;
         } else {
             PyErr_Format(PyExc_TypeError,
-                         "unexpected keyword argument %R (there are correlation, number, priority, ttl, timeout)", name);
+                         "unexpected keyword argument %R (there are correlation, key, number, priority, ttl, timeout)", name);
             return false;
         }
     }
