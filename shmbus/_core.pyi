@@ -341,11 +341,6 @@ class MessageHead:
     @property
     def producer(self) -> Any: ...
     @property
-    def key(self) -> str | None:
-        """What it is the latest word about, as its publisher said."""
-    @property
-    def _frame(self) -> bytes: ...
-    @property
     def envelope(self) -> Any: ...
     @property
     def event(self) -> Any: ...
@@ -355,6 +350,11 @@ class Message(MessageHead):
     """One received message. `memoryview(message)` looks at the payload without another copy."""
 
     @property
+    def key(self) -> str | None:
+        """What it is the latest word about, as its publisher said."""
+    @property
+    def _frame(self) -> bytes: ...
+    @property
     def payload(self) -> bytes: ...
     def _locate(self) -> tuple[int, int, bytes] | None: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...  # so named from Python 3.12 on, there before
@@ -363,6 +363,9 @@ class Message(MessageHead):
 class Borrowed(MessageHead):
     """A message that stands in the ring until it is given back, by leaving its `with` block or by `release`."""
 
+    @property
+    def key(self) -> str | None:
+        """What it is the latest word about, as its publisher said."""
     @property
     def data(self) -> memoryview:
         """Its payload, without a copy. Raises BufferError when it has been given back."""

@@ -29,7 +29,7 @@ METHODS = {
     "AsyncBus": "address close forget last name publisher subscribe subscribe_in_order",
     "AsyncPublisher": "close forget_key last_number publish publish_many topic",
     "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
-    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name wants window"
+    "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
     "Gap": "count first last pattern reason topic",

@@ -43,7 +43,7 @@ def message(event, **fields):
         "priority": 0,
         "lane": 0,
     }
-    return SimpleNamespace(**{**given, "event": event, "envelope": None, "payload": b"", **fields})
+    return SimpleNamespace(**{**given, "event": event, "envelope": None, "key": None, "payload": b"", **fields})
 
 
 @pytest.mark.parametrize(
