@@ -36,14 +36,27 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
     }
 }
 
+/* What is at the first sequence that nobody was given? It lies beyond the ring when others have taken the group on to the
+ * successor: then this member is done with this ring, too. */
+static enum shmbus_result look(Entry *entry, struct shmbus_view *view) {
+    entry->position = shmbus_group_seek(&entry->source->lane, entry->position);
+    enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, view);
+    if (result != SHMBUS_EMPTY && result != SHMBUS_OVERRUN)
+        return result;
+    uint64_t tail = shmbus_tail(&entry->ring->ring);
+    if (entry->position <= tail || shmbus_peek(&entry->ring->ring, tail, view) != SHMBUS_SEALED)
+        return result;
+    entry->position = tail;
+    return SHMBUS_SEALED;
+}
+
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     if (entry->rescan || atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst) != entry->returned_seen ||
         atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
         return true;
-    entry->position = shmbus_group_seek(lane, entry->position);
     struct shmbus_view view;
-    switch (shmbus_peek(&entry->ring->ring, entry->position, &view)) {
+    switch (look(entry, &view)) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
     case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
@@ -179,6 +192,7 @@ static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     uint64_t at = entry->position, head = shmbus_head(&entry->ring->ring);
     uint64_t lost = shmbus_group_skip(lane, head);
+    group_signal(entry->source, 1, true); /* the floor has moved, whatever was lost */
     if (!lost)
         return NULL;
     PyObject *told = reader_gap(entry, at, lost, "overrun");
@@ -241,8 +255,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
     struct shmbus_group *lane = &entry->source->lane;
     struct shmbus_view view;
     *more = false;
-    entry->position = shmbus_group_seek(lane, entry->position);
-    enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
+    enum shmbus_result result = look(entry, &view);
     switch (result) {
     case SHMBUS_BUSY: return idle(entry);
     case SHMBUS_EMPTY:
