@@ -277,7 +277,7 @@ enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uin
 #define SHMBUS_MAX_WINDOW (1u << 16)
 #define SHMBUS_GROUP_RECORD 16384u     /* bytes for whatever the coordinator has to remember of a group */
 #define SHMBUS_MAX_TRIES 255u
-#define SHMBUS_MAX_NUMBER ((1ull << 39) - 1) /* of a producer's messages, where duplicates are removed by it */
+#define SHMBUS_MAX_NUMBER ((1ull << 48) - 1) /* of a producer's messages, where duplicates are removed by it */
 
 struct shmbus_group_page;
 struct shmbus_group_lane;
@@ -329,6 +329,8 @@ enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t
  * settled by us. `number` counts the messages of `producer`. */
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
                                       uint64_t now_ns);
+/* The producer's id will be another's, whose numbers begin anew; every message of the one before has been judged. */
+void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer);
 /* Nothing is there to be given out: settle it in passing. */
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence);
 /* Done with it, for good. False: it was not ours any more. `advanced` grows by how far the floor moved. */
@@ -347,7 +349,8 @@ bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken t
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member);
 /* Give back what has been held for longer than `limit_ns`. How many that were. */
 uint32_t shmbus_group_expire(const struct shmbus_group *group, uint64_t now_ns, uint64_t limit_ns);
-/* The ring has dropped everything before `head`: go on there. How many messages nobody will be given for that. */
+/* The ring has dropped everything before `head`: go on there. How many messages nobody will be given for that. Moves the
+ * floor, as settling does. */
 uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head);
 /* The ring was sealed at `sealed` and everything before that is settled: go on at `first`, in its successor. */
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);
