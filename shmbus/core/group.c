@@ -194,8 +194,8 @@ bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence) {
     return sequence - shmbus_group_floor(group) <= group->mask;
 }
 
-bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence) {
-    shmbus_group_advance(group);
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, uint64_t *advanced) {
+    *advanced += shmbus_group_advance(group);
     if (shmbus_group_floor(group) >= sequence)
         return true;
     atomic_store_explicit(&group->lane->blocked, 1, memory_order_seq_cst); /* as in shmbus_group_open() */

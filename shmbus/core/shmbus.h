@@ -319,8 +319,9 @@ uint64_t shmbus_group_next(const struct shmbus_group *group);
 uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from);
 /* Is it within the window? If not, whoever moves the floor on will find that somebody waits for that. */
 bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence);
-/* Is everything before it settled? The same if not. */
-bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence);
+/* Is everything before it settled? The same if not. `advanced` grows by how far the floor moved: whoever was killed between
+ * settling and that has left it to us, and those who wait for it, too. */
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, uint64_t *advanced);
 /* After the floor has moved: does somebody wait for that, who has to be woken? */
 bool shmbus_group_unblock(const struct shmbus_group *group);
 /* Make the message at `sequence` ours: SHMBUS_OK, SHMBUS_PASSED, SHMBUS_WINDOW. */

@@ -19,6 +19,13 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     shmbus_bell_ring(&bell_of(source)->space);
 }
 
+static bool give_back(SourceObject *source, struct shmbus_taken taken) {
+    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
+    if (done)
+        shmbus_bell_ring(&bell_of(source)->data);
+    return done;
+}
+
 static uint64_t look_period(const ReaderObject *self) {
     uint64_t period = self->ack_deadline_ns ? self->ack_deadline_ns / 4 : LOOK_MAX_NS;
     return period < LOOK_MIN_NS ? LOOK_MIN_NS : period > LOOK_MAX_NS ? LOOK_MAX_NS : period;
@@ -34,6 +41,21 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
         if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
             shmbus_bell_ring(&bell_of(entry->source)->data);
     }
+}
+
+/* Have others taken the group on to the successor? What it is given back from then on is not in this ring. */
+static bool gone_on(Entry *entry) {
+    struct shmbus_view view;
+    uint64_t tail = shmbus_tail(&entry->ring->ring);
+    return shmbus_group_floor(&entry->source->lane) > tail &&
+           shmbus_peek(&entry->ring->ring, tail, &view) == SHMBUS_SEALED;
+}
+
+static bool all_settled(Entry *entry) {
+    uint64_t advanced = 0;
+    bool settled = shmbus_group_settled(&entry->source->lane, entry->position, &advanced);
+    group_signal(entry->source, advanced, true);
+    return settled;
 }
 
 /* What is at the first sequence that nobody was given? It lies beyond the ring when others have taken the group on to the
@@ -52,6 +74,8 @@ static enum shmbus_result look(Entry *entry, struct shmbus_view *view) {
 
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
+    if (gone_on(entry))
+        return !entry->sealed;
     if (entry->rescan || atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst) != entry->returned_seen ||
         atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
         return true;
@@ -59,7 +83,7 @@ bool group_has_something(Entry *entry) {
     switch (look(entry, &view)) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
-    case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
+    case SHMBUS_SEALED: return !entry->sealed && all_settled(entry);
     default: return shmbus_group_open(lane, entry->position);
     }
 }
@@ -208,8 +232,14 @@ static bool take_returned(Entry *entry, uint64_t now_ns, struct shmbus_taken *ta
     uint64_t returned = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst);
     if (!entry->rescan && returned == entry->returned_seen)
         return false;
+    if (gone_on(entry))
+        return false;
     entry->returned_seen = returned; /* before the look: what comes meanwhile is looked for next time */
     entry->rescan = shmbus_group_retake(lane, now_ns, taken);
+    if (entry->rescan && gone_on(entry)) { /* just now, so this is not in our ring */
+        give_back(entry->source, *taken);
+        return false;
+    }
     return entry->rescan;
 }
 
@@ -262,7 +292,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
         entry->busy_word_since_ns = 0;
         return idle(entry);
     case SHMBUS_SEALED:
-        if (entry->expired_count || entry->sealed || !shmbus_group_settled(lane, entry->position))
+        if (entry->expired_count || entry->sealed || !all_settled(entry))
             return idle(entry);
         return reader_sealed(self, entry);
     case SHMBUS_OVERRUN:
@@ -374,10 +404,7 @@ PyObject *group_nack(PyObject *reader, PyObject *message) {
     SourceObject *source = settled_at(reader, message, &taken);
     if (!source)
         return NULL;
-    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
-    if (done)
-        shmbus_bell_ring(&bell_of(source)->data);
-    return PyBool_FromLong(done);
+    return PyBool_FromLong(give_back(source, taken));
 }
 
 PyObject *group_extend(PyObject *reader, PyObject *message) {
