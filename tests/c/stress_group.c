@@ -220,12 +220,14 @@ static void claim(struct member *m) {
     struct shmbus_taken taken = {m->position, 1};
     uint64_t now = shmbus_now_ns();
     enum shmbus_result found = SHMBUS_OK, result;
-    if (c.once && (found = read_at(m, m->position, &message)) == SHMBUS_OK)
+    /* Not its own yet: another may judge and settle it, and a publisher write over it, while it is being read. */
+    if (c.once && (found = rig_read(&m->rig.ring, m->position, false, &message)) == SHMBUS_OK)
         result = shmbus_group_judge(&m->lane, m->position, message.producer, message.number, now);
     else
         result = shmbus_group_claim(&m->lane, m->position, now);
     if (result == SHMBUS_OK && !c.once)
         found = read_at(m, m->position, &message);
+    CHECK(result != SHMBUS_OK || found == SHMBUS_OK || c.lossy);
     if (result == SHMBUS_OK)
         hold(m, taken, found == SHMBUS_OK ? &message : NULL);
     if (result == SHMBUS_STEPPED && shmbus_group_advance(&m->lane))
@@ -271,11 +273,13 @@ static bool take_one(struct member *m) {
     case SHMBUS_OK:
         claim(m);
         return true;
-    case SHMBUS_OVERRUN:
-        CHECK(c.lossy);
-        atomic_fetch_add(&lost, shmbus_group_skip(&m->lane, shmbus_head(&m->rig.ring)));
+    case SHMBUS_OVERRUN: { /* or the others were faster, and are done with it */
+        uint64_t gone = shmbus_group_skip(&m->lane, shmbus_head(&m->rig.ring));
+        CHECK(gone == 0 || c.lossy);
+        atomic_fetch_add(&lost, gone);
         signal_floor(m);
         return true;
+    }
     case SHMBUS_SEALED:
         follow(m);
         return true;
