@@ -16,6 +16,8 @@
 
 enum { BYSTANDER = 1, VICTIM = 2, EARLIER_VICTIM = 3, SMALL = 300 };
 enum { SLEEP_BOUND_NS = 20000000 };
+enum { GROUP = 2, OTHER_MEMBER = 0, DEAD_MEMBER = 1, WINDOW = 16, MOST_HELD = 3, MOST_SEQUENCES = 1 << 24 };
+#define SUCCESSOR (1ull << 32)
 
 /* ---- the world that all processes share ---- */
 
@@ -25,11 +27,15 @@ struct world {
     _Atomic uint64_t attempted, returned, seen[4];          /* of the victim; by producer */
     _Atomic uint32_t message;
     struct shmbus_bell bells, quiet;
+    _Atomic uint64_t nacked, skipped;                       /* by members of the group */
+    _Atomic uint8_t given[MOST_SEQUENCES];                  /* how often a message was in a member's hands */
 };
 
 static struct world *world;
 static struct rig rig, created;
 static struct rig_session session;
+static struct rig_group group;
+static struct shmbus_session_ref known[2];
 
 static pid_t start(void (*life)(void), const char *site, unsigned count) {
     fflush(NULL);
@@ -68,8 +74,8 @@ static void sleep_on(_Atomic uint32_t *word, uint32_t expected) {
 static struct shmbus_writer writer_for(const struct shmbus_ring *ring, uint32_t producer) {
     struct shmbus_writer writer;
     shmbus_writer_init(&writer, ring, producer);
-    writer.sessions = &session.ref;
-    writer.session_count = 1;
+    writer.sessions = known;
+    writer.session_count = 2;
     return writer;
 }
 
@@ -113,6 +119,66 @@ static void read_along(void) {
     }
     atomic_store(&world->end, cursor);
 }
+
+/* ---- members of a group ---- */
+
+/* What nobody was given yet. */
+static bool take_new(const struct shmbus_ring *ring, const struct shmbus_group *lane, struct shmbus_taken *taken, bool *sealed) {
+    struct rig_message message;
+    *taken = (struct shmbus_taken){shmbus_group_seek(lane, 0), 1};
+    enum shmbus_result result = rig_read(ring, taken->sequence, false, &message);
+    if (result == SHMBUS_OVERRUN)
+        atomic_fetch_add(&world->skipped, shmbus_group_skip(lane, shmbus_head(ring)));
+    if (result == SHMBUS_STEPPED)
+        shmbus_group_pass(lane, taken->sequence);
+    *sealed = result == SHMBUS_SEALED;
+    if (result != SHMBUS_OK)
+        return false;
+    result = lane->producers
+                 ? shmbus_group_judge(lane, taken->sequence, message.producer, message.number, shmbus_now_ns())
+                 : shmbus_group_claim(lane, taken->sequence, shmbus_now_ns());
+    CHECK(result == SHMBUS_OK || result == SHMBUS_PASSED || result == SHMBUS_WINDOW);
+    return result == SHMBUS_OK;
+}
+
+/* Every eighth message is given back. */
+static void done_with(const struct shmbus_group *lane, struct shmbus_taken taken, uint64_t *seed) {
+    uint64_t advanced = 0;
+    if (check_random(seed) % 8)
+        CHECK(shmbus_group_settle(lane, taken, &advanced));
+    else {
+        atomic_fetch_add(&world->nacked, 1);
+        CHECK_EQUAL(shmbus_group_return(lane, taken), SHMBUS_OK);
+    }
+}
+
+static void read_as_member(uint32_t member) {
+    struct rig look = rig_look(&rig, false);
+    struct shmbus_group lane = rig_member(&group, 0, member);
+    struct shmbus_taken held[MOST_HELD];
+    uint64_t seed = member, advanced = 0;
+    uint32_t count = 0;
+    for (;;) {
+        bool over = atomic_load(&world->over), sealed = false;
+        bool found = shmbus_group_retake(&lane, shmbus_now_ns(), &held[count]) ||
+                     take_new(&look.ring, &lane, &held[count], &sealed);
+        if (found) {
+            CHECK(held[count].sequence < MOST_SEQUENCES);
+            atomic_fetch_add(&world->given[held[count++].sequence], 1);
+        }
+        while (count && (!found || count == MOST_HELD))
+            done_with(&lane, held[--count], &seed);
+        uint64_t tail = shmbus_tail(&look.ring);
+        if (sealed && shmbus_group_settled(&lane, tail, &advanced) && shmbus_group_bridge(&lane, tail, SUCCESSOR))
+            break;
+        if (shmbus_group_floor(&lane) >= (over ? tail : SUCCESSOR))
+            break;
+        if (!found)
+            sched_yield();
+    }
+}
+
+static void read_as_other(void) { read_as_member(OTHER_MEMBER); }
 
 /* ---- victims: each goes on until it passes its site ---- */
 
@@ -219,9 +285,25 @@ static void skip_earlier(void) {
 
 static void seal(void) { shmbus_seal(&rig.ring, 2); }
 
+static void read_in_group(void) { read_as_member(DEAD_MEMBER); }
+
+static void read_in_group_to_the_seal(void) {
+    atomic_store(&world->sealed, true);
+    seal();
+    read_in_group();
+}
+
+static void meet_an_overrun(void) {
+    struct shmbus_group lane = rig_member(&group, 0, DEAD_MEMBER);
+    while (shmbus_head(&rig.ring) < shmbus_group_floor(&lane) + 2 * WINDOW)
+        sched_yield();
+    shmbus_group_skip(&lane, shmbus_head(&rig.ring));
+}
+
 /* ---- before and after ---- */
 
-static pid_t sleeper;
+static pid_t sleeper, other;
+static uint64_t group_begin;
 
 static void nothing(void) {}
 
@@ -231,11 +313,54 @@ static void start_sleeper(void) { sleeper = start(sleep_for_a_message, NULL, 0);
 
 static void leave_a_claim(void) { await_death(start(publish_earlier, "write.half", 3)); }
 
+static void place_group(void) {
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    group_begin = shmbus_tail(&rig.ring);
+    shmbus_group_place(&lane, group_begin);
+}
+
+static void hold_for_group(void) { CHECK(shmbus_gate_set(&rig.ring, 2, GROUP, 0, 1)); }
+
+static void start_group(void) {
+    hold_for_group();
+    place_group();
+    other = start(read_as_other, NULL, 0);
+}
+
+static void start_group_without_duplicates(void) { start_group(); }
+
 static void repair(void) { shmbus_repair(&rig.ring, VICTIM); }
 
 static void clear_gate(void) { CHECK(shmbus_gate_set(&rig.ring, 1, 0, 0, 0)); }
 
 static void await_sleeper(void) { reap(sleeper); }
+
+static void reap_member(void) {
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    CHECK(shmbus_group_reap(&lane, DEAD_MEMBER) <= MOST_HELD);
+}
+
+static void join_group_again(void) {
+    reap_member();
+    hold_for_group();
+    other = start(read_as_other, NULL, 0);
+}
+
+/* Everything is settled, and was in somebody's hands: once, and again for each that was given back. */
+static void check_group(uint64_t uncounted) {
+    reap(other);
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    uint64_t tail = shmbus_tail(&rig.ring), once = 0, all = 0;
+    CHECK_EQUAL(shmbus_group_floor(&lane), atomic_load(&world->sealed) ? SUCCESSOR : tail);
+    for (uint64_t at = group_begin; at < tail; at++) {
+        once += atomic_load(&world->given[at]) != 0;
+        all += atomic_load(&world->given[at]);
+    }
+    uint64_t told = once + atomic_load(&world->skipped) + atomic_load(&lane.lane->untold);
+    CHECK(told <= tail - group_begin && tail - group_begin - told <= uncounted);
+    CHECK(all - once <= atomic_load(&world->nacked) + MOST_HELD);
+    CHECK_EQUAL(atomic_load(&lane.lane->duplicates), 0);
+}
 
 static enum shmbus_result check_created(void) {
     struct shmbus_geometry geometry;
@@ -275,6 +400,9 @@ static void seal_again(void) {
 #define MAKER "who creates: made again under a new name", create_again
 #define NEXT_REPAIR "the next repair", repair_again
 #define NEXT_SEAL "the next coordinator: sealed again", seal_again
+#define MEMBER "coordinator: the member reaped", reap_member
+#define OTHERS "the next member that comes", join_group_again
+#define THE_COUNT "the count of at most a window of messages", 0
 #define BOUND "the sleeper, at its own bound", await_sleeper
 
 static const struct row {
@@ -316,21 +444,33 @@ static const struct row {
     {"skip.done", leave_a_claim, skip_earlier, 1, NOTHING, NEXT_REPAIR},
     {"seal.announced", nothing, seal, 1, NOTHING, NEXT_SEAL},
     {"seal.done", nothing, seal, 1, NOTHING, NEXT_SEAL},
+    {"group.claimed", start_group, read_in_group, 50, NOTHING, MEMBER},
+    {"group.judged", start_group_without_duplicates, read_in_group, 50, NOTHING, MEMBER},
+    {"group.settled", start_group_without_duplicates, read_in_group, 50, NOTHING, MEMBER},
+    {"group.advanced", start_group, read_in_group, 50, NOTHING, MEMBER},
+    {"group.returned", start_group, read_in_group, 10, NOTHING, MEMBER},
+    {"group.retaken", start_group, read_in_group, 10, NOTHING, MEMBER},
+    {"group.dropped", place_group, meet_an_overrun, 1, THE_COUNT, OTHERS},
+    {"group.bridged", start_group, read_in_group_to_the_seal, 1, NOTHING, MEMBER},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-static void begin(void) {
+static void begin(const struct row *row) {
     rig = rig_small(64, 1u << 16);
     created = rig_small(64, 1u << 16);
     memset(created.memory, 0, shmbus_ring_bytes(&created.geometry));
     session = rig_session(1, 2);
-    world = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    group = rig_group(GROUP, 1, WINDOW, row->before == start_group_without_duplicates ? VICTIM : 0);
+    known[0] = session.ref;
+    known[1] = group.ref;
+    world = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(world != MAP_FAILED);
     CHECK(shmbus_gate_set(&rig.ring, 0, 1, 0, 1));
 }
 
 static void end(void) {
     munmap(world, sizeof *world);
+    rig_group_close(&group);
     rig_session_close(&session);
     rig_close(&created);
     rig_close(&rig);
@@ -343,7 +483,7 @@ static void await_progress(void) {
 }
 
 static void kill_at(const struct row *row) {
-    begin();
+    begin(row);
     pid_t publisher = start(publish_along, NULL, 0), reader = start(read_along, NULL, 0);
     await_progress();
     row->before();
@@ -361,6 +501,8 @@ static void kill_at(const struct row *row) {
     reap(publisher);
     atomic_store(&world->over, true);
     reap(reader);
+    if (strncmp(row->site, "group.", 6) == 0)
+        check_group(row->after == join_group_again ? WINDOW : 0);
     uint64_t seen = atomic_load(&world->seen[VICTIM]);
     CHECK_EQUAL(atomic_load(&world->attempted) - seen, row->messages);
     CHECK(seen >= atomic_load(&world->returned));
