@@ -126,8 +126,10 @@ class Groups:
             return
         group.members.pop(subscription.member, None)
         for key, lane in group.lanes.items():
-            if self._page(lane.session).reap(lane.place, subscription.member):
-                self._bells.ring(self._registry.lane(*key).bell)
+            self._page(lane.session).reap(lane.place, subscription.member)
+            bell = self._registry.lane(*key).bell  # the floor may have moved, too
+            self._bells.ring(bell)
+            self._bells.ring_space(bell)
         killpoint("group.reaped")
         for page in group.pages:
             self._of(page).clear_member(subscription.member)

@@ -13,9 +13,16 @@
  * One holder. A word's lap never goes back, because a claim only replaces an older one. So the claim of sequence S succeeds
  * once, for whoever it is, and TAKEN names its holder in the same instant: nobody can die between having it and being
  * known to have it. `tries` grows with every retake, so a holder that comes late finds another word and changes nothing.
+ * (At SHMBUS_MAX_TRIES it stays: then only a member that was given the same message twice can settle one for the other.)
+ *
+ * A lap is 48 bits of sequence / window, so what is older can be told over 2^47 laps, and a compare-and-swap that waits
+ * in a stopped process meets its lap again after 2^48. Sequences leap by up to 1.5 * 2^32 from one ring to its successor,
+ * and words that nobody needs there keep the lap they had: with the smallest window that takes 2^15 successors in which
+ * a word is never used, and twice as many with each window twice as large.
  *
  * No word is claimed for S before S - window is done with: S may be claimed only while S - floor < window, the floor only
- * grows, and it passes SETTLED words only (or what the ring has dropped, see below).
+ * grows, and it passes SETTLED words only (or what the ring has dropped, see below). A floor that was loaded earlier is
+ * lower, and allows less.
  *
  * The floor moves when the words from it on are SETTLED, by anyone. Two members that settle S and S + 1 at the same time
  * both store their word, then look at the floor's (seq_cst): one of them sees both. One that is killed in between leaves it
@@ -24,12 +31,18 @@
  * `next` is where members begin to look, and may be too low, never too high: it is stored by somebody who has seen every
  * word before it claimed. Where duplicates are removed it is exact, and moves one by one, see shmbus_group_judge().
  *
- * Overruns happen only while no gate holds the floor (nobody was there, or the group was demoted). The one who meets one
- * settles every word that nobody holds, and counts it: each lost message is counted by whoever changed its word. What
- * somebody holds stays theirs; if they give it back, they find that the floor has passed it and count it then
- * (store the word, then look at the floor, against moving the floor and having looked at the word before: see skip); or
- * whoever claims that word for a later lap finds it given back, and counts it. Leaving RETURNED is one compare-and-swap,
- * whoever does it, so each is counted once.
+ * Overruns happen only while no gate holds the floor (nobody was there, or the group was demoted). Each message that is not
+ * settled then is counted once, by whoever changes its word:
+ *
+ *   what nobody holds       the one who meets the overrun settles it, moves the floor, and looks once more: what was given
+ *                           back between the first look and the floor is there now, and what is given back later finds
+ *                           that the floor has passed it (store the word, then look at the floor, against: move the
+ *                           floor, then look at the word; seq_cst, so one of the two sees the other)
+ *   what somebody holds     stays theirs, behind the floor: they settle it, or give it back and count it
+ *   what they still hold    when the word is needed for a later lap: whoever claims that counts it. So is counted, too, what
+ *                           somebody gave back who was killed before they looked at the floor
+ *
+ * Who is killed between the change of a word and the telling of it takes that count along: at most the messages of one call.
  */
 #include <string.h>
 
@@ -39,20 +52,26 @@
 enum given { SETTLED = 0, TAKEN = 1, RETURNED = 2 };
 
 #define TIME_SHIFT 20
-#define NUMBER_SHIFT 25
-#define DUPLICATE (1ull << 24)
-#define SEQUENCE_TAG (DUPLICATE - 1)
+#define NUMBER_SHIFT 16
+#define LAP_SHIFT 16
+#define LAP_MASK (UINT64_MAX >> LAP_SHIFT)
 #define NS_PER_MS 1000000u
 
-static uint64_t make_word(uint32_t lap, enum given state, uint32_t tries, uint32_t member) {
-    return (uint64_t)lap << 32 | (uint64_t)state << 30 | (uint64_t)tries << 22 | (uint64_t)member << 14;
+static uint64_t make_word(uint64_t lap, enum given state, uint32_t tries, uint32_t member) {
+    return lap << LAP_SHIFT | (uint64_t)state << 14 | (uint64_t)tries << 6 | (uint64_t)member;
 }
-static uint32_t lap_in(uint64_t word) { return (uint32_t)(word >> 32); }
-static enum given state_in(uint64_t word) { return (enum given)(word >> 30 & 3); }
-static uint32_t tries_in(uint64_t word) { return (uint32_t)(word >> 22 & 0xff); }
-static uint32_t member_in(uint64_t word) { return (uint32_t)(word >> 14 & 0xff); }
+static uint64_t lap_in(uint64_t word) { return word >> LAP_SHIFT; }
+static enum given state_in(uint64_t word) { return (enum given)(word >> 14 & 3); }
+static uint32_t tries_in(uint64_t word) { return (uint32_t)(word >> 6 & 0xff); }
+static uint32_t member_in(uint64_t word) { return (uint32_t)(word & 0x3f); }
 
-static uint32_t lap_of(const struct shmbus_group *group, uint64_t sequence) { return (uint32_t)(sequence >> group->shift); }
+static uint64_t lap_of(const struct shmbus_group *group, uint64_t sequence) { return sequence >> group->shift & LAP_MASK; }
+/* How many laps a is ahead of b. */
+static int64_t laps_between(uint64_t a, uint64_t b) { return (int64_t)((a - b) << LAP_SHIFT) >> LAP_SHIFT; }
+/* Is the word that of an earlier lap, so that nobody was given the sequence yet? */
+static bool unclaimed(const struct shmbus_group *group, uint64_t word, uint64_t sequence) {
+    return laps_between(lap_in(word), lap_of(group, sequence)) < 0;
+}
 static _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequence) {
     return &group->words[sequence & group->mask];
 }
@@ -129,11 +148,14 @@ bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct sh
 }
 
 void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
-    for (uint32_t i = 0; i <= group->mask; i++)
+    for (uint32_t i = 0; i <= group->mask; i++) {
         atomic_store_explicit(word_of(group, sequence + i), make_word(lap_of(group, sequence + i) - 1, SETTLED, 0, 0),
                               memory_order_relaxed);
+        atomic_store_explicit(&group->times[i], 0, memory_order_relaxed);
+    }
     for (uint32_t i = 0; i < group->producers; i++)
         atomic_store_explicit(&group->judged[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->verdict, 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->next, sequence, memory_order_relaxed);
     atomic_store_explicit(&group->cursor->position, sequence, memory_order_seq_cst);
 }
@@ -159,7 +181,7 @@ uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from) {
         return next;
     uint64_t at = from > next ? from : next;
     while (at - floor <= group->mask &&
-           atomic_load_explicit(word_of(group, at), memory_order_acquire) >> 32 == lap_of(group, at))
+           lap_in(atomic_load_explicit(word_of(group, at), memory_order_acquire)) == lap_of(group, at))
         at++;
     return at;
 }
@@ -172,8 +194,8 @@ bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence) {
     return sequence - shmbus_group_floor(group) <= group->mask;
 }
 
-bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence) {
-    shmbus_group_advance(group);
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, uint64_t *advanced) {
+    *advanced += shmbus_group_advance(group);
     if (shmbus_group_floor(group) >= sequence)
         return true;
     atomic_store_explicit(&group->lane->blocked, 1, memory_order_seq_cst); /* as in shmbus_group_open() */
@@ -228,24 +250,27 @@ static void move_next(const struct shmbus_group *group, uint64_t sequence) {
         atomic_store_explicit(&group->lane->next, sequence + 1, memory_order_relaxed);
 }
 
+/* A word has gone to a later lap: its message was still held, or had just been given back, when the floor passed it. */
+static void count_abandoned(const struct shmbus_group *group, uint64_t word) {
+    if (state_in(word) != SETTLED)
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+}
+
 /* From an older lap to `made`, whoever else tries it. */
 static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t sequence, uint64_t made) {
     _Atomic uint64_t *at = word_of(group, sequence);
     uint64_t word = atomic_load_explicit(at, memory_order_acquire);
     for (;;) {
         uint64_t floor = shmbus_group_floor(group);
-        if (sequence < floor || (int32_t)(lap_in(word) - lap_of(group, sequence)) >= 0)
+        if (sequence < floor || !unclaimed(group, word, sequence))
             return SHMBUS_PASSED;
         if (sequence - floor > group->mask)
             return SHMBUS_WINDOW;
-        if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire))
-            break;
+        if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire)) {
+            count_abandoned(group, word);
+            return SHMBUS_OK;
+        }
     }
-    /* One of an older lap that was given back after the floor had jumped over it: it was lost, and it is we who took away
-     * the word that said so. */
-    if (state_in(word) == RETURNED)
-        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
-    return SHMBUS_OK;
 }
 
 enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns) {
@@ -270,36 +295,66 @@ enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t 
  * a duplicate. So messages are judged one by one, in the order of the ring: `next` is the one to be judged, and any
  * number of members may do it together, helping each other over deaths:
  *
- *   J1  judged[producer]  {highest number, whether the last one was a duplicate, its sequence}
- *   J2  the word          SETTLED for a duplicate, else TAKEN by who stores it first
- *   J3  next + 1
+ *   J1  verdict           {sequence, is it a duplicate}
+ *   J2  judged[producer]  the highest number
+ *   J3  the word          SETTLED for a duplicate, else TAKEN by who stores it first
+ *   J4  next + 1
  *
- * Whoever finds J1 done for this sequence goes by what stands there. J1 is stored only from a value that was loaded before
- * `next` was seen to be this sequence: had somebody else judged it since, the value would be another one.
+ * Whoever finds J1 done for this sequence goes by what stands there. Who stores it has loaded the verdict first, then the
+ * producer's number, and then has seen that `next` is this sequence. That verdict is an earlier one, so J2 had not been done
+ * for this sequence when the number was loaded, and was done for all before it; and no verdict stands there twice.
  *
- * A sequence is told by 24 bits, so a producer that is silent for a multiple of 2^24 messages could find its own last
- * judgement. Then the number beside it is another one (a new message's is higher), and it counts as not judged. */
-static bool judged_already(uint64_t seen, uint64_t sequence, uint64_t number) {
-    uint64_t highest = seen >> NUMBER_SHIFT;
-    bool duplicate = (seen & DUPLICATE) != 0;
-    return seen != 0 && (seen & SEQUENCE_TAG) == (sequence & SEQUENCE_TAG) && (duplicate ? number <= highest : number == highest);
+ * J2 only makes the number larger, and only while `next` is this sequence. It comes before J3, so what somebody was given
+ * is known from then on. A message that could not be read was claimed without a judgement: nobody was given it, so its
+ * number may come once more, or has been stored by a helper that did read it: either way it was told as missing.
+ *
+ * The count of how often a producer was forgotten keeps a J2 that was prepared for the one before from its successor. */
+static uint64_t number_in(uint64_t judged) { return judged >> NUMBER_SHIFT; }
+static uint64_t forgotten_in(uint64_t judged) { return judged & ((1u << NUMBER_SHIFT) - 1); }
+
+static bool is_next(const struct shmbus_group *group, uint64_t sequence) {
+    return atomic_load_explicit(&group->lane->next, memory_order_seq_cst) == sequence;
+}
+
+static bool raise_number(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number) {
+    for (;;) {
+        uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
+        if (!is_next(group, sequence))
+            return false;
+        if (number <= number_in(seen) ||
+            atomic_compare_exchange_strong_explicit(&group->judged[producer], &seen, number << NUMBER_SHIFT | forgotten_in(seen),
+                                                    memory_order_seq_cst, memory_order_relaxed))
+            return true;
+    }
 }
 
 /* SHMBUS_OK: it is new. SHMBUS_STEPPED: a duplicate. SHMBUS_PASSED: the others are further. */
 static enum shmbus_result judgement(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number) {
-    _Atomic uint64_t *at = &group->judged[producer];
     for (;;) {
-        uint64_t seen = atomic_load_explicit(at, memory_order_seq_cst);
-        if (atomic_load_explicit(&group->lane->next, memory_order_seq_cst) != sequence)
+        uint64_t verdict = atomic_load_explicit(&group->lane->verdict, memory_order_seq_cst);
+        uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
+        if (!is_next(group, sequence))
             return SHMBUS_PASSED;
-        if (judged_already(seen, sequence, number))
-            return seen & DUPLICATE ? SHMBUS_STEPPED : SHMBUS_OK;
-        bool duplicate = number <= seen >> NUMBER_SHIFT;
-        uint64_t highest = duplicate ? seen >> NUMBER_SHIFT : number;
-        uint64_t made = highest << NUMBER_SHIFT | (duplicate ? DUPLICATE : 0) | (sequence & SEQUENCE_TAG);
-        if (atomic_compare_exchange_strong_explicit(at, &seen, made, memory_order_seq_cst, memory_order_relaxed))
-            return duplicate ? SHMBUS_STEPPED : SHMBUS_OK;
+        uint64_t made = sequence << 1 | (number <= number_in(seen));
+        if (verdict >> 1 == sequence)
+            made = verdict;
+        else if (!atomic_compare_exchange_strong_explicit(&group->lane->verdict, &verdict, made, memory_order_seq_cst,
+                                                          memory_order_relaxed))
+            continue;
+        KILLPOINT("group.judged");
+        if (made & 1)
+            return SHMBUS_STEPPED;
+        return raise_number(group, sequence, producer, number) ? SHMBUS_OK : SHMBUS_PASSED;
     }
+}
+
+void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer) {
+    if (producer >= group->producers)
+        return;
+    uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
+    while (!atomic_compare_exchange_weak_explicit(&group->judged[producer], &seen, forgotten_in(seen + 1),
+                                                  memory_order_seq_cst, memory_order_seq_cst))
+        ;
 }
 
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
@@ -308,10 +363,9 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
         return sequence < shmbus_group_floor(group) ? SHMBUS_PASSED : SHMBUS_WINDOW;
     enum shmbus_result verdict = SHMBUS_OK;
     if (producer < group->producers)
-        verdict = judgement(group, sequence, producer, number);
+        verdict = judgement(group, sequence, producer, number < SHMBUS_MAX_NUMBER ? number : SHMBUS_MAX_NUMBER);
     if (verdict == SHMBUS_PASSED)
         return verdict;
-    KILLPOINT("group.judged");
     bool duplicate = verdict == SHMBUS_STEPPED;
     uint64_t made = make_word(lap_of(group, sequence), duplicate ? SETTLED : TAKEN, duplicate ? 0 : 1, group->member);
     enum shmbus_result result = first_word(group, sequence, made);
@@ -352,13 +406,12 @@ bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken t
     return done;
 }
 
-/* What was given back and has been dropped by the ring is nobody's to give out again. False also when somebody has already
- * been given it, settled it, and moved the floor for that. */
+/* What was given back and has been dropped by the ring is nobody's to give out again. */
 static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
-    if (sequence >= shmbus_group_floor(group) ||
-        !change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
+    if (sequence >= shmbus_group_floor(group))
         return false;
-    atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    if (change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
     return true;
 }
 
@@ -381,7 +434,7 @@ bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, stru
     uint64_t floor = shmbus_group_floor(group);
     for (uint64_t at = floor; at - floor <= group->mask; at++) {
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
-        if ((int32_t)(lap_in(word) - lap_of(group, at)) < 0)
+        if (unclaimed(group, word, at))
             return false; /* nobody was given this one yet, nor any after it */
         if (lap_in(word) != lap_of(group, at) || state_in(word) != RETURNED)
             continue;
@@ -400,18 +453,19 @@ bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, stru
 
 bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t now_ns) {
     uint64_t word = held(group, taken, group->member);
-    if (atomic_load_explicit(word_of(group, taken.sequence), memory_order_seq_cst) != word)
-        return false; /* the time there is somebody else's */
+    _Atomic uint64_t *at = word_of(group, taken.sequence);
+    if (atomic_load_explicit(at, memory_order_seq_cst) != word)
+        return false; /* and the time is another's */
     note_time(group, taken.sequence, word, now_ns);
-    return atomic_load_explicit(word_of(group, taken.sequence), memory_order_seq_cst) == word;
+    return atomic_load_explicit(at, memory_order_seq_cst) == word;
 }
 
 /* ---- for those who do not settle themselves ----------------------------------------------------------------------------- */
 
 /* The 64-bit sequence that a word of this lap stands for, near the floor. */
-static uint64_t sequence_at(const struct shmbus_group *group, uint32_t index, uint32_t lap) {
+static uint64_t sequence_at(const struct shmbus_group *group, uint32_t index, uint64_t lap) {
     uint64_t near = (shmbus_group_floor(group) & ~(uint64_t)group->mask) | index;
-    return near + (uint64_t)((int64_t)(int32_t)(lap - lap_of(group, near)) * ((int64_t)group->mask + 1));
+    return near + ((uint64_t)laps_between(lap, lap_of(group, near)) << group->shift);
 }
 
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member) {
@@ -453,14 +507,14 @@ static uint64_t drop(const struct shmbus_group *group, uint64_t from, uint64_t t
     for (uint64_t at = from; at < to; at++) {
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
         uint64_t settled = make_word(lap_of(group, at), SETTLED, 0, 0);
-        bool free = (int32_t)(lap_in(word) - lap_of(group, at)) < 0;
-        while ((free || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED))) {
-            if (atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
-                                                      memory_order_seq_cst)) {
-                lost++;
-                break;
-            }
-            free = (int32_t)(lap_in(word) - lap_of(group, at)) < 0;
+        while (unclaimed(group, word, at) || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED)) {
+            if (!atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
+                                                       memory_order_seq_cst))
+                continue;
+            if (unclaimed(group, word, at))
+                count_abandoned(group, word);
+            lost++;
+            break;
         }
     }
     return lost;
@@ -472,20 +526,21 @@ uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
         uint64_t to = head - floor > group->mask ? floor + group->mask + 1 : head;
         lost += drop(group, floor, to);
         KILLPOINT("group.dropped");
-        /* Over what somebody still holds, too. seq_cst: who gives that back after our look at its word sees this floor.
-         * Beyond the window nobody was given anything, so whoever moves the floor counts that. */
+        /* Over what somebody still holds, too; then the second look, see above. Beyond the window nobody was given anything,
+         * so whoever moves the floor counts that. */
         if (atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, head, memory_order_seq_cst,
                                                     memory_order_relaxed))
-            lost += head - to;
+            lost += head - to + drop(group, floor, to);
     }
     shmbus_group_next(group);
+    shmbus_group_advance(group); /* what was settled from head on, while what stood before it was held */
     return lost;
 }
 
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
     shmbus_group_advance(group);
-    bool moved = atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first, memory_order_seq_cst,
-                                                         memory_order_relaxed);
+    bool moved = sealed < first && atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first,
+                                                                           memory_order_seq_cst, memory_order_relaxed);
     KILLPOINT("group.bridged");
     shmbus_group_next(group);
     return moved || shmbus_group_floor(group) >= first;

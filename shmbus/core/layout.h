@@ -32,11 +32,12 @@
  *   page    magic u64 · layout version · lanes · window · producers
  *   0x0080  member[64]      64 bytes each, written by the coordinator
  *           record          length u32, then what the coordinator remembers of the group
- *   page    lane[]          next · returned · blocked · counters, then word[window] · time[window] · judged[producers]
+ *   page    lane[]          next · verdict · returned · blocked · counters, then word[window] · time[window] · judged[producers]
  *
- *           word   {lap : 32, state : 2, tries : 8, member : 8, zero : 14}
- *           time   {milliseconds : 44, tries : 8, lap : 12}
- *           judged {number : 39, duplicate : 1, sequence : 24}
+ *           word    {lap : 48, state : 2, tries : 8, member : 6}
+ *           time    {milliseconds : 44, tries : 8, lap : 12}
+ *           judged  {number : 48, forgotten : 16}
+ *           verdict {sequence : 63, duplicate : 1}
  *
  * bells segment
  *
@@ -164,6 +165,7 @@ _Static_assert(offsetof(struct shmbus_group_page, members) == 0x80, "members sta
 
 struct shmbus_group_lane {
     _Alignas(128) _Atomic uint64_t next;     /* where to look for what nobody was given; exact where duplicates are removed */
+    _Atomic uint64_t verdict;                /* of the message that is being judged */
     _Alignas(128) _Atomic uint64_t returned; /* grows with every message that is given back */
     _Atomic uint64_t untold;                 /* messages lost while nobody was there to be told */
     _Atomic uint64_t redelivered, duplicates, dead;

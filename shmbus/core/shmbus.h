@@ -293,7 +293,7 @@ enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uin
 #define SHMBUS_MAX_WINDOW (1u << 16)
 #define SHMBUS_GROUP_RECORD 16384u     /* bytes for whatever the coordinator has to remember of a group */
 #define SHMBUS_MAX_TRIES 255u
-#define SHMBUS_MAX_NUMBER ((1ull << 39) - 1) /* of a producer's messages, where duplicates are removed by it */
+#define SHMBUS_MAX_NUMBER ((1ull << 48) - 1) /* of a producer's messages, where duplicates are removed by it */
 
 struct shmbus_group_page;
 struct shmbus_group_lane;
@@ -335,8 +335,9 @@ uint64_t shmbus_group_next(const struct shmbus_group *group);
 uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from);
 /* Is it within the window? If not, whoever moves the floor on will find that somebody waits for that. */
 bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence);
-/* Is everything before it settled? The same if not. */
-bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence);
+/* Is everything before it settled? The same if not. `advanced` grows by how far the floor moved: whoever was killed between
+ * settling and that has left it to us, and those who wait for it, too. */
+bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, uint64_t *advanced);
 /* After the floor has moved: does somebody wait for that, who has to be woken? */
 bool shmbus_group_unblock(const struct shmbus_group *group);
 /* Make the message at `sequence` ours: SHMBUS_OK, SHMBUS_PASSED, SHMBUS_WINDOW. */
@@ -345,6 +346,8 @@ enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t
  * settled by us. `number` counts the messages of `producer`. */
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
                                       uint64_t now_ns);
+/* The producer's id will be another's, whose numbers begin anew; every message of the one before has been judged. */
+void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer);
 /* Nothing is there to be given out: settle it in passing. */
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence);
 /* Done with it, for good. False: it was not ours any more. `advanced` grows by how far the floor moved. */
@@ -363,7 +366,8 @@ bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken t
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member);
 /* Give back what has been held for longer than `limit_ns`. How many that were. */
 uint32_t shmbus_group_expire(const struct shmbus_group *group, uint64_t now_ns, uint64_t limit_ns);
-/* The ring has dropped everything before `head`: go on there. How many messages nobody will be given for that. */
+/* The ring has dropped everything before `head`: go on there. How many messages nobody will be given for that. Moves the
+ * floor, as settling does. */
 uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head);
 /* The ring was sealed at `sealed` and everything before that is settled: go on at `first`, in its successor. */
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);

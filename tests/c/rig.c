@@ -143,6 +143,26 @@ void rig_session_close(struct rig_session *session) {
     munmap(session->page, shmbus_session_bytes(session->ref.capacity));
 }
 
+struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers) {
+    struct rig_group group = {.setup = {lanes, window, producers}};
+    struct shmbus_session_setup setup = {.session = session, .boot_id = "the same boot 1"};
+    group.size = shmbus_group_bytes(&group.setup);
+    CHECK(group.size != 0);
+    group.memory = mmap(NULL, group.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(group.memory != MAP_FAILED);
+    shmbus_group_init(group.memory, &setup, &group.setup);
+    group.ref = (struct shmbus_session_ref){session, lanes, group.memory};
+    return group;
+}
+
+struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member) {
+    struct shmbus_group view;
+    CHECK(shmbus_group_view(&view, group->memory, &group->setup, lane, member));
+    return view;
+}
+
+void rig_group_close(struct rig_group *group) { munmap(group->memory, group->size); }
+
 struct shmbus_slot *rig_slot(const struct shmbus_ring *ring, uint64_t sequence) {
     return &ring->slots[sequence & ring->slot_mask];
 }

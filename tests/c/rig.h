@@ -61,6 +61,16 @@ struct rig_session {
 struct rig_session rig_session(uint32_t session, uint32_t cursors);
 void rig_session_close(struct rig_session *session);
 
+struct rig_group {
+    void *memory;
+    size_t size;
+    struct shmbus_group_setup setup;
+    struct shmbus_session_ref ref; /* for gates: its cursors are the lanes */
+};
+struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers);
+struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member);
+void rig_group_close(struct rig_group *group);
+
 /* Claim the next slot as a process does that is stopped before it writes, by copying the ring's own word. Returns the
  * sequence; *word is what the claim looks like. */
 uint64_t rig_claim(const struct shmbus_ring *ring, uint32_t producer, uint32_t units, bool help, uint64_t *word);

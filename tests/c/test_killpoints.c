@@ -11,11 +11,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "group_rig.h"
 #include "killpoint.h"
+#include "rig.h"
 
 enum { BYSTANDER = 1, VICTIM = 2, EARLIER_VICTIM = 3, SMALL = 300 };
 enum { SLEEP_BOUND_NS = 20000000 };
+enum { GROUP = 2, OTHER_MEMBER = 0, DEAD_MEMBER = 1, WINDOW = 16, MOST_HELD = 3, MOST_SEQUENCES = 1 << 24 };
+#define SUCCESSOR (1ull << 32)
 
 /* ---- the world that all processes share ---- */
 
@@ -25,11 +27,15 @@ struct world {
     _Atomic uint64_t attempted, returned, seen[4];          /* of the victim; by producer */
     _Atomic uint32_t message;
     struct shmbus_bell bells, quiet;
+    _Atomic uint64_t nacked, skipped;                       /* by members of the group */
+    _Atomic uint8_t given[MOST_SEQUENCES];                  /* how often a message was in a member's hands */
 };
 
 static struct world *world;
 static struct rig rig, created;
 static struct rig_session session;
+static struct rig_group group;
+static struct shmbus_session_ref known[2];
 
 static pid_t start(void (*life)(void), const char *site, unsigned count) {
     fflush(NULL);
@@ -68,8 +74,8 @@ static void sleep_on(_Atomic uint32_t *word, uint32_t expected) {
 static struct shmbus_writer writer_for(const struct shmbus_ring *ring, uint32_t producer) {
     struct shmbus_writer writer;
     shmbus_writer_init(&writer, ring, producer);
-    writer.sessions = &session.ref;
-    writer.session_count = 1;
+    writer.sessions = known;
+    writer.session_count = 2;
     return writer;
 }
 
@@ -113,6 +119,66 @@ static void read_along(void) {
     }
     atomic_store(&world->end, cursor);
 }
+
+/* ---- members of a group ---- */
+
+/* What nobody was given yet. */
+static bool take_new(const struct shmbus_ring *ring, const struct shmbus_group *lane, struct shmbus_taken *taken, bool *sealed) {
+    struct rig_message message;
+    *taken = (struct shmbus_taken){shmbus_group_seek(lane, 0), 1};
+    enum shmbus_result result = rig_read(ring, taken->sequence, false, &message);
+    if (result == SHMBUS_OVERRUN)
+        atomic_fetch_add(&world->skipped, shmbus_group_skip(lane, shmbus_head(ring)));
+    if (result == SHMBUS_STEPPED)
+        shmbus_group_pass(lane, taken->sequence);
+    *sealed = result == SHMBUS_SEALED;
+    if (result != SHMBUS_OK)
+        return false;
+    result = lane->producers
+                 ? shmbus_group_judge(lane, taken->sequence, message.producer, message.number, shmbus_now_ns())
+                 : shmbus_group_claim(lane, taken->sequence, shmbus_now_ns());
+    CHECK(result == SHMBUS_OK || result == SHMBUS_PASSED || result == SHMBUS_WINDOW);
+    return result == SHMBUS_OK;
+}
+
+/* Every eighth message is given back. */
+static void done_with(const struct shmbus_group *lane, struct shmbus_taken taken, uint64_t *seed) {
+    uint64_t advanced = 0;
+    if (check_random(seed) % 8)
+        CHECK(shmbus_group_settle(lane, taken, &advanced));
+    else {
+        atomic_fetch_add(&world->nacked, 1);
+        CHECK_EQUAL(shmbus_group_return(lane, taken), SHMBUS_OK);
+    }
+}
+
+static void read_as_member(uint32_t member) {
+    struct rig look = rig_look(&rig, false);
+    struct shmbus_group lane = rig_member(&group, 0, member);
+    struct shmbus_taken held[MOST_HELD];
+    uint64_t seed = member, advanced = 0;
+    uint32_t count = 0;
+    for (;;) {
+        bool over = atomic_load(&world->over), sealed = false;
+        bool found = shmbus_group_retake(&lane, shmbus_now_ns(), &held[count]) ||
+                     take_new(&look.ring, &lane, &held[count], &sealed);
+        if (found) {
+            CHECK(held[count].sequence < MOST_SEQUENCES);
+            atomic_fetch_add(&world->given[held[count++].sequence], 1);
+        }
+        while (count && (!found || count == MOST_HELD))
+            done_with(&lane, held[--count], &seed);
+        uint64_t tail = shmbus_tail(&look.ring);
+        if (sealed && shmbus_group_settled(&lane, tail, &advanced) && shmbus_group_bridge(&lane, tail, SUCCESSOR))
+            break;
+        if (shmbus_group_floor(&lane) >= (over ? tail : SUCCESSOR))
+            break;
+        if (!found)
+            sched_yield();
+    }
+}
+
+static void read_as_other(void) { read_as_member(OTHER_MEMBER); }
 
 /* ---- victims: each goes on until it passes its site ---- */
 
@@ -219,9 +285,27 @@ static void skip_earlier(void) {
 
 static void seal(void) { shmbus_seal(&rig.ring, 2); }
 
+static void read_in_group(void) { read_as_member(DEAD_MEMBER); }
+
+static void read_in_group_to_the_seal(void) {
+    atomic_store(&world->sealed, true);
+    seal();
+    read_in_group();
+    struct shmbus_group lane = rig_member(&group, 0, DEAD_MEMBER); /* the other one was faster: a second time, then */
+    shmbus_group_bridge(&lane, shmbus_tail(&rig.ring), SUCCESSOR);
+}
+
+static void meet_an_overrun(void) {
+    struct shmbus_group lane = rig_member(&group, 0, DEAD_MEMBER);
+    while (shmbus_head(&rig.ring) < shmbus_group_floor(&lane) + 2 * WINDOW)
+        sched_yield();
+    shmbus_group_skip(&lane, shmbus_head(&rig.ring));
+}
+
 /* ---- before and after ---- */
 
-static pid_t sleeper;
+static pid_t sleeper, other;
+static uint64_t group_begin;
 
 static void nothing(void) {}
 
@@ -231,11 +315,54 @@ static void start_sleeper(void) { sleeper = start(sleep_for_a_message, NULL, 0);
 
 static void leave_a_claim(void) { await_death(start(publish_earlier, "write.half", 3)); }
 
+static void place_group(void) {
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    group_begin = shmbus_tail(&rig.ring);
+    shmbus_group_place(&lane, group_begin);
+}
+
+static void hold_for_group(void) { CHECK(shmbus_gate_set(&rig.ring, 2, GROUP, 0, 1)); }
+
+static void start_group(void) {
+    hold_for_group();
+    place_group();
+    other = start(read_as_other, NULL, 0);
+}
+
+static void start_group_without_duplicates(void) { start_group(); }
+
 static void repair(void) { shmbus_repair(&rig.ring, VICTIM); }
 
 static void clear_gate(void) { CHECK(shmbus_gate_set(&rig.ring, 1, 0, 0, 0)); }
 
 static void await_sleeper(void) { reap(sleeper); }
+
+static void reap_member(void) {
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    CHECK(shmbus_group_reap(&lane, DEAD_MEMBER) <= MOST_HELD);
+}
+
+static void join_group_again(void) {
+    reap_member();
+    hold_for_group();
+    other = start(read_as_other, NULL, 0);
+}
+
+/* Everything is settled, and was in somebody's hands: once, and again for each that was given back. */
+static void check_group(uint64_t uncounted) {
+    reap(other);
+    struct shmbus_group lane = rig_member(&group, 0, OTHER_MEMBER);
+    uint64_t tail = shmbus_tail(&rig.ring), once = 0, all = 0;
+    CHECK_EQUAL(shmbus_group_floor(&lane), atomic_load(&world->sealed) ? SUCCESSOR : tail);
+    for (uint64_t at = group_begin; at < tail; at++) {
+        once += atomic_load(&world->given[at]) != 0;
+        all += atomic_load(&world->given[at]);
+    }
+    uint64_t told = once + atomic_load(&world->skipped) + atomic_load(&lane.lane->untold);
+    CHECK(told <= tail - group_begin && tail - group_begin - told <= uncounted);
+    CHECK(all - once <= atomic_load(&world->nacked) + MOST_HELD);
+    CHECK_EQUAL(atomic_load(&lane.lane->duplicates), 0);
+}
 
 static enum shmbus_result check_created(void) {
     struct shmbus_geometry geometry;
@@ -275,6 +402,9 @@ static void seal_again(void) {
 #define MAKER "who creates: made again under a new name", create_again
 #define NEXT_REPAIR "the next repair", repair_again
 #define NEXT_SEAL "the next coordinator: sealed again", seal_again
+#define MEMBER "coordinator: the member reaped", reap_member
+#define OTHERS "the next member that comes", join_group_again
+#define THE_COUNT "the count of at most a window of messages", 0
 #define BOUND "the sleeper, at its own bound", await_sleeper
 
 static const struct row {
@@ -316,21 +446,33 @@ static const struct row {
     {"skip.done", leave_a_claim, skip_earlier, 1, NOTHING, NEXT_REPAIR},
     {"seal.announced", nothing, seal, 1, NOTHING, NEXT_SEAL},
     {"seal.done", nothing, seal, 1, NOTHING, NEXT_SEAL},
+    {"group.claimed", start_group, read_in_group, 50, NOTHING, MEMBER},
+    {"group.judged", start_group_without_duplicates, read_in_group, 50, NOTHING, MEMBER},
+    {"group.settled", start_group_without_duplicates, read_in_group, 50, NOTHING, MEMBER},
+    {"group.advanced", start_group, read_in_group, 50, NOTHING, MEMBER},
+    {"group.returned", start_group, read_in_group, 10, NOTHING, MEMBER},
+    {"group.retaken", start_group, read_in_group, 10, NOTHING, MEMBER},
+    {"group.dropped", place_group, meet_an_overrun, 1, THE_COUNT, OTHERS},
+    {"group.bridged", start_group, read_in_group_to_the_seal, 1, NOTHING, MEMBER},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-static void begin(void) {
+static void begin(const struct row *row) {
     rig = rig_small(64, 1u << 16);
     created = rig_small(64, 1u << 16);
     memset(created.memory, 0, shmbus_ring_bytes(&created.geometry));
     session = rig_session(1, 2);
-    world = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    group = rig_group(GROUP, 1, WINDOW, row->before == start_group_without_duplicates ? VICTIM : 0);
+    known[0] = session.ref;
+    known[1] = group.ref;
+    world = mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(world != MAP_FAILED);
     CHECK(shmbus_gate_set(&rig.ring, 0, 1, 0, 1));
 }
 
 static void end(void) {
     munmap(world, sizeof *world);
+    rig_group_close(&group);
     rig_session_close(&session);
     rig_close(&created);
     rig_close(&rig);
@@ -343,7 +485,7 @@ static void await_progress(void) {
 }
 
 static void kill_at(const struct row *row) {
-    begin();
+    begin(row);
     pid_t publisher = start(publish_along, NULL, 0), reader = start(read_along, NULL, 0);
     await_progress();
     row->before();
@@ -361,6 +503,8 @@ static void kill_at(const struct row *row) {
     reap(publisher);
     atomic_store(&world->over, true);
     reap(reader);
+    if (strncmp(row->site, "group.", 6) == 0)
+        check_group(row->after == join_group_again ? WINDOW : 0);
     uint64_t seen = atomic_load(&world->seen[VICTIM]);
     CHECK_EQUAL(atomic_load(&world->attempted) - seen, row->messages);
     CHECK(seen >= atomic_load(&world->returned));
@@ -378,110 +522,6 @@ TEST(a_process_killed_at_any_site_loses_what_the_table_says_and_the_rest_goes_on
     printf("%-16s  %-42s  %-41s  %s\n", "killed at", "lost", "repaired by", "after its death");
     for (int i = 0; i < ROWS; i++)
         kill_at(&rows[i]);
-}
-
-/* ---- members of a group: what one held when it died is given out again, and nothing else is ---- */
-
-enum { LAST = 48, HELD_AT_MOST = 3, AWAY = 5 }; /* messages; AWAY of them are dropped while nobody looks */
-
-static struct group_rig page;
-static _Atomic uint32_t *settled_by_victim; /* by sequence; shared */
-
-static struct shmbus_group as_member(uint32_t member) { return rig_member(&page, 0, member); }
-
-static void note_settled(const struct shmbus_group *group, struct shmbus_taken taken) {
-    uint64_t advanced = 0;
-    if (shmbus_group_settle(group, taken, &advanced))
-        atomic_store(&settled_by_victim[taken.sequence], 1);
-}
-
-static bool take_next(const struct shmbus_group *group, struct shmbus_taken *taken) {
-    if (shmbus_group_retake(group, 1, taken))
-        return true;
-    *taken = (struct shmbus_taken){shmbus_group_seek(group, 0), 1};
-    if (taken->sequence > LAST)
-        return false;
-    enum shmbus_result result = group->producers ? shmbus_group_judge(group, taken->sequence, 1, taken->sequence, 1)
-                                                 : shmbus_group_claim(group, taken->sequence, 1);
-    return result == SHMBUS_OK;
-}
-
-/* Takes three, gives every third back once, settles the others, and so on. */
-static void read_as_member(void) {
-    struct shmbus_group group = as_member(0);
-    struct shmbus_taken taken[HELD_AT_MOST];
-    for (;;) {
-        uint32_t count = 0;
-        while (count < HELD_AT_MOST && take_next(&group, &taken[count]))
-            count++;
-        for (uint32_t i = 0; i < count; i++)
-            if (taken[i].tries == 1 && taken[i].sequence % HELD_AT_MOST == 0)
-                shmbus_group_return(&group, taken[i]);
-            else
-                note_settled(&group, taken[i]);
-    }
-}
-
-static void skip_as_member(void) {
-    struct shmbus_group group = as_member(0);
-    shmbus_group_skip(&group, 1 + AWAY);
-    read_as_member();
-}
-
-static void bridge_as_member(void) {
-    struct shmbus_group group = as_member(0);
-    struct shmbus_taken taken;
-    while (take_next(&group, &taken))
-        note_settled(&group, taken);
-    shmbus_group_bridge(&group, LAST + 1, 1u << 20);
-}
-
-static const struct member_row {
-    const char *site;
-    void (*victim)(void);
-    unsigned count;
-    uint32_t producers;
-    uint64_t dropped; /* by the ring, before anybody looks */
-} member_rows[] = {
-    {"group.claimed", read_as_member, 7, 0, 0},  {"group.judged", read_as_member, 7, 4, 0},
-    {"group.settled", read_as_member, 7, 0, 0},  {"group.advanced", read_as_member, 2, 0, 0},
-    {"group.returned", read_as_member, 3, 0, 0}, {"group.retaken", read_as_member, 2, 0, 0},
-    {"group.dropped", skip_as_member, 1, 0, AWAY}, {"group.bridged", bridge_as_member, 1, 0, 0},
-};
-enum { MEMBER_ROWS = sizeof member_rows / sizeof *member_rows };
-
-static void kill_member_at(const struct member_row *row) {
-    page = group_rig(64, row->producers);
-    settled_by_victim = mmap(NULL, (LAST + 1) * sizeof *settled_by_victim, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(settled_by_victim != MAP_FAILED);
-    struct shmbus_group survivor = as_member(1);
-    shmbus_group_place(&survivor, 1);
-    await_death(start(row->victim, row->site, row->count));
-    uint32_t again = shmbus_group_reap(&survivor, 0);
-    CHECK(again <= HELD_AT_MOST);
-    uint64_t seen = row->dropped, advanced = 0;
-    shmbus_group_skip(&survivor, 1 + row->dropped);
-    struct shmbus_taken taken;
-    while (take_next(&survivor, &taken)) {
-        CHECK(!atomic_load(&settled_by_victim[taken.sequence])); /* what it settled does not come again */
-        CHECK(shmbus_group_settle(&survivor, taken, &advanced));
-        seen++;
-    }
-    uint64_t unknown = 0; /* one that the victim settled, and died before it had noted it */
-    for (uint64_t s = 1 + row->dropped; s <= LAST; s++)
-        seen += atomic_load(&settled_by_victim[s]);
-    unknown = LAST - seen;
-    CHECK(unknown <= 1);
-    bool bridged = shmbus_group_bridge(&survivor, LAST + 1, 1u << 20);
-    CHECK(bridged && shmbus_group_floor(&survivor) == 1u << 20);
-    printf("%-16s  nothing; given out again: %u\n", row->site, again);
-    munmap(settled_by_victim, (LAST + 1) * sizeof *settled_by_victim);
-    group_rig_close(&page);
-}
-
-TEST(a_member_killed_at_any_site_leaves_what_it_held_to_the_others) {
-    for (int i = 0; i < MEMBER_ROWS; i++)
-        kill_member_at(&member_rows[i]);
 }
 
 /* ---- the sites in the code, in killpoint.c's list and in the table above are the same ---- */
@@ -525,9 +565,7 @@ TEST(every_site_in_the_code_is_listed_and_in_the_table_and_no_other) {
         size_t found = 0;
         for (int i = 0; i < ROWS; i++)
             found += strcmp(rows[i].site, *site) == 0;
-        for (int i = 0; i < MEMBER_ROWS; i++)
-            found += strcmp(member_rows[i].site, *site) == 0;
         CHECK_EQUAL(found, 1);
     }
-    CHECK_EQUAL(count, ROWS + MEMBER_ROWS);
+    CHECK_EQUAL(count, ROWS);
 }

@@ -142,8 +142,7 @@ static PyObject *group_forget_producer(GroupObject *self, PyObject *args) {
     struct shmbus_group view;
     if (!PyArg_ParseTuple(args, "II", &lane, &producer) || !usable(self) || !lane_at(self, lane, 0, &view))
         return NULL;
-    if (producer < view.producers)
-        atomic_store_explicit(&view.judged[producer], 0, memory_order_seq_cst);
+    shmbus_group_forget(&view, producer);
     Py_RETURN_NONE;
 }
 

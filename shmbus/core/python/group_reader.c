@@ -19,6 +19,13 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     shmbus_bell_ring(&bell_of(source)->space);
 }
 
+static bool give_back(SourceObject *source, struct shmbus_taken taken) {
+    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
+    if (done)
+        shmbus_bell_ring(&bell_of(source)->data);
+    return done;
+}
+
 static uint64_t look_period(const ReaderObject *self) {
     uint64_t period = self->ack_deadline_ns ? self->ack_deadline_ns / 4 : LOOK_MAX_NS;
     return period < LOOK_MIN_NS ? LOOK_MIN_NS : period > LOOK_MAX_NS ? LOOK_MAX_NS : period;
@@ -34,6 +41,13 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
         if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
             shmbus_bell_ring(&bell_of(entry->source)->data);
     }
+}
+
+static bool all_settled(Entry *entry) {
+    uint64_t advanced = 0;
+    bool settled = shmbus_group_settled(&entry->source->lane, entry->position, &advanced);
+    group_signal(entry->source, advanced, true);
+    return settled;
 }
 
 /* What comes next of what nobody was given. The others may be in the ring before this one: then nothing yet. Or in its
@@ -72,7 +86,7 @@ bool group_has_something(Entry *entry) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
     case SHMBUS_OVERRUN: return true; /* whether the window has room or not */
-    case SHMBUS_SEALED: return !entry->sealed && shmbus_group_settled(lane, entry->position);
+    case SHMBUS_SEALED: return !entry->sealed && all_settled(entry);
     default: return shmbus_group_open(lane, entry->position);
     }
 }
@@ -178,7 +192,7 @@ static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken t
         return hand_out(self, entry, taken, message);
     if (!PyErr_Occurred() && result != SHMBUS_EMPTY)
         return settle_missing(entry, taken, result);
-    shmbus_group_return(&entry->source->lane, taken); /* EMPTY: the others moved on to the successor, and it stands there */
+    give_back(entry->source, taken); /* EMPTY: the others moved on to the successor, and it stands there */
     return NULL;
 }
 
@@ -205,6 +219,7 @@ static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     uint64_t head = shmbus_head(&entry->ring->ring);
     uint64_t lost = shmbus_group_skip(lane, head);
+    group_signal(entry->source, 1, true); /* the floor has moved, whatever was lost */
     if (!lost)
         return NULL;
     PyObject *told = reader_gap(entry, head - lost, lost, "overrun");
@@ -272,7 +287,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
         entry->busy_word_since_ns = 0;
         return idle(entry);
     case SHMBUS_SEALED:
-        if (entry->expired_count || entry->sealed || !shmbus_group_settled(lane, entry->position))
+        if (entry->expired_count || entry->sealed || !all_settled(entry))
             return idle(entry);
         return reader_sealed(self, entry);
     case SHMBUS_OVERRUN:
@@ -403,10 +418,7 @@ PyObject *group_nack(PyObject *reader, PyObject *message) {
     SourceObject *source = settled_at(reader, message, &taken);
     if (!source)
         return NULL;
-    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
-    if (done)
-        shmbus_bell_ring(&bell_of(source)->data);
-    return PyBool_FromLong(done);
+    return PyBool_FromLong(give_back(source, taken));
 }
 
 PyObject *group_extend(PyObject *reader, PyObject *message) {
