@@ -56,16 +56,17 @@ def _make_gap(source: _core.Source, first: int, count: int, reason: Any) -> Gap:
     return Gap(source.topic, source.pattern, first, count, reason)
 
 
-def _make_time(time_ns: int) -> datetime:
+def make_time(time_ns: int) -> datetime:
     """CLOCK_MONOTONIC as the time of day, by the clocks' present distance."""
     return datetime.fromtimestamp((time.time_ns() - time.monotonic_ns() + time_ns) / 1e9, UTC)
 
 
-def _parse_envelope(message: Message) -> EventBusMessage | None:
+def parse_envelope(message: Message) -> EventBusMessage | None:
+    """The envelope that was published; None for what came without."""
     return EventBusMessage.FromString(message.payload) if message.kind == KIND_EVENT else None
 
 
-def _parse_event(message: Message) -> Any:
+def parse_event(message: Message) -> Any:
     """The event inside: the typed payload of an envelope, a message of the topic's own type, or the bytes."""
     if message.kind == KIND_TYPED:
         return schema.message_class(message.type_name).FromString(message.payload)
@@ -103,8 +104,8 @@ _CLASSES: Final = _classes()
 _core.configure(
     make_gap=_make_gap,
     make_producer=Producer,
-    make_time=_make_time,
-    parse_envelope=_parse_envelope,
-    parse_event=_parse_event,
+    make_time=make_time,
+    parse_envelope=parse_envelope,
+    parse_event=parse_event,
     context=HANDLING,
 )

@@ -226,7 +226,7 @@ class Requests:
         topic = self._named(request.topic)
         self._access.check_administer(client, topic.name)
         plan = limited(plan_of(topic.live.ring), request.limits)
-        _check_room(topic.name, plan)
+        check_room(topic.name, plan)
         topic.live.ring.set_limits(
             plan.max_messages, plan.max_bytes, plan.max_message_bytes, plan.retention_ns, plan.claim_timeout_ns
         )
@@ -312,7 +312,7 @@ def checked_durable(asked: Durable, patterns: Sequence[str]) -> Durable:
     return asked
 
 
-def _check_room(topic: str, plan: RingPlan) -> None:
+def check_room(topic: str, plan: RingPlan) -> None:
     """Limits beyond the ring's geometry would promise what it cannot hold."""
     for name, present, limit in (
         ("max_messages", plan.max_messages, plan.slots),
