@@ -58,7 +58,7 @@ class MemoryMessage:
         self._envelope: Any = None
         self._event: Any = None
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type[Message]:  # type: ignore[override]
         """What `isinstance` goes by."""
         return Message

@@ -21,7 +21,7 @@ from shmbus.testing.lane import Lane, Numbers
 from shmbus.testing.message import Content, MemoryMessage
 
 if TYPE_CHECKING:
-    from shmbus.testing.bus import MemoryBus
+    from shmbus.testing.bus import MemoryClient
 
 
 class Asked(NamedTuple):
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 class MemoryPublisher:
     """As `shmbus.Publisher`. Made by `MemoryBus.publisher`."""
 
-    def __init__(self, bus: "MemoryBus", lane: Lane, asked: Asked, configured: Backpressure, numbers: Numbers) -> None:
+    def __init__(self, bus: "MemoryClient", lane: Lane, asked: Asked, configured: Backpressure, numbers: Numbers) -> None:
         self.topic: Final = lane.topic
         self.name: Final = asked.name
         self.lane: Final = lane

@@ -24,7 +24,7 @@ from shmbus.topic import most_specific
 from shmbus.v1.delivery_pb2 import DeadLetter
 
 if TYPE_CHECKING:
-    from shmbus.testing.bus import MemoryBus
+    from shmbus.testing.bus import MemoryClient
     from shmbus.testing.publisher import MemoryPublisher
 
 
@@ -32,7 +32,7 @@ class MemorySubscription:
     """As `shmbus.Subscription`. Made by `MemoryBus.subscribe`."""
 
     def __init__(
-        self, bus: "MemoryBus", patterns: tuple[str, ...], lossless: bool, judge: Judge | None, durable: Durable | None
+        self, bus: "MemoryClient", patterns: tuple[str, ...], lossless: bool, judge: Judge | None, durable: Durable | None
     ) -> None:
         self.patterns: Final = patterns
         self.lossless: Final = lossless
