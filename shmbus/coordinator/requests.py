@@ -261,10 +261,12 @@ class Requests:
         )
 
     def _check_type(self, topic: Topic, kind: TopicType) -> None:
-        if not kind.name or not topic.type_name or kind.fingerprint == topic.fingerprint:
+        if not kind.name or not topic.type_name:
             return
-        if kind.name != topic.type_name:
+        if kind.name != topic.type_name:  # types of one file share its fingerprint
             raise TypeMismatch(topic.name, kind.name, topic.type_name)
+        if kind.fingerprint == topic.fingerprint:
+            return
         if not kind.descriptors:
             raise NeedDescriptors(f"topic '{topic.name}' has another version of {kind.name}: send yours")
         theirs = parse_descriptors(kind.descriptors, kind.name)
