@@ -37,7 +37,9 @@ class Asked(NamedTuple):
 class MemoryPublisher:
     """As `shmbus.Publisher`. Made by `MemoryBus.publisher`."""
 
-    def __init__(self, bus: "MemoryClient", lane: Lane, asked: Asked, configured: Backpressure, numbers: Numbers) -> None:
+    def __init__(
+        self, bus: "MemoryClient", lane: Lane, asked: Asked, configured: Backpressure, numbers: Numbers
+    ) -> None:
         self.topic: Final = lane.topic
         self.name: Final = asked.name
         self.lane: Final = lane

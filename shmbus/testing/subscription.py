@@ -32,7 +32,12 @@ class MemorySubscription:
     """As `shmbus.Subscription`. Made by `MemoryBus.subscribe`."""
 
     def __init__(
-        self, bus: "MemoryClient", patterns: tuple[str, ...], lossless: bool, judge: Judge | None, durable: Durable | None
+        self,
+        bus: "MemoryClient",
+        patterns: tuple[str, ...],
+        lossless: bool,
+        judge: Judge | None,
+        durable: Durable | None,
     ) -> None:
         self.patterns: Final = patterns
         self.lossless: Final = lossless

@@ -182,7 +182,9 @@ def test_higher_limits_let_a_waiting_publisher_go_on(bus):
 
 def test_the_size_of_a_message_is_a_limit_too(bus):
     with bus.publisher("lab.x") as publisher:
-        with pytest.raises(MessageTooLarge, match="bytes of a message for topic 'lab.x': 1048577, the limit is 1048576"):
+        with pytest.raises(
+            MessageTooLarge, match="bytes of a message for topic 'lab.x': 1048577, the limit is 1048576"
+        ):
             publisher.publish(bytes((1 << 20) + 1))
         bus.set_limits("lab.x", max_bytes=640)
         with pytest.raises(MessageTooLarge, match="593, the limit is 592"):
