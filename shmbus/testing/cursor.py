@@ -35,6 +35,12 @@ class Cursor:
         ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
         return self._client.name, self._client.pid, ago
 
+    def demote(self) -> None:
+        """It is a lossy one from now on."""
+        self.holds = False
+        if (reader := self.source.subscription()) is not None:
+            reader.notices.append(Gap(self.lane.topic, self.source.pattern, self.position, 0, "demoted"))
+
     def next(self, reader: "MemorySubscription") -> Found | None:
         """The next thing the lane has to say, if there is any. What is past its time is told in one run."""
         while self.lane.head <= self.position < self.lane.tail:

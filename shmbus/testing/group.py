@@ -8,8 +8,10 @@ from shmbus._core import MAX_TRIES, Ring
 from shmbus.coordinator.requests import checked_durable
 from shmbus.durable import Durable
 from shmbus.errors import DurableError
+from shmbus.message import Gap
 from shmbus.start import Resolved, places
 from shmbus.testing.lane import Lane
+from shmbus.topic import most_specific
 
 if TYPE_CHECKING:
     from shmbus.testing.hub import Hub
@@ -42,19 +44,25 @@ class GroupLane:
         self.group, self.lane = group, lane
         self.floor = self.next = position
         self.untold = 0  # lost while nobody was there
+        self.demoted = False
         self._words: dict[int, Word] = {}
         self._settled: set[int] = set()
         self._moved_ns = 0
 
     @property
     def gate(self) -> int | None:
-        """Publishers wait for it while it has members."""
-        return self.floor if self.group.members else None
+        """Publishers wait for it while it has members, unless it was demoted."""
+        return self.floor if self.group.members and not self.demoted else None
 
     def held_by(self) -> tuple[str, int, float | None]:
         """Several may read for it, so its pid is 0."""
         ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
         return self.group.name, 0, ago
+
+    def demote(self) -> None:
+        """Nobody waits for it until all members have gone and one comes again."""
+        self.demoted = True
+        self.group.tell_demoted(self.lane, self.floor)
 
     def is_open(self) -> bool:
         """May the next one be given out?"""
@@ -206,7 +214,14 @@ class Group:
         self._members.pop(number, None)
         for lane in self.lanes.values():
             lane.give_back_of(number)
+            lane.demoted &= bool(self._members)
         self.hub.tell()
+
+    def tell_demoted(self, lane: Lane, position: int) -> None:
+        """To all members."""
+        for reference in self.members.values():
+            if (member := reference()) is not None:
+                member.notices.append(Gap(lane.topic, most_specific(self.patterns, lane.topic), position, 0, "demoted"))
 
     def bind(self, lane: Lane, start: Resolved | None) -> None:
         """It reads that lane; from `start` on (None: from the first message), if it is new to it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
@@ -10,7 +11,7 @@ from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.requests import check_room
 from shmbus.coordinator.settings import Settings, TopicPlan, limited
 from shmbus.errors import LimitError, ShmbusError, TypeMismatch
-from shmbus.publisher import URGENT_LANE
+from shmbus.publisher import NORMAL_LANE, URGENT_LANE
 from shmbus.start import Resolved
 from shmbus.testing.clock import Clock
 from shmbus.testing.group import Group
@@ -91,7 +92,7 @@ class Hub:
             limit = self._settings.max_topics
             raise LimitError("topics of the bus", limit, limit + 1, "Raise bus.max_topics.")
         plan = self._planner.plan(name)
-        lane = Lane(name, 0, type_name, plan.ring, plan.on_full == "shed", self.clock)
+        lane = Lane(name, NORMAL_LANE, type_name, plan, self.clock)
         self._topics[name] = topic = Topic(plan, lane)
         self._announce(lane)
         return topic
@@ -105,10 +106,8 @@ class Hub:
         topic = self._topics[name]
         normal = topic.lanes[0]
         if len(topic.lanes) == 1:
-            ring = TopicPlan(
-                normal.plan, urgent_slots=topic.plan.urgent_slots, urgent_arena_bytes=topic.plan.urgent_arena_bytes
-            ).urgent_ring
-            topic.lanes.append(Lane(name, URGENT_LANE, normal.type_name, ring, normal.sheds, self.clock))
+            plan = replace(topic.plan, ring=replace(topic.plan, ring=normal.plan).urgent_ring)
+            topic.lanes.append(Lane(name, URGENT_LANE, normal.type_name, plan, self.clock))
             self._announce(topic.lanes[1])
         return topic.lanes[1]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
 
 from shmbus._core import FRAME_HEADER_BYTES, UNIT
-from shmbus.coordinator.rings import RingPlan
+from shmbus.coordinator.settings import TopicPlan
+from shmbus.coordinator.stalls import StallWatch
 from shmbus.errors import BackpressureError, MessageTooLarge
 from shmbus.testing.clock import Clock
 from shmbus.testing.message import Content, units_of
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 RETIRE_BATCH: Final = 64  # as ring.c drops its oldest: so many at a time,
 RETIRE_SHARE: Final = 16  # and never more than this part of what is retained
+LARGEST_OVERHEAD: Final = 128  # bytes beside the payload, as the coordinator reckons
 MOST_UNITS: Final = 2**18 - 1
 
 
@@ -30,6 +32,9 @@ class Holder(Protocol):
 
     def held_by(self) -> tuple[str, int, float | None]:
         """Name, pid, and how many seconds ago it last moved (None: never)."""
+
+    def demote(self) -> None:
+        """It holds nothing from now on, and is told."""
 
 
 class Numbers:
@@ -45,15 +50,17 @@ class Lane:
 
     first_sequence: Final = 1
 
-    def __init__(self, topic: str, number: int, type_name: str, plan: RingPlan, sheds: bool, clock: Clock) -> None:
+    def __init__(self, topic: str, number: int, type_name: str, plan: TopicPlan, clock: Clock) -> None:
         self.topic, self.number, self.type_name = topic, number, type_name
-        self.plan, self.sheds, self.clock = plan, sheds, clock
+        self.plan, self.clock = plan.ring, clock
+        self._sheds, self._max_stall_ns = plan.on_full == "shed", plan.max_stall_ns
         self.head = self.first_sequence
         self.cursors: WeakSet[Cursor] = WeakSet()
         self.groups: dict[str, GroupLane] = {}
         self.durables: dict[str, Numbers] = {}  # of durable publishers
         self._contents: deque[Content] = deque()
         self._units = 0
+        self._stalls = StallWatch()
 
     @property
     def tail(self) -> int:
@@ -81,7 +88,8 @@ class Lane:
     def put(self, content: Content) -> int | None:
         """Its sequence; None: there is no room, and the oldest may not go."""
         while not self._has_room(content.units):
-            if not self.retire(min(RETIRE_BATCH, len(self._contents) // RETIRE_SHARE + 1)):
+            batch = min(RETIRE_BATCH, len(self._contents) // RETIRE_SHARE + 1)
+            if not self.retire(batch) and not self._demote_stalled():
                 return None
         self._contents.append(content)
         self._units += content.units
@@ -115,6 +123,23 @@ class Lane:
         while self._contents and self.is_past(self._contents[0]) and self.retire(1):
             pass
 
+    def let_join_from_the_past(self) -> None:
+        """A lossless reader is to begin at what is there: a full lane drops its oldest, so that no publisher is at it."""
+        size = min(self.plan.max_bytes, self.plan.arena_bytes)
+        roomy = self._units * UNIT + self.plan.max_message_bytes + LARGEST_OVERHEAD <= size
+        if self._contents and not (roomy and len(self._contents) < self._most_messages):
+            self.retire(1)
+
+    def _demote_stalled(self) -> bool:
+        """Whoever stands in the way for too long does so no more. Was there somebody?"""
+        holders = {id(holder): (gate, holder) for gate, holder in self._holders()}
+        held = {key: gate for key, (gate, _) in holders.items()}
+        limit = self._max_stall_ns
+        stalled = self._stalls.judge(self.clock.now_ns(), limit, full=True, head=self.head, held=held) if limit else {}
+        for key in stalled:
+            holders[key][1].demote()
+        return bool(stalled)
+
     def _is_above(self) -> bool:
         return len(self._contents) > self.plan.max_messages or self._units * UNIT > self.plan.max_bytes
 
@@ -122,7 +147,7 @@ class Lane:
         holders: list[Holder] = [*self.cursors, *self.groups.values()]
         for holder in holders:
             gate = holder.gate
-            if gate is not None and not self.sheds:
+            if gate is not None and not self._sheds:
                 yield gate, holder
 
     def _gate(self) -> int:

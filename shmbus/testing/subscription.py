@@ -1,6 +1,7 @@
 """Reading what matches some patterns from a bus in memory."""
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -10,6 +11,7 @@ from shmbus.correlation import LOOPS
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BusyError, ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
+from shmbus.message import Gap
 from shmbus.publisher import URGENT_LANE
 from shmbus.start import Resolved, places
 from shmbus.testing.client import Client
@@ -45,6 +47,7 @@ class MemorySubscription:
         self.hub: Final[Hub] = bus.hub
         self.client: Final[Client] = bus.client
         self.pending: MemoryMessage | None = None  # to be handed out after what is told of those before it
+        self.notices: deque[Gap] = deque()  # to be told in the stream
         self._bus, self._judge = bus, judge
         self._turns = Turns()
         self._group: Group | None = None
@@ -61,6 +64,8 @@ class MemorySubscription:
             self._group = self.hub.join(self, self.durable, start)
             self._number = self._group.number_of(self)
         for lane in self.hub.matching(self.patterns):
+            if self.lossless and start != "latest":
+                lane.let_join_from_the_past()
             self.meet(lane, places(start, [lane])[0])  # type: ignore[list-item]
         self.hub.subscriptions.add(self)
 
@@ -146,6 +151,8 @@ class MemorySubscription:
 
     def _step(self) -> Found | None:
         self._seen = self.hub.version
+        if self.notices:
+            return self.notices.popleft()
         if self.pending is not None:
             found, self.pending = self.pending, None
             return found

@@ -94,6 +94,15 @@ def test_a_reader_that_nobody_keeps_holds_nobody(bus):
         assert publisher.publish_many([b"x"] * 30) == 30
 
 
+def test_a_full_topic_drops_its_oldest_for_a_lossless_reader_that_begins_in_the_past(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher, bus.subscribe("lab.x") as lossy:
+        publisher.publish_many(numbered(0, 15))
+        with bus.subscribe("lab.x", lossless=True, start="earliest") as subscription:
+            assert publisher.try_publish(b"15") == 16 and publisher.try_publish(b"16") is None
+            assert payloads(rest(subscription)) == numbered(1, 16)
+        assert gaps(rest(lossy)) == [(1, 1, "overrun")]
+
+
 def test_only_lossless_readers_of_the_topic_are_waited_for(bus):
     with bus.subscribe("lab.y", lossless=True), bus.subscribe("lab.#"), bus.publisher("lab.x", timeout=0) as publisher:
         assert publisher.publish_many([b"x"] * 100) == 100
@@ -127,6 +136,24 @@ def test_what_a_topic_does_when_full_is_configured_and_a_publisher_may_ask_for_a
                 assert time.monotonic() - began >= least
         with pytest.raises(ValueError, match="not 'shed'"):
             bus.publisher("lab.raises", on_full="shed")
+
+
+@pytest.mark.parametrize("durable", [None, "agent"])
+def test_who_holds_a_full_topic_up_for_too_long_is_waited_for_no_more_and_told(world, durable):
+    plan = TopicPlan(RING, max_stall_ns=200_000_000)
+    with world.open(Settings(default=plan)) as bus, bus.publisher("lab.x", timeout=0) as publisher:
+        with bus.subscribe("lab.+", lossless=True, durable=durable) as subscription:
+            publisher.publish_many(numbered(0, 15))
+            assert publisher.try_publish(b"15") is None
+            world.pass_time(2.5)  # the real one is judged once a second
+            assert publisher.publish_many(numbered(15, 40)) == 25
+            told, *found = rest(subscription)
+            assert told == shmbus.Gap("lab.x", "lab.+", 1, 0, "demoted")
+            assert gaps(found) == [(1, 25, "overrun")] and payloads(found) == numbered(25, 40)
+        with bus.subscribe("lab.+", lossless=True, durable=durable) as subscription:
+            subscription.ack_many(rest(subscription)) if durable else None
+            publisher.publish_many(numbered(0, 15))
+            assert publisher.try_publish(b"15") is None
 
 
 # ---- limits ----------------------------------------------------------------------------------------------------------
