@@ -110,7 +110,7 @@ class Lane:
 
     def retire(self, count: int) -> int:
         """Drop up to `count` of the oldest, as far as nobody holds them; how many."""
-        dropped = min(count, self._gate() - self.head)
+        dropped = max(0, min(count, self._gate() - self.head))  # who began too far back stands before the head
         for _ in range(dropped):
             self._units -= self._contents.popleft().units
         self.head += dropped
@@ -124,7 +124,7 @@ class Lane:
             pass
 
     def let_join_from_the_past(self) -> None:
-        """A lossless reader is to begin at what is there: a full lane drops its oldest, so that no publisher is at it."""
+        """A lossless reader is to begin at what is there. A full lane drops its oldest: a publisher might be about to."""
         size = min(self.plan.max_bytes, self.plan.arena_bytes)
         roomy = self._units * UNIT + self.plan.max_message_bytes + LARGEST_OVERHEAD <= size
         if self._contents and not (roomy and len(self._contents) < self._most_messages):

@@ -145,6 +145,15 @@ def test_the_first_begins_where_it_says_and_later_ones_where_it_stands(bus):
             assert payloads(rest(subscription)) == numbered(2, 4)
 
 
+def test_who_begins_before_what_is_retained_is_told_and_holds_the_rest(bus):
+    with bus.publisher("lab.x", timeout=0) as publisher:
+        publisher.publish_many(numbered(0, 20))
+        with bus.subscribe("lab.#", durable="agent", start=1) as subscription:
+            assert publisher.try_publish(b"20") is None
+            found = rest(subscription)
+            assert gaps(found) == [(1, 5, "overrun")] and payloads(found) == numbered(5, 20)
+
+
 def test_without_members_the_topic_drops_as_usual_and_the_next_one_is_told(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         bus.subscribe("lab.#", durable="agent").close()
