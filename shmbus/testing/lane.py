@@ -124,7 +124,7 @@ class Lane:
             pass
 
     def let_join_from_the_past(self) -> None:
-        """A lossless reader is to begin at what is there. A full lane drops its oldest: a publisher might be about to."""
+        """A lossless reader is to begin at what is there. A full lane drops its oldest: a publisher may be about to."""
         size = min(self.plan.max_bytes, self.plan.arena_bytes)
         roomy = self._units * UNIT + self.plan.max_message_bytes + LARGEST_OVERHEAD <= size
         if self._contents and not (roomy and len(self._contents) < self._most_messages):
