@@ -15,10 +15,18 @@ in real time, whatever the clock says. It lives in one process, so nobody dies, 
 access rules are not looked at. `resize`, `status`, `stop`, `borrow` and addresses are the real bus's alone.
 """
 
-from shmbus.testing.bus import MemoryBus
+from shmbus.testing.bus import MemoryBus, MemoryClient
 from shmbus.testing.clock import Clock, ManualClock
 from shmbus.testing.message import MemoryMessage
 from shmbus.testing.publisher import MemoryPublisher
 from shmbus.testing.subscription import MemorySubscription
 
-__all__ = ["Clock", "ManualClock", "MemoryBus", "MemoryMessage", "MemoryPublisher", "MemorySubscription"]
+__all__ = [
+    "Clock",
+    "ManualClock",
+    "MemoryBus",
+    "MemoryClient",
+    "MemoryMessage",
+    "MemoryPublisher",
+    "MemorySubscription",
+]

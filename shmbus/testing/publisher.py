@@ -2,7 +2,6 @@
 
 import operator
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -51,7 +50,7 @@ class MemoryPublisher:
         self._ids = os.urandom(8).hex() + "-"
         self._urgent: MemoryPublisher | None = None
         self._closed = False
-        self._waits_in: int | None = None  # the thread that waits for room
+        self._waits = False  # some thread, for room
         self._seen = 0
 
     def publish(
@@ -157,7 +156,7 @@ class MemoryPublisher:
     def _check_usable(self) -> None:
         if self._closed:
             raise ClosedError(f"the publisher of '{self.topic}'")
-        if self._waits_in is not None:
+        if self._waits:
             raise BusyError(f"the publisher of '{self.topic}'")
 
     def _urgent_writer(self) -> "MemoryPublisher":
@@ -207,11 +206,11 @@ class MemoryPublisher:
         return sequence
 
     def _wait(self, seconds: float) -> None:
-        self._waits_in = threading.get_ident()
+        self._waits = True
         try:
             self._hub.changed.wait(seconds)
         finally:
-            self._waits_in = None
+            self._waits = False
         self._check_usable()
 
 
