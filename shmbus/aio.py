@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, overload
 from weakref import WeakKeyDictionary
 
 from google.protobuf.message import Message as ProtobufMessage
@@ -142,7 +142,7 @@ class AsyncPublisher:
         limit = self._timeout if timeout is None else timeout
         deadline = None if limit is None else loop.time() + limit
         while True:
-            await _Waits.of(loop).ready(self._publisher, None if deadline is None else deadline - loop.time())
+            await _ready(self._publisher, None if deadline is None else deadline - loop.time())
             try:
                 return self._publisher.publish(event, **options)
             except BackpressureError:
@@ -238,7 +238,7 @@ class AsyncSubscription:
                 remaining = None if deadline is None else deadline - loop.time()
                 if self._subscription.ended or (remaining is not None and remaining <= 0):
                     return self._subscription.receive(timeout=0)  # the last chance, or the error that says why not
-                await _Waits.of(loop).ready(self._subscription.reader, self._patience(remaining))
+                await _ready(self._subscription.reader, self._patience(remaining))
                 if (found := self._subscription.try_receive()) is not None:
                     return found
         except ReceiveTimeout:
@@ -301,6 +301,20 @@ class AsyncSubscription:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Waiting(Protocol):
+    """What waits in a way of its own, not for bells in shared memory."""
+
+    async def ready(self, timeout: float | None) -> None:
+        """Return when there may be something, or `timeout` seconds have passed."""
+
+
+async def _ready(what: Reader | Writer | Waiting, timeout: float | None) -> None:
+    if isinstance(what, Reader | Writer):
+        await _Waits.of(asyncio.get_running_loop()).ready(what, timeout)
+    else:
+        await what.ready(timeout)
 
 
 class _Waits:

@@ -623,18 +623,7 @@ class Bus:
         go at once, but for those that a lossless reader holds. Raises ValueError, LimitError (beyond the ring's size:
         see `resize`), AccessDenied, ConnectionLost.
         """
-        limits = wire.TopicLimits()
-        for name, value in (
-            ("max_messages", max_messages),
-            ("max_bytes", max_bytes),
-            ("max_message_bytes", max_message_bytes),
-        ):
-            if value is not None:
-                setattr(limits, _LIMIT_FIELDS.get(name, name), _whole(name, value))
-        if retention is not None:
-            limits.retention_duration_ms = _milliseconds("retention", retention, 0)
-        if claim_timeout is not None:
-            limits.claim_timeout_ms = _milliseconds("claim_timeout", claim_timeout, 1)
+        limits = limits_of(max_messages, max_bytes, max_message_bytes, retention, claim_timeout)
         self._request(wire.SetLimits(topic=topic, limits=limits)).close()
 
     def status(self) -> wire.StatusReply:
@@ -770,6 +759,29 @@ def _durable_of(page: Group) -> str:
 def _seconds_since(time_ns: int) -> float | None:
     """Of CLOCK_MONOTONIC; 0: never."""
     return max(0.0, (time.monotonic_ns() - time_ns) / 1e9) if time_ns else None
+
+
+def limits_of(
+    max_messages: int | None,
+    max_bytes: int | None,
+    max_message_bytes: int | None,
+    retention: float | None,
+    claim_timeout: float | None,
+) -> wire.TopicLimits:
+    """For the coordinator; times in seconds. Raises ValueError."""
+    limits = wire.TopicLimits()
+    for name, value in (
+        ("max_messages", max_messages),
+        ("max_bytes", max_bytes),
+        ("max_message_bytes", max_message_bytes),
+    ):
+        if value is not None:
+            setattr(limits, _LIMIT_FIELDS.get(name, name), _whole(name, value))
+    if retention is not None:
+        limits.retention_duration_ms = _milliseconds("retention", retention, 0)
+    if claim_timeout is not None:
+        limits.claim_timeout_ms = _milliseconds("claim_timeout", claim_timeout, 1)
+    return limits
 
 
 def _whole(name: str, value: object) -> int:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
 from typing import Final, NamedTuple, Protocol
+from weakref import ref
 
 from google.protobuf.message import DecodeError
 
@@ -119,6 +120,32 @@ class _Loop(threading.local):
 
 
 _loop = _Loop()
+
+
+class Loops(threading.local):
+    """What `for` loops of this thread are handling that are not the core's, the innermost last."""
+
+    def __init__(self) -> None:
+        self._stack: list[tuple[ref[object], Handled]] = []
+
+    def begin(self, owner: object, message: Handled) -> None:
+        """The loop over `owner` is handling that message."""
+        self._stack.append((ref(owner), message))
+
+    def end(self, owner: object) -> None:
+        """It is through with it. A loop around it goes on with its own."""
+        if self.message is not None and self._stack[-1][0]() is owner:
+            self._stack.pop()
+
+    @property
+    def message(self) -> Handled | None:
+        """Of the innermost loop that is still there."""
+        while self._stack and self._stack[-1][0]() is None:
+            self._stack.pop()
+        return self._stack[-1][1] if self._stack else None
+
+
+LOOPS: Final = Loops()
 
 
 def new(
@@ -278,7 +305,7 @@ def _context_of(parent: Handled | CorrelationMetadata) -> CorrelationContext:
 
 
 def _loop_context() -> CorrelationContext | None:
-    message = _core.handling()
+    message = _core.handling() or LOOPS.message
     if message is not _loop.message:
         _loop.message = message
         _loop.context = None if message is None else CorrelationContext(message)

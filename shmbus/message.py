@@ -62,11 +62,12 @@ def time_of_day(time_ns: int) -> datetime:
     return datetime.fromtimestamp((time.time_ns() - time.monotonic_ns() + time_ns) / 1e9, UTC)
 
 
-def _parse_envelope(message: Message) -> EventBusMessage | None:
+def parse_envelope(message: Message) -> EventBusMessage | None:
+    """The envelope that was published; None for what came without."""
     return EventBusMessage.FromString(message.payload) if message.kind == KIND_EVENT else None
 
 
-def _parse_event(message: Message) -> Any:
+def parse_event(message: Message) -> Any:
     """The event inside: the typed payload of an envelope, a message of the topic's own type, or the bytes."""
     if message.kind == KIND_TYPED:
         return schema.message_class(message.type_name).FromString(message.payload)
@@ -105,7 +106,7 @@ _core.configure(
     make_gap=_make_gap,
     make_producer=Producer,
     make_time=time_of_day,
-    parse_envelope=_parse_envelope,
-    parse_event=_parse_event,
+    parse_envelope=parse_envelope,
+    parse_event=parse_event,
     context=HANDLING,
 )

@@ -236,7 +236,7 @@ class Requests:
         topic = self._named(request.topic)
         self._access.check_administer(client, topic.name)
         plan = limited(plan_of(topic.live.ring), request.limits)
-        _check_room(topic.name, plan)
+        check_room(topic.name, plan)
         topic.live.ring.set_limits(
             plan.max_messages, plan.max_bytes, plan.max_message_bytes, plan.retention_ns, plan.claim_timeout_ns
         )
@@ -276,10 +276,12 @@ class Requests:
         )
 
     def _check_type(self, topic: Topic, kind: TopicType) -> None:
-        if not kind.name or not topic.type_name or kind.fingerprint == topic.fingerprint:
+        if not kind.name or not topic.type_name:
             return
-        if kind.name != topic.type_name:
+        if kind.name != topic.type_name:  # types of one file share its fingerprint
             raise TypeMismatch(topic.name, kind.name, topic.type_name)
+        if kind.fingerprint == topic.fingerprint:
+            return
         if not kind.descriptors:
             raise NeedDescriptors(f"topic '{topic.name}' has another version of {kind.name}: send yours")
         theirs = parse_descriptors(kind.descriptors, kind.name)
@@ -334,7 +336,7 @@ def checked_durable(asked: Durable, patterns: Sequence[str]) -> Durable:
     return asked
 
 
-def _check_room(topic: str, plan: RingPlan) -> None:
+def check_room(topic: str, plan: RingPlan) -> None:
     """Limits beyond the ring's geometry would promise what it cannot hold."""
     for name, present, limit in (
         ("max_messages", plan.max_messages, plan.slots),

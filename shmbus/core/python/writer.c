@@ -640,17 +640,21 @@ static PyObject *writer_publish_many(WriterObject *self, PyObject *const *args, 
     for (; published < PySequence_Fast_GET_SIZE(events); published++) {
         if (published % BATCH_PER_CLOCK == 0)
             now = shmbus_now_ns();
+        uint64_t before = self->writer.producer_sequence;
         if (options.number) {
             uint64_t number = options.number + (uint64_t)published;
-            if (number <= self->writer.producer_sequence)
+            if (number <= before)
                 continue; /* published already */
             self->writer.producer_sequence = number - 1;
         }
         PyObject *event = Py_NewRef(PySequence_Fast_GET_ITEM(events, published));
         bool done = put_any(self, event, &options, now, &sequence);
         Py_DECREF(event);
-        if (!done)
+        if (!done) {
+            if (options.number)
+                self->writer.producer_sequence = before; /* it is free for another */
             break;
+        }
     }
     bool whole = published == PySequence_Fast_GET_SIZE(events);
     Py_DECREF(events);

@@ -1,0 +1,85 @@
+"""How far a subscription has read a lane, and what it finds there next."""
+
+from typing import TYPE_CHECKING, Literal
+from weakref import ref
+
+from shmbus.message import Gap
+from shmbus.testing.lane import Lane
+from shmbus.testing.message import MemoryMessage, Source
+
+if TYPE_CHECKING:
+    from shmbus.testing.subscription import MemorySubscription
+
+Found = MemoryMessage | Gap
+
+
+class Cursor:
+    """Of a lossy or lossless subscription."""
+
+    def __init__(self, reader: "MemorySubscription", lane: Lane, pattern: str, position: int) -> None:
+        self.source = Source(lane, pattern, ref(reader))
+        self.lane, self.position, self.holds = lane, position, reader.lossless
+        self.delivered = self.lost = 0
+        self._expired_from = self._expired = 0
+        self._moved_ns = 0
+        self._client = reader.client
+        lane.cursors.add(self)
+
+    @property
+    def gate(self) -> int | None:
+        """A lossless one holds what it has not read."""
+        return self.position if self.holds else None
+
+    def held_by(self) -> tuple[str, int, float | None]:
+        """For publishers that wait for it."""
+        ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
+        return self._client.name, self._client.pid, ago
+
+    def demote(self) -> None:
+        """It is a lossy one from now on."""
+        self.holds = False
+        if (reader := self.source.subscription()) is not None:
+            reader.notices.append(Gap(self.lane.topic, self.source.pattern, self.position, 0, "demoted"))
+
+    def next(self, reader: "MemorySubscription") -> Found | None:
+        """The next thing the lane has to say, if there is any. What is past its time is told in one run."""
+        while self.lane.head <= self.position < self.lane.tail:
+            content = self.lane.at(self.position)
+            if self.lane.is_past(content):
+                self._expire(self.position)
+                self._move(reader, self.position + 1)
+            elif self._expired:
+                return self._tell_expired()
+            else:
+                message = MemoryMessage(self.source, self.position, content)
+                wanted = reader.wants(message)
+                self._move(reader, self.position + 1)
+                if wanted:
+                    self.delivered += 1
+                    return message
+        if self._expired:
+            return self._tell_expired()
+        return self._tell_overrun(reader) if self.position < self.lane.head else None
+
+    def _move(self, reader: "MemorySubscription", position: int) -> None:
+        self.position, self._moved_ns = position, self.lane.clock.now_ns()
+        if self.holds:
+            reader.hub.tell()
+
+    def _tell_overrun(self, reader: "MemorySubscription") -> Gap:
+        gap = self._gap(self.position, self.lane.head - self.position, "overrun")
+        self.lost += gap.count
+        self._move(reader, self.lane.head)
+        return gap
+
+    def _expire(self, sequence: int) -> None:
+        self._expired_from = self._expired_from if self._expired else sequence
+        self._expired += 1
+        self.lost += 1
+
+    def _tell_expired(self) -> Gap:
+        count, self._expired = self._expired, 0
+        return self._gap(self._expired_from, count, "expired")
+
+    def _gap(self, first: int, count: int, reason: Literal["overrun", "expired"]) -> Gap:
+        return Gap(self.lane.topic, self.source.pattern, first, count, reason)

@@ -1,0 +1,80 @@
+"""What a member of a group finds next in a lane: what was given back first, then what is new."""
+
+from typing import TYPE_CHECKING
+
+from shmbus.message import Gap
+from shmbus.testing.cursor import Cursor, Found
+from shmbus.testing.group import GroupLane, Taken
+from shmbus.testing.message import MemoryMessage
+
+if TYPE_CHECKING:
+    from shmbus.testing.subscription import MemorySubscription
+
+
+class Member(Cursor):
+    """Where it has read to, all members of the group share."""
+
+    def __init__(self, reader: "MemorySubscription", shared: GroupLane, pattern: str, number: int) -> None:
+        super().__init__(reader, shared.lane, pattern, shared.floor)
+        self.shared, self.number = shared, number
+
+    def taken(self, message: MemoryMessage) -> Taken:
+        """As which the message was given out here."""
+        return Taken(message.sequence, message.deliveries, self.number)
+
+    def next(self, reader: "MemorySubscription") -> Found | None:
+        """The next thing the lane has to say, if there is any."""
+        self.shared.give_back_overdue()
+        if self.shared.untold:
+            return self._tell_untold()
+        looks, stop = self.shared.group.settings.window, self.lane.tail
+        while looks or self.shared.next < stop:
+            if self.shared.floor < self.lane.head and (lost := self.shared.skip_dropped()):
+                return self._tell_lost(self.lane.head - lost, lost)
+            taken = self.shared.take_returned(self.number) if looks else None
+            looks -= taken is not None
+            if taken is None:
+                if self.shared.next >= self.lane.tail or not self.shared.is_open():
+                    break
+                taken = self.shared.take_next(self.number)
+            if (found := self._found(reader, taken)) is not None:
+                return found
+        return self._tell_expired() if self._expired else None
+
+    def _found(self, reader: "MemorySubscription", taken: Taken) -> Found | None:
+        content = self.lane.at(taken.sequence)
+        if self.lane.is_past(content):
+            return self._settle_expired(taken)
+        message = MemoryMessage(self.source, taken.sequence, content, taken.tries)
+        if self._is_withheld(reader, taken, message):
+            return None
+        self.delivered += 1
+        if not self._expired:
+            return message
+        reader.pending = message
+        return self._tell_expired()
+
+    def _settle_expired(self, taken: Taken) -> Gap | None:
+        """They are told in runs: the one before, if this is not its next."""
+        breaks = self._expired and self._expired_from + self._expired != taken.sequence
+        told = self._tell_expired() if breaks else None
+        self._expire(taken.sequence)
+        self.shared.settle(taken)
+        return told
+
+    def _is_withheld(self, reader: "MemorySubscription", taken: Taken, message: MemoryMessage) -> bool:
+        most = self.shared.group.settings.max_deliveries
+        try:
+            withheld = not reader.wants(message) or (0 < most < taken.tries and reader.bury(message))
+        except BaseException:
+            self.shared.give_back(taken)
+            raise
+        return withheld and self.shared.settle(taken)
+
+    def _tell_untold(self) -> Gap:
+        count, self.shared.untold = self.shared.untold, 0
+        return self._tell_lost(max(1, self.shared.floor - count), count)
+
+    def _tell_lost(self, first: int, count: int) -> Gap:
+        self.lost += count
+        return self._gap(first, count, "overrun")

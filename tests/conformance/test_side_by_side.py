@@ -1,0 +1,172 @@
+"""The same random use of both, side by side: what one answers, the other answers."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import shmbus
+from process.rings import small
+from shmbus import Durable, Filter, Gap, Last
+from shmbus.errors import BackpressureError, ShmbusError
+from shmbus.testing import ManualClock, MemoryBus
+from shmbus.v1 import common_pb2
+from shmbus.v1.eventbus_pb2 import AlertPayload, EventBusMessage, ProcessEventData
+
+UNSWEPT_SECONDS = 0.8  # once a second the real bus drops what is past its time, which is then told as overrun
+
+TOPICS = st.sampled_from(["lab.x", "lab.y", "lab.x.z"])
+PATTERNS = st.sampled_from([("lab.#",), ("lab.x",), ("lab.+", "lab.x.z"), ("lab.+", "#"), ("lab.y", "lab.x.+")])
+STARTS = st.sampled_from(["latest", "earliest", 1, 5, 20, Last(1), Last(4)])
+KINDS = st.sampled_from(["lossy", "lossless", "patient", "eager", "narrow"])
+DURABLES = {
+    "patient": Durable("patient", ack_deadline=None),
+    "eager": Durable("eager", ack_deadline=None, max_deliveries=2, dead_letter="letters"),
+    "narrow": Durable("narrow", ack_deadline=None, window=4, exactly_once=True),
+}
+WHICH = st.integers(0, 7)
+OPERATIONS = st.one_of(
+    st.tuples(st.just("publish"), TOPICS, st.sampled_from([0, 7, 200]), st.sampled_from([None, None, 1e-9])),
+    st.tuples(st.just("publish_many"), TOPICS, st.integers(0, 25)),
+    st.tuples(st.just("publish_numbered"), TOPICS, st.integers(1, 30), st.integers(1, 4)),
+    st.tuples(st.just("subscribe"), PATTERNS, KINDS, STARTS, st.sampled_from([0, 0, 5])),
+    st.tuples(st.just("receive"), WHICH, st.integers(1, 20)),
+    st.tuples(st.just("receive"), WHICH, st.integers(1, 20)),
+    st.tuples(st.just("settle"), st.sampled_from(["ack", "ack", "nack", "extend"]), WHICH),
+    st.tuples(st.just("settle_all")),
+    st.tuples(st.just("close"), WHICH),
+    st.tuples(st.just("forget"), st.sampled_from(list(DURABLES))),
+    st.tuples(st.just("set_limits"), TOPICS, st.integers(1, 16)),
+)
+
+
+def told(found: Any) -> Any:
+    """What can be compared of a message or gap."""
+    if found is None or isinstance(found, Gap):
+        return found
+    return (
+        found.topic, found.lane, found.pattern, found.sequence, found.payload, found.kind, found.priority,
+        found.deliveries, found.producer_sequence, found.flags, found.type_name, found.producer.name,
+    ) if found.topic != "letters" else (found.sequence, found.event.payload, found.event.deliveries)  # fmt: skip
+
+
+@dataclass
+class Side:
+    """One of the two, and what is open there."""
+
+    bus: Any
+    publishers: dict[Any, Any] = field(default_factory=dict)
+    subscriptions: list[Any] = field(default_factory=list)
+    held: list[tuple[Any, Any]] = field(default_factory=list)  # (subscription, message)
+
+    def do(self, what: str, *arguments: Any) -> Any:
+        """The answer, or what was raised."""
+        try:
+            return getattr(self, what)(*arguments)
+        except BackpressureError as error:
+            return (
+                error.topic,
+                error.behind,
+                error.messages,
+                error.capacity_bytes,
+                error.published,
+            )  # any holder will do
+        except ShmbusError as error:
+            return type(error), str(error).partition(":")[0]
+
+    def publisher(self, topic: str, durable: bool = False) -> Any:
+        key = topic, durable
+        if key not in self.publishers:
+            self.publishers[key] = self.bus.publisher(topic, name=f"p{durable}", timeout=0, durable=durable)
+        return self.publishers[key]
+
+    def publish(self, topic: str, priority: int, ttl: float | None) -> Any:
+        return self.publisher(topic).publish_many([b"one"], priority=priority, ttl=ttl)
+
+    def publish_many(self, topic: str, count: int) -> Any:
+        return self.publisher(topic).publish_many([b"%d" % number for number in range(count)])
+
+    def publish_numbered(self, topic: str, number: int, count: int) -> Any:
+        publisher = self.publisher(topic, durable=True)
+        return publisher.publish_many([b"numbered"] * count, number=number), publisher.last_number
+
+    def subscribe(self, patterns: tuple[str, ...], kind: str, start: Any, least: int) -> Any:
+        wanted = Filter(min_priority=least) if least else None
+        durable = DURABLES.get(kind)
+        self.subscriptions.append(
+            self.bus.subscribe(*patterns, lossless=kind == "lossless", durable=durable, start=start, filter=wanted)
+        )
+        return self.subscriptions[-1].topics
+
+    def receive(self, which: int, limit: int) -> Any:
+        if not self.subscriptions:
+            return None
+        subscription = self.subscriptions[which % len(self.subscriptions)]
+        found = [subscription.try_receive() for _ in range(limit)]
+        if subscription.durable:
+            self.held += [(subscription, one) for one in found if one is not None and not isinstance(one, Gap)]
+        counted = subscription.delivered, subscription.lost, subscription.filtered, subscription.topics
+        return [told(one) for one in found], counted
+
+    def settle(self, how: str, which: int) -> Any:
+        if not self.held:
+            return None
+        subscription, message = self.held[which % len(self.held)]
+        return getattr(subscription, how)(message)
+
+    def settle_all(self) -> Any:
+        held, self.held = self.held, []
+        return [subscription.ack_many([message]) for subscription, message in held]
+
+    def close(self, which: int) -> None:
+        if self.subscriptions:
+            self.subscriptions.pop(which % len(self.subscriptions)).close()
+
+    def forget(self, durable: str) -> None:
+        self.bus.forget(durable)
+
+    def set_limits(self, topic: str, messages: int) -> None:
+        self.bus.set_limits(topic, max_messages=messages)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(OPERATIONS, min_size=1, max_size=40))
+def test_both_answer_the_same_whatever_is_done(operations):
+    clock = ManualClock()
+    with shmbus.embedded(small(), name="lab") as real, MemoryBus(small(), clock=clock, name="lab") as memory:
+        sides = Side(real), Side(memory)
+        began = time.monotonic()
+        for operation in operations:
+            answers = [side.do(*operation) for side in sides]
+            if time.monotonic() - began > UNSWEPT_SECONDS:
+                break
+            assert answers[0] == answers[1], operation
+            clock.advance(1e-6)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ProcessEventData(process=common_pb2.ProcessRecord(pid=7)),
+        AlertPayload(title="x" * 300),
+        EventBusMessage(alert=AlertPayload(title="whole")),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"priority": 200, "ttl": 2.5}, {"ttl": 1.0006}])
+def test_both_write_the_same_envelope(event, options):
+    payloads = []
+    related = shmbus.correlation.new(correlation_id="c", tags={"case": "7"})
+    for bus in (shmbus.embedded(name="lab"), MemoryBus(name="lab")):
+        with bus, bus.subscribe("lab.x") as subscription, bus.publisher("lab.x") as publisher:
+            publisher.publish(event, correlation=related, **options)
+            message = subscription.receive(timeout=5)
+            assert message.event == (event if not isinstance(event, EventBusMessage) else event.alert)
+            envelope = message.envelope
+            assert abs(envelope.metadata.timestamp - message.time.timestamp() * 1e3) < 200
+            envelope.metadata.message_id = envelope.metadata.message_id[17:]
+            envelope.metadata.timestamp = len(message.payload)
+            payloads.append(envelope.SerializeToString(deterministic=True))
+    assert payloads[0] == payloads[1]
