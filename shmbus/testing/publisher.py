@@ -264,7 +264,7 @@ def _key(key: str | None) -> str | None:
 
 def _number(value: int, durable: bool) -> int:
     if not 1 <= operator.index(value) <= MAX_NUMBER:
-        raise ValueError(f"the number of a message is from 1 to 2^39 - 1, not {value!r}")
+        raise ValueError(f"the number of a message is from 1 to 2^48 - 1, not {value!r}")
     if not durable:
         raise ValueError("only a durable publisher numbers its messages: open it with durable=True")
     return value

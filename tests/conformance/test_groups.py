@@ -180,7 +180,7 @@ def test_a_durable_publisher_keeps_its_name_for_itself(bus):
             pass
 
 
-@pytest.mark.parametrize("number", [0, -1, 2**39, "1"])
+@pytest.mark.parametrize("number", [0, -1, 2**48, "1"])
 def test_nonsense_numbers_are_refused(bus, number):
     with bus.publisher("lab.x", durable=True) as publisher:
         with pytest.raises((ValueError, OverflowError, TypeError)):

@@ -519,7 +519,7 @@ static bool whole_number(WriterObject *self, PyObject *value, uint64_t *number) 
     if (PyErr_Occurred())
         return false;
     if (*number < 1 || *number > SHMBUS_MAX_NUMBER)
-        PyErr_Format(PyExc_ValueError, "the number of a message is from 1 to 2^39 - 1, not %R", value);
+        PyErr_Format(PyExc_ValueError, "the number of a message is from 1 to 2^48 - 1, not %R", value);
     else if (!self->durable)
         PyErr_SetString(PyExc_ValueError, "only a durable publisher numbers its messages: open it with durable=True");
     else
