@@ -45,9 +45,9 @@
 #define WHO(w) ((w) & 3)
 #define AT(s) word[(s) % WINDOW]
 
-/* numbers of one producer: 1 1 2 1 */
-#define NUMBER(s) ((s) - FIRST == 2 -> 2 : 1)
-#define DUPLICATE(s) ((s) - FIRST == 1 || (s) - FIRST == 3)
+/* numbers of one producer: 1 1 2 3 */
+#define NUMBER(s) ((s) == FIRST -> 1 : (s) - FIRST)
+#define DUPLICATE(s) ((s) - FIRST == 1)
 
 /* ---- shared memory ---- */
 short word[WINDOW];
@@ -268,17 +268,11 @@ retaken:
 	:: atomic { s < floor + WINDOW && s >= floor -> skip }
 	fi;
 judge:
-#ifdef DROP_VERDICT_FIRST
-	seen = judged;
 	n = verdict;
-#else
-	n = verdict;
-	seen = judged;
-#endif
-	atomic {
 #ifndef DROP_LOOK_AT_NEXT
-		if :: next != s -> goto again :: else fi;
+	atomic { if :: next != s -> goto again :: else fi };
 #endif
+	atomic { seen = judged;
 		repeated = NUMBER(s) <= seen; seen = 0;
 		if
 #ifndef DROP_HELP
