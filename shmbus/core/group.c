@@ -300,9 +300,10 @@ enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t 
  *   J3  the word          SETTLED for a duplicate, else TAKEN by who stores it first
  *   J4  next + 1
  *
- * Whoever finds J1 done for this sequence goes by what stands there. Who stores it has loaded the verdict first, then the
- * producer's number, and then has seen that `next` is this sequence. That verdict is an earlier one, so J2 had not been done
- * for this sequence when the number was loaded, and was done for all before it; and no verdict stands there twice.
+ * Whoever finds J1 done for this sequence goes by what stands there. Who stores it has loaded the verdict first, then has
+ * seen that `next` is this sequence, and then has loaded the producer's number: all that was judged before is in it. If
+ * the verdict is still the one that was loaded, an earlier one, J2 had not been done for this sequence by then; and no
+ * verdict stands there twice.
  *
  * J2 only makes the number larger, and only while `next` is this sequence. It comes before J3, so what somebody was given
  * is known from then on. A message that could not be read was claimed without a judgement: nobody was given it, so its
@@ -332,9 +333,9 @@ static bool raise_number(const struct shmbus_group *group, uint64_t sequence, ui
 static enum shmbus_result judgement(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number) {
     for (;;) {
         uint64_t verdict = atomic_load_explicit(&group->lane->verdict, memory_order_seq_cst);
-        uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
         if (!is_next(group, sequence))
             return SHMBUS_PASSED;
+        uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
         uint64_t made = sequence << 1 | (number <= number_in(seen));
         if (verdict >> 1 == sequence)
             made = verdict;
