@@ -82,8 +82,8 @@ with shmbus.connect(sys.argv[1], name="reader") as bus:
     subscription = bus.subscribe("lab.#", durable="reader")
     print("ready", flush=True)
     for message in subscription:
-        print(message.payload.decode(), message.deliveries, flush=True)
         subscription.ack(message)
+        print(message.payload.decode(), message.deliveries, flush=True)
 """
 
 
