@@ -224,7 +224,7 @@ class CollectorSettings(_Section):
     working_directory: str = ""  # absolute; none: the coordinator's
     user: Annotated[int, BeforeValidator(_account)] | None = None  # whom it runs as, with that user's groups
     nice: Annotated[int, Field(ge=-20, le=19)] = 0  # over the coordinator's own; 19 yields to everybody
-    limits: LimitSettings = Field(default_factory=LimitSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)  # what its process may use
     topics: list[str] = []  # that it may publish to; none: as [[access.publish]] says of its user
     after: list[str] = []  # collectors that are running, or are not going to, before this one is started
     start_timeout_seconds: Seconds = 30.0  # from its start to its announcement that it is ready

@@ -56,6 +56,9 @@ class Collectors:
     def begin(self, settings: Settings, inherited: Inheritance) -> None:
         """Start those that are enabled, and go on with those that a killed coordinator had."""
         self._children.begin(settings.collectors, inherited.collectors)
+        for entry in inherited.collectors:
+            if entry.name not in self._children.collectors:
+                self._listing.remove_collector(entry.name)
         for client in self._registry.clients.values():
             client.collector = self.recognise(None, client.identity)
             if client.collector is not None and self._beats(client.number):

@@ -262,8 +262,8 @@ class Coordinator:
     def _open_for_business(self) -> None:
         self._make_declared(self.settings)
         self._listing.set_state(BusState.RUNNING)
-        self._ready()
         self._collectors.begin(self.settings, self._inherited)
+        self._ready()
 
     def _reload(self) -> None:
         """Go by the configuration as it is now: all of it, or, where anything of it cannot be, nothing."""

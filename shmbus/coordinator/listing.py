@@ -56,6 +56,8 @@ class Listing:
                 writer.add_descriptors(fingerprint, data)
             for entry in inherited.sessions.values():
                 writer.put_session(entry)
+            for collector in inherited.collectors:
+                writer.put_collector(collector)
             return writer
 
         self._log = log
