@@ -63,6 +63,8 @@ class Output:
     def read(self) -> bool:
         """Tell the complete lines; whether there is more to read."""
         size = os.fstat(self.descriptor).st_size
+        if size < self._read:  # the collector has cut it short
+            self._read, self._told, self._rest = 0, 0, b""
         if size - self._read > MOST_BYTES:
             self._say(f"… {size - self._read - MOST_BYTES} bytes of output were too many, and are lost")
             self._read, self._rest = size - MOST_BYTES, b""

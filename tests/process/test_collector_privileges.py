@@ -47,7 +47,9 @@ def test_privileges_are_dropped_and_limits_and_rights_are_as_configured(bus_name
         words[5] = ",".join(sorted(words[5].split(","), key=int))
         expected = f"uid {user.pw_uid} gid {user.pw_gid} groups {groups} files 77 nice 5 in /var"
         assert " ".join(words) == expected
-        assert "may not publish to 'lab.other'. Add it to collectors.constrained.topics" in running.read_until("refused")
+        assert "may not publish to 'lab.other'. Add it to collectors.constrained.topics" in running.read_until(
+            "refused"
+        )
         with bus.subscribe("lab.mine", start="earliest") as subscription:
             message = subscription.receive(timeout=20)
             assert (message.payload, message.producer.uid) == (b"mine", user.pw_uid)

@@ -19,8 +19,8 @@ Subscription TopicNameError TypeMismatch VersionError connect correlation embedd
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address beat client_name close closed directory_fd forget name publisher ready resize set_limits status stop"
-    " subscribe",
+    "Bus": "address beat client_name close closed directory_fd forget name publisher ready resize set_limits status"
+    " stop subscribe",
     "Publisher": "close closed publish publish_many published try_publish",
     "Subscription": "close closed delivered ended filtered lost receive receive_many topics try_receive",
     "AsyncBus": "address close name publisher subscribe",
