@@ -555,8 +555,10 @@ class DirectoryReader:
 
 
 def owners(reader: DirectoryReader) -> list[Identity]:
-    """The processes that stand behind a bus: its coordinator and its clients."""
-    return [reader.coordinator, *(entry.process for entry in reader.snapshot().sessions)]
+    """The processes that stand behind a bus: its coordinator, its clients and its collectors."""
+    found = reader.snapshot()
+    collectors = (entry.process for entry in found.collectors if entry.process is not None)
+    return [reader.coordinator, *(entry.process for entry in found.sessions), *collectors]
 
 
 def leftovers(uid: int | None = None, bus: str | None = None) -> list[segment.SegmentName]:

@@ -387,9 +387,6 @@ class Children:
         status = None if process.popen is None else process.popen.wait()
         os.close(process.pidfd)
         collector.process = None
-        strays = end_strays(self._bus, collector.name)
-        if strays:
-            self._log(f"{collector.name}: {strays} processes that it had started were ended")
         lines: tuple[str, ...] = ()
         if process.output is not None and self._outputs is not None:
             self._outputs.end(process.output)
@@ -400,6 +397,7 @@ class Children:
         life = collector.life
         expected = life.state is State.STOPPING and not life.fault
         action = life.exited(how, self._loop.time(), random.random())
+        self._changed(collector)  # at once, before anything that takes time
         told = "stopped" if expected else life.reason
         if action is Action.WAIT:
             self._log(Warn(f"{collector.name}: {told}; starting it again in {life.due - self._loop.time():.1f} s"))
@@ -407,6 +405,8 @@ class Children:
             self._log(Warn(f"{collector.name}: {told}; it has failed: start it again when that is mended"))
         else:
             self._log(f"{collector.name}: {told}")
+        if strays := end_strays(self._bus, collector.name):
+            self._log(f"{collector.name}: {strays} processes that it had started elsewhere were ended")
         self._do(collector, action)
         if self._all_stopped is not None and not any(one.process for one in self.collectors.values()):
             self._all_stopped.set()

@@ -7,7 +7,6 @@ Limits, niceness and user are set before anything of the collector's own runs. A
 program; an installed collector (an entry point) is called by it.
 """
 
-import importlib.metadata
 import io
 import json
 import os
@@ -90,10 +89,12 @@ def _execute(command: list[str]) -> NoReturn:
 
 
 def _call(name: str, arguments: Sequence[str]) -> object:
+    from importlib.metadata import entry_points  # takes as long as all else here together, and a command needs none
+
     sys.stdout, sys.stderr = _forgiving(1), _forgiving(2)
-    found = importlib.metadata.entry_points(group=GROUP, name=name)
+    found = entry_points(group=GROUP, name=name)
     if not found:
-        known = ", ".join(sorted(importlib.metadata.entry_points(group=GROUP).names)) or "none"
+        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         sys.exit(f"no collector named {name!r} is installed; installed are: {known}")
     sys.argv = [name, *arguments]
     return next(iter(found)).load()()

@@ -72,6 +72,11 @@ def stubborn():
             time.sleep(1000)
 
 
+def obstinate():
+    """The same under another name."""
+    stubborn()
+
+
 def constrained():
     """Says what it may."""
     import resource

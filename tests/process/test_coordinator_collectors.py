@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import shmbus
 from process.buses import coordinator, eventually, python
 from process.collectors import collector, control, install, is_in, wait_for
+from shmbus.coordinator import launch
 
 
 @pytest.fixture
@@ -128,6 +131,26 @@ def test_one_that_ignores_sigterm_is_killed_after_the_grace_with_all_it_started(
         assert psutil.Process(away) in group
         assert "did not end within 0.2 s" in running.end()
         assert not [one for one in group if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_all_are_stopped_at_the_same_time_within_one_grace(bus_name, installed, configured):
+    config = configured("[bus]\ngrace_seconds = 0.5\n")
+    with coordinator(bus_name, *config, "--collectors", "stubborn,obstinate", **installed) as running:
+        with shmbus.connect() as bus:
+            for name in ("stubborn", "obstinate"):
+                wait_for(bus, name, "running")
+        said = running.end().splitlines()
+        killed = [number for number, line in enumerate(said) if "did not end within 0.5 s" in line]
+        ended = [number for number, line in enumerate(said) if line.endswith(": stopped")]
+        assert len(killed) == len(ended) == 2
+        assert max(killed) < max(ended) and killed[1] - killed[0] <= 3  # nobody waited for the other's grace
+
+
+def test_a_process_that_nobody_noted_ends_without_having_begun():
+    done = subprocess.run(
+        [sys.executable, "-P", launch.__file__], stdin=subprocess.DEVNULL, capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_collectors_are_started_after_those_that_they_need(bus_name, installed, configured):
