@@ -64,6 +64,14 @@ class AsyncBus:
         """As `Bus.subscribe`."""
         return AsyncSubscription(self._bus.subscribe(*patterns, lossless=lossless, start=start, filter=filter))
 
+    def ready(self) -> float | None:
+        """As `Bus.ready`."""
+        return self._bus.ready()
+
+    def beat(self) -> None:
+        """As `Bus.beat`: from a task on the loop, so that a loop that stands still is found."""
+        self._bus.beat()
+
     async def close(self) -> None:
         """Close everything that was opened here."""
         self._bus.close()

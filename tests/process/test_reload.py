@@ -1,12 +1,19 @@
 """SIGHUP: a bus that runs goes by its configuration as it is now, or by none of it."""
 
+import contextlib
+import os
+import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
 import shmbus
-from process.buses import coordinator, eventually, python
+from process.buses import Running, coordinator, eventually, python
 from process.collectors import collector, install, wait_for
+from shmbus import segment
+from shmbus.v1.control_pb2 import ListTopics
 
 OTHER = 54321
 
@@ -22,6 +29,25 @@ class Configured:
         self.path.write_text(text)
         self.running.process.send_signal(signal.SIGHUP)
         return self.running.read_until(answer)
+
+
+class Unrestricted(Running):
+    """A coordinator that runs what its file says, with no collectors named on its command line."""
+
+    def __init__(self, bus, path):
+        self.bus, self.lines = bus, []
+        command = [sys.executable, "-m", "shmbus.coordinator", "--bus", bus, "--config", str(path)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
+        self.read_until("ready")
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, bus, path):
+        running = cls(bus, path)
+        try:
+            yield running
+        finally:
+            running.end()
 
 
 @pytest.fixture
@@ -44,9 +70,9 @@ def test_limits_of_a_topic_count_at_once_and_so_do_those_of_new_ones(configured)
         assert "2 changes" in lab.change(text)
         running.read_until("changed: topics 'lab.+': max_messages")
 
-        def kept(topic):
-            return [one.tail - one.head for one in bus._control.request(wire().ListTopics()).message.topics
-                    if one.topic == topic]  # fmt: skip
+        def kept(name):
+            topics = bus._control.request(ListTopics()).message.topics
+            return [topic.tail - topic.head for topic in topics if topic.topic == name]
 
         assert kept("lab.x") == [10]
         assert kept("lab.new") == [0]  # one without wildcards is made at once
@@ -66,10 +92,10 @@ def test_access_rules_count_at_once(configured, bus_name):
             if parent.owner() == "root" and parent.is_relative_to("/tmp/pytest-of-root"):
                 parent.chmod(0o755)
         lab.change(f"[[access.subscribe]]\ntopic = 'open.#'\nusers = [{OTHER}]\n")
-        with python(ask, running_address()) as allowed:
+        with python(ask, str(segment.socket_path(bus_name))) as allowed:
             assert allowed.stdout.readline() == "0\n"
         lab.change("")
-        with python(ask, running_address()) as refused:
+        with python(ask, str(segment.socket_path(bus_name))) as refused:
             assert refused.stdout.readline() in ("AccessDenied\n", "ConnectError\n")
 
 
@@ -88,20 +114,14 @@ def test_arguments_take_a_restart_and_what_the_coordinator_does_itself_does_not(
         assert any(line.endswith("changed: collectors.steady: limits, restart") for line in running.lines)
         with open(f"/proc/{steady}/limits") as limits:
             assert [line.split()[-2] for line in limits if line.startswith("Max open files")] == ["99"]
-        import os
-
         os.kill(steady, signal.SIGKILL)
         wait_for(bus, "steady", "failed")  # by the policy that it has now
 
 
-def test_collectors_come_and_go_with_the_configuration(configured):
-    with configured("[collectors.steady]\nenabled = true\n") as running, shmbus.connect() as bus:
-        wait_for(bus, "steady", "running")
-        wait_for(bus, "other", "running")
-        assert len(bus.status().collectors) == 2
+def test_collectors_come_and_go_with_the_configuration(configured, bus_name):
     text = "[collectors.{}]\ncommand = ['/bin/sleep', '1000']\n[collectors.procmond]\nenabled = false\n"
     configured.path.write_text(text.format("first"))
-    with coordinator_of_all(configured) as running, shmbus.connect() as bus:
+    with Unrestricted.of(bus_name, configured.path) as running, shmbus.connect() as bus:
         lab = Configured(running, configured.path)
         wait_for(bus, "first", "starting")
         assert collector(bus, "procmond").state == "stopped"
@@ -119,8 +139,6 @@ def test_collectors_come_and_go_with_the_configuration(configured):
     ],
 )
 def test_a_nonsense_file_changes_nothing_and_is_told(configured, text, said):
-    import re
-
     with configured("", "steady") as running, shmbus.connect() as bus:
         lab = Configured(running, configured.path)
         before = wait_for(bus, "steady", "running")
@@ -129,42 +147,3 @@ def test_a_nonsense_file_changes_nothing_and_is_told(configured, text, said):
         after = collector(bus, "steady")
         assert (after.pid, after.state) == (before.pid, "running")
         assert "I am here x" not in running.end()
-
-
-def wire():
-    from shmbus.v1 import control_pb2
-
-    return control_pb2
-
-
-def running_address():
-    import os
-
-    from shmbus import segment
-
-    return str(segment.socket_path(os.environ["SHMBUS_BUS"]))
-
-
-def coordinator_of_all(configured):
-    """One that runs what its file says, and no more."""
-    import os
-
-    from process.buses import Running
-
-    class All(Running):
-        def __init__(self, bus):
-            import subprocess
-            import sys
-
-            self.bus, self.lines = bus, []
-            command = [sys.executable, "-m", "shmbus.coordinator", "--bus", bus, "--config", str(configured.path)]
-            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
-            self.read_until("ready")
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.end()
-
-    return All(os.environ["SHMBUS_BUS"])

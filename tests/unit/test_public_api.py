@@ -23,7 +23,7 @@ METHODS = {
     " stop subscribe",
     "Publisher": "close closed publish publish_many published try_publish",
     "Subscription": "close closed delivered ended filtered lost receive receive_many topics try_receive",
-    "AsyncBus": "address close name publisher subscribe",
+    "AsyncBus": "address beat close name publisher ready subscribe",
     "AsyncPublisher": "close publish publish_many topic",
     "AsyncSubscription": "close lost patterns receive receive_many try_receive",
     "Gap": "count first last pattern reason topic",
