@@ -84,8 +84,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _act(control: ControlConnection, action: str, name: str) -> CollectorStatus:
-    number = ControlCollector.Action.Value(f"ACTION_{action.upper()}")
-    with control.request(ControlCollector(name=name, action=number)) as answer:
+    with control.request(ControlCollector(name=name, action=f"ACTION_{action.upper()}")) as answer:
         status: CollectorStatus = answer.message
         return status
 
