@@ -229,7 +229,7 @@ class CollectorSettings(_Section):
     after: list[str] = []  # collectors that are running, or are not going to, before this one is started
     start_timeout_seconds: Seconds = 30.0  # from its start to its announcement that it is ready
     grace_seconds: Seconds | None = None  # from SIGTERM to SIGKILL; none: bus.grace_seconds
-    heartbeat_ms: Milliseconds | None = None  # it is judged by; 0: it is not; none: bus.heartbeat_ms
+    heartbeat_ms: Milliseconds | None = None  # from its next announcement on; 0: not judged; none: bus.heartbeat_ms
     restart: Literal["never", "on-failure", "always"] = "always"  # on-failure: not after status 0
     restart_first_seconds: Seconds = 1.0  # before the first restart; doubled with each further one
     restart_most_seconds: Seconds = 60.0  # at the longest

@@ -294,26 +294,34 @@ class Children:
             self._outputs = Outputs(self._log)
         output = self._outputs.make(plan.name)
         try:
-            writer = output.open_for_writing()
+            popen = self._launched(plan, token, output)
             try:
-                popen = subprocess.Popen(
-                    [sys.executable, "-P", launch.__file__],
-                    stdin=subprocess.PIPE,
-                    stdout=writer,
-                    stderr=writer,
-                    env=self._environment_of(plan, token),
-                    process_group=0,
-                )
-            finally:
-                os.close(writer)
+                pidfd = os.pidfd_open(popen.pid)
+            except BaseException:
+                popen.communicate(b"")  # told nothing, it ends
+                raise
         except BaseException:
             self._outputs.end(output)
             raise
-        process = Process(_identity(popen.pid), os.pidfd_open(popen.pid), popen, plan.fingerprint)
+        process = Process(_identity(popen.pid), pidfd, popen, plan.fingerprint)
         process.output, process.token = output, token
         self._attend(collector, process)
         self._do(collector, collector.life.spawned(popen.pid, self._loop.time()))
         return popen
+
+    def _launched(self, plan: CollectorPlan, token: str, output: Output) -> "subprocess.Popen[bytes]":
+        writer = output.open_for_writing()
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-P", launch.__file__],
+                stdin=subprocess.PIPE,
+                stdout=writer,
+                stderr=writer,
+                env=self._environment_of(plan, token),
+                process_group=0,
+            )
+        finally:
+            os.close(writer)
 
     def _environment_of(self, plan: CollectorPlan, token: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}

@@ -2,7 +2,8 @@
 
 Health of one that runs is what its heartbeat says (pulse.py), of any other what its state says; the health of all is
 that of the worst. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
-(unresponsive), killed after the grace, and started again as its restart policy says.
+(unresponsive), killed after the grace, and started again as its restart policy says. It is judged by the interval that
+it was told when it announced itself: another one in the configuration counts when it does so again.
 """
 
 from collections.abc import Sequence
@@ -109,7 +110,6 @@ class Collectors:
                 self._children.add(plan)
             elif collector.plan != plan:
                 self._children.change(plan)
-                self._vigil.retime(name, plan.heartbeat_seconds)
 
     async def stop_all(self) -> None:
         """Returns when every process is gone."""
@@ -149,9 +149,8 @@ class Collectors:
         if life.state is State.FAILED:
             self._alerts.alert(f"collector {name} has failed", life.reason, [name])
 
-    def _moved(self, name: str, health: Health) -> None:
+    def _moved(self, name: str, health: Health, interval: float) -> None:
         collector = self._children.collectors[name]
-        interval = collector.plan.heartbeat_seconds
         if health is Health.HEALTHY:
             self._log(f"{name}: moves")
         elif health is Health.DEGRADED:

@@ -7,7 +7,7 @@ from shmbus.coordinator.pulse import LOOKS, Pulse
 from shmbus.directory import Health
 
 Beats = Callable[[int], int | None]  # the heartbeat word of a session; None: that is gone
-Changed = Callable[[str, Health], None]
+Changed = Callable[[str, Health, float], None]  # with its interval
 
 
 class _Watched:
@@ -34,11 +34,6 @@ class Vigil:
         if interval > 0:
             self._watched[collector] = watched = _Watched(session, interval)
             self._look(collector, watched)
-
-    def retime(self, collector: str, interval: float) -> None:
-        """It is to move so often."""
-        if (known := self._watched.get(collector)) is not None:
-            self.watch(collector, known.session, interval)
 
     def rest(self, collector: str) -> None:
         """It is not expected to move until it goes on."""
@@ -76,4 +71,4 @@ class Vigil:
             watched.beats = beats  # one that has hung up moves no more
         watched.timer = self._loop.call_later(watched.pulse.interval / LOOKS, self._look, collector, watched)
         if watched.pulse.look(watched.beats, self._loop.time()):
-            self._changed(collector, watched.pulse.health)
+            self._changed(collector, watched.pulse.health, watched.pulse.interval)

@@ -1,7 +1,11 @@
 """Installed collectors, and the words in which a coordinator tells of them, for the tests."""
 
+import contextlib
+import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import shmbus
@@ -10,6 +14,14 @@ from process.buses import eventually
 from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector
 
 NAMES = ("steady", "other", "crashing", "silent", "deadlocked", "stubborn", "obstinate", "constrained")
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
+    """One that other users can look into, unlike those that pytest makes."""
+    with tempfile.TemporaryDirectory(prefix="shmbus-", dir="/tmp") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 def install(directory: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 import shmbus
 from process.buses import coordinator
-from process.collectors import install, wait_for
+from process.collectors import install, open_directory, wait_for
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -24,22 +24,28 @@ def user():
 
 
 @pytest.fixture
-def environment(tmp_path):
-    found = install(tmp_path)
+def directory(monkeypatch):
+    """Where the bus and the collectors are, for that user to find."""
+    with open_directory() as path:
+        monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(path / "run"))
+        yield path
+
+
+@pytest.fixture
+def environment(directory):
+    found = install(directory)
     # The interpreter may stand where only root can read: what the collector needs is there before it is another user.
-    (tmp_path / "sitecustomize.py").write_text("import resource\nimport labcollectors\nlabcollectors.shmbus.connect\n")
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == 0 and str(parent) not in ("/", "/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o055)  # another user has to find the collectors
+    program = "import importlib.metadata\nimport resource\nimport labcollectors\nlabcollectors.shmbus.connect\n"
+    (directory / "sitecustomize.py").write_text(program)
     return found
 
 
-def test_privileges_are_dropped_and_limits_and_rights_are_as_configured(bus_name, user, environment, tmp_path):
-    (tmp_path / "bus.toml").write_text(
+def test_privileges_are_dropped_and_limits_and_rights_are_as_configured(bus_name, user, environment, directory):
+    (directory / "bus.toml").write_text(
         f"[collectors.constrained]\nuser = '{user.pw_name}'\nnice = 5\nworking_directory = '/var'\n"
         "topics = ['lab.mine']\nlimits = { open_files = 77 }\n"
     )
-    arguments = ("--config", str(tmp_path / "bus.toml"), "--collectors", "constrained")
+    arguments = ("--config", str(directory / "bus.toml"), "--collectors", "constrained")
     with coordinator(bus_name, *arguments, **environment) as running, shmbus.connect() as bus:
         groups = ",".join(map(str, sorted(os.getgrouplist(user.pw_name, user.pw_gid))))
         said = running.read_until("constrained: uid").split("constrained: ")[1].strip()
@@ -57,11 +63,11 @@ def test_privileges_are_dropped_and_limits_and_rights_are_as_configured(bus_name
         assert "stopped" in running.end()
 
 
-def test_what_the_process_may_not_do_is_the_reason_why_it_did_not_start(bus_name, environment, tmp_path):
-    (tmp_path / "bus.toml").write_text(
+def test_what_the_process_may_not_do_is_the_reason_why_it_did_not_start(bus_name, environment, directory):
+    (directory / "bus.toml").write_text(
         "[collectors.constrained]\nrestart = 'never'\nworking_directory = '/no/such/place'\n"
     )
-    arguments = ("--config", str(tmp_path / "bus.toml"), "--collectors", "constrained")
+    arguments = ("--config", str(directory / "bus.toml"), "--collectors", "constrained")
     with coordinator(bus_name, *arguments, **environment), shmbus.connect() as bus:
         reason = wait_for(bus, "constrained", "failed").reason
         assert reason == "ended with status 1: it could not be started: /no/such/place: No such file or directory"

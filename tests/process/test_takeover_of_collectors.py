@@ -130,13 +130,13 @@ def test_one_that_is_not_configured_any_more_is_ended(bus_name, installed):
 
 
 def test_one_that_has_announced_nothing_yet_has_its_time_under_the_new_one(bus_name, installed, tmp_path):
-    text = "[collectors.silent]\nstart_timeout_seconds = 2\nrestart = 'never'\n"
+    text = "[collectors.silent]\nstart_timeout_seconds = 8\nrestart = 'never'\n"
     arguments = (*config(tmp_path, text), "--collectors", "silent")
     with coordinator(bus_name, *arguments, **installed) as first:
         first.read_until("silent: I say nothing")
         first.end(signal.SIGKILL)
         with coordinator(bus_name, *arguments, **installed) as second, shmbus.connect() as fresh:
-            second.read_until("silent: it did not announce itself within 2 s")
+            second.read_until("silent: it did not announce itself within 8 s")
             wait_for(fresh, "silent", "failed")
 
 
