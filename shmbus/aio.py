@@ -95,6 +95,14 @@ class AsyncBus:
         """As `Bus.last`."""
         return self._bus.last(topic) if key is None else self._bus.last(topic, key)
 
+    def ready(self) -> float | None:
+        """As `Bus.ready`."""
+        return self._bus.ready()
+
+    def beat(self) -> None:
+        """As `Bus.beat`: from a task on the loop, so that a loop that stands still is found."""
+        self._bus.beat()
+
     async def close(self) -> None:
         """Close everything that was opened here."""
         self._bus.close()

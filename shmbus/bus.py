@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 0.1  # between two looks for a coordinator that takes over from a dead one
 RESUME_SECONDS: Final = 2.0
+TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
 
 TopicLane = tuple[int, int]
@@ -124,12 +125,16 @@ class Bus:
         self._closed = False
         self._target = target
         self._retry_ns = 0  # not before this time is a new coordinator looked for
-        self._control, welcome = ControlConnection.connect(target, name, timeout=timeout)
+        self._ready = False
+        token = os.environ.get(TOKEN_VARIABLE)
+        self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
         try:
             self._take_welcome(welcome)
         except BaseException:
             self._control.close()
             raise
+        if token is not None:
+            os.environ.pop(TOKEN_VARIABLE, None)  # it counts once, and what this process starts is not this process
 
     def _take_welcome(self, welcome: Received) -> None:
         with welcome:
@@ -450,6 +455,7 @@ class Bus:
                 wire.Resume(
                     publishers=[publisher._declared() for publisher in held if not publisher.closed],
                     subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
+                    ready=self._ready,
                 )
             ).close()
         except ConnectionLost:
@@ -590,6 +596,26 @@ class Bus:
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
+
+    # ---- collectors --------------------------------------------------------------------------------------------------
+
+    def ready(self) -> float | None:
+        """Announce that this collector does its work now: until then the coordinator does not count it as running.
+
+        Answers within how many seconds `beat` is to be called again from the first call on; None: nobody looks, for the
+        coordinator is gone or did not start this process. May be called again, after a SIGHUP say.
+        """
+        self._ready = True
+        try:
+            with self._request(wire.AnnounceReady()) as answer:
+                milliseconds: int = answer.message.heartbeat_ms
+        except ConnectionLost:
+            return None  # the next coordinator is told when this process comes back to it
+        return milliseconds / 1000 or None
+
+    def beat(self) -> None:
+        """Say that the thread that does the work still moves: to be called by it, and by no other."""
+        self._sessions[self._session].beat()
 
     # ---- administration ----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,12 @@
     [collectors.procmond]
     enabled = false
 
+    [collectors.netmond]                    # a program that is no Python package
+    command = ["/usr/bin/netmond"]
+    after = ["procmond"]
+    restart = "on-failure"
+    limits = { open_files = 256 }
+
     [[access.publish]]                      # without rules only the user who runs the bus may do anything
     topic = "events.#"
     users = ["alice", 1001]
@@ -58,6 +64,7 @@ _COLLECTOR_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False, allow_inf_nan=False)]
 
 
 def _ids(database: Any, field: str, kind: str) -> Any:
@@ -186,12 +193,87 @@ class TopicRule(TopicSettings):
         return _checked_topic(topic)
 
 
-class CollectorSettings(_Section):
-    """[collectors.<name>]: one installed collector."""
+def _account(user: Any) -> Any:
+    if isinstance(user, bool) or not isinstance(user, int | str):
+        raise ValueError("a user's name or id is needed")
+    try:
+        found = pwd.getpwuid(user) if isinstance(user, int) else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise ValueError(f"there is no user {user!r}") from None
+    if os.geteuid() not in (0, found.pw_uid):
+        raise ValueError("only a bus that root runs can start a collector as another user; leave this away")
+    return found.pw_uid
 
-    enabled: bool = True
-    arguments: list[str] = []
-    environment: dict[str, str] = {}
+
+class LimitSettings(_Section):
+    """[collectors.<name>.limits]: what its process may use. Not set: as much as the coordinator itself."""
+
+    open_files: Count | None = None  # at a time, sockets and segments among them
+    processes: Count | None = None  # of its user, all together
+    memory_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None  # of address space
+    cpu_seconds: Count | None = None  # of processor time, in its whole life
+    file_bytes: Milliseconds | None = None  # of any file that it writes
+    core_bytes: Milliseconds | None = None  # of a core dump
+
+
+class CollectorSettings(_Section):
+    """[collectors.<name>]: one collector."""
+
+    enabled: bool = True  # started with the bus; else only when somebody asks for it
+    command: list[str] = []  # a program and its arguments; none: the installed collector of that name
+    arguments: list[str] = []  # further ones
+    environment: dict[str, str] = {}  # over the coordinator's own
+    working_directory: str = ""  # absolute; none: the coordinator's
+    user: Annotated[int, BeforeValidator(_account)] | None = None  # whom it runs as, with that user's groups
+    nice: Annotated[int, Field(ge=-20, le=19)] = 0  # over the coordinator's own; 19 yields to everybody
+    limits: LimitSettings = Field(default_factory=LimitSettings)  # what its process may use
+    topics: list[str] = []  # that it may publish to; none: as [[access.publish]] says of its user
+    after: list[str] = []  # collectors that are running, or are not going to, before this one is started
+    start_timeout_seconds: Seconds = 30.0  # from its start to its announcement that it is ready
+    grace_seconds: Seconds | None = None  # from SIGTERM to SIGKILL; none: bus.grace_seconds
+    heartbeat_ms: Milliseconds | None = None  # from its next announcement on; 0: not judged; none: bus.heartbeat_ms
+    restart: Literal["never", "on-failure", "always"] = "always"  # on-failure: not after status 0
+    restart_first_seconds: Seconds = 1.0  # before the first restart; doubled with each further one
+    restart_most_seconds: Seconds = 60.0  # at the longest
+    restart_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 8  # restarts within the window; one more: it has failed
+    restart_window_seconds: Seconds = 600.0  # older restarts do not count
+
+    @field_validator("command", "arguments")
+    @classmethod
+    def _no_zero_bytes(cls, words: list[str], info: ValidationInfo) -> list[str]:
+        if any("\0" in word for word in words) or (info.field_name == "command" and words and not words[0]):
+            raise ValueError("a program and its arguments are text without zero bytes, and the program is not empty")
+        return words
+
+    @field_validator("environment")
+    @classmethod
+    def _variables(cls, environment: dict[str, str]) -> dict[str, str]:
+        for name, value in environment.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"{name!r} cannot be a variable of the environment")
+            if name.startswith("SHMBUS_"):
+                raise ValueError(f"{name} is set by the coordinator; leave it away")
+        return environment
+
+    @field_validator("working_directory")
+    @classmethod
+    def _absolute(cls, path: str) -> str:
+        if path and (not os.path.isabs(path) or "\0" in path):
+            raise ValueError("must be an absolute path, such as /var/lib/netmond")
+        return path
+
+    @field_validator("topics")
+    @classmethod
+    def _valid_topics(cls, topics: list[str]) -> list[str]:
+        return [_checked_topic(topic) for topic in topics]
+
+    @field_validator("restart_most_seconds")
+    @classmethod
+    def _not_below_the_first(cls, most: float, info: ValidationInfo) -> float:
+        first = info.data.get("restart_first_seconds", 0.0)
+        if most < first:
+            raise ValueError(f"must be at least restart_first_seconds ({first:g}); lower that, or raise this")
+        return most
 
 
 class AccessRule(_Section):
@@ -260,6 +342,13 @@ class Config(_Section):
                 raise ValueError(f"{name!r} is no collector's name: 1 to 32 characters of a-z, 0-9, '_' and '-'")
             if name in RESERVED_COLLECTORS:
                 raise ValueError(f"a collector must not be called '{name}': 'control.collector.{name}' has another use")
+        installed = _installed()
+        for name, collector in collectors.items():
+            for other in collector.after:
+                if other not in installed and other not in collectors:
+                    raise ValueError(f"'{name}' is to be started after '{other}', which is no collector here")
+        if circle := _circle({name: collector.after for name, collector in collectors.items()}):
+            raise ValueError(f"{' after '.join(circle)}: none of them could be started first; take one `after` away")
         return collectors
 
     @cached_property
@@ -280,10 +369,8 @@ class Config(_Section):
         return [rule.topic for rule in self.topics if not is_pattern(rule.topic)]
 
     def collector_names(self) -> list[str]:
-        """The collectors to be started: all that are installed or named here, but for those that are not enabled."""
-        known = {entry.name for entry in metadata.entry_points(group=COLLECTOR_GROUP)} | set(self.collectors)
-        off = {name for name, collector in self.collectors.items() if not collector.enabled}
-        return sorted(known - off)
+        """The collectors that there are: all that are installed or named here."""
+        return sorted(_installed() | set(self.collectors))
 
     def capacities(self) -> Capacities:
         """How large the directory is made."""
@@ -327,6 +414,28 @@ def _checked_topic(topic: str) -> str:
         raise ValueError(error.reason) from None
 
 
+def _installed() -> set[str]:
+    return {entry.name for entry in metadata.entry_points(group=COLLECTOR_GROUP)}
+
+
+def _circle(after: Mapping[str, list[str]]) -> list[str]:
+    """Names of which each comes after the next one, and the last is the first again; empty: there are none such."""
+    settled: set[str] = set()
+
+    def follow(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in settled:
+            return []
+        for other in after.get(name, ()):
+            if found := follow(other, [*path, name]):
+                return found
+        settled.add(name)
+        return []
+
+    return next((found for name in after if (found := follow(name, []))), [])
+
+
 def _key(location: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
@@ -350,4 +459,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         return Config
     if location[0] == "access":
         return AccessRule if len(location) > 1 else AccessSettings
+    if location[0] == "collectors" and "limits" in location[2:]:
+        return LimitSettings
     return sections[str(location[0])]

@@ -28,8 +28,8 @@
                0x10 pid u64, start time u64, pid namespace u64, connected, Unix ns u64
                0x30 client name 64, cursors u32, zero 8, crc32
     collector  0x00 name 64, pid u64, start time u64, pid namespace u64, started, Unix ns u64
-               0x60 state u32 (0: free), health u32, restarts u32, zero u32
-               0x70 detail 128, zero 12, crc32
+               0x60 state u32 (0: free), health u32, restarts u32, of those in the budget's window u32
+               0x70 detail 128, fingerprint of what it was started with u64, zero 4, crc32
 
 All numbers are little-endian. A reader copies what it wants while the generation is even, and has a consistent picture
 if it is still the same afterwards: no lock, and nothing that a dead reader could hold. The generation alone orders
@@ -68,7 +68,7 @@ _WORD = {"magic": 0x0, "generation": 0x20, "state": 0x68, "topics": 0x70, "sessi
 _WORD["descriptors"] = 0x88
 _TOPIC = struct.Struct("<208s 128s 32s 4I 4I 4Q 3Q 3I4xQ 3I4xQ 4x")
 _SESSION = struct.Struct("<4I 4Q 64s I 8x")
-_COLLECTOR = struct.Struct("<64s 4Q 3I4x 128s 12x")
+_COLLECTOR = struct.Struct("<64s 4Q 4I 128s Q4x")
 _CRC = struct.Struct("<I")
 _PATIENCE = 200  # attempts at a consistent picture, _PAUSE seconds apart: a change takes microseconds
 _PAUSE = 100e-6
@@ -94,6 +94,7 @@ class CollectorState(IntEnum):
     STOPPING = 5
     STOPPED = 6
     FAILED = 7
+    WAITING = 8  # for others that it is to be started after
 
 
 class Health(IntEnum):
@@ -224,7 +225,11 @@ class SessionEntry:
 
 @dataclass(frozen=True, slots=True)
 class CollectorEntry:
-    """One collector. `process` is None while it does not run; `detail` says what it does, or why it failed."""
+    """One collector. `process` is None while it does not run; `detail` says why it crashed last.
+
+    `recent` and `plan` are for the next coordinator: automatic restarts within the window, and a fingerprint of what
+    the process was started with.
+    """
 
     name: str
     state: CollectorState
@@ -233,23 +238,27 @@ class CollectorEntry:
     started_ns: int = 0
     restarts: int = 0
     detail: str = ""
+    recent: int = 0
+    plan: int = 0
 
     def pack(self) -> bytes:
         detail = self.detail.encode()[:128].decode(errors="ignore").encode()  # cut, but never inside a character
         return _COLLECTOR.pack(
             _text(self.name, 64, "collector name"),
             *(self.process or (0, 0, 0)),
-            *(self.started_ns, self.state, self.health, self.restarts, detail),
+            *(self.started_ns, self.state, self.health, self.restarts, self.recent, detail, self.plan),
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Self | None:
         """None for a free entry. Raises ValueError for one that cannot be."""
-        name, pid, start_time, namespace, started, state, health, restarts, detail = _COLLECTOR.unpack(data)
+        name, pid, start_time, namespace, started, state, health, restarts, *rest = _COLLECTOR.unpack(data)
+        recent, detail, plan = rest
         if state == 0:
             return None
         process = Identity(pid, start_time, namespace) if pid else None
-        return cls(_string(name), CollectorState(state), Health(health), process, started, restarts, _string(detail))
+        its = CollectorState(state), Health(health), process, started, restarts, _string(detail), recent, plan
+        return cls(_string(name), *its)
 
 
 _Entry = TypeVar("_Entry", TopicEntry, SessionEntry, CollectorEntry)
@@ -546,8 +555,10 @@ class DirectoryReader:
 
 
 def owners(reader: DirectoryReader) -> list[Identity]:
-    """The processes that stand behind a bus: its coordinator and its clients."""
-    return [reader.coordinator, *(entry.process for entry in reader.snapshot().sessions)]
+    """The processes that stand behind a bus: its coordinator, its clients and its collectors."""
+    found = reader.snapshot()
+    collectors = (entry.process for entry in found.collectors if entry.process is not None)
+    return [reader.coordinator, *(entry.process for entry in found.sessions), *collectors]
 
 
 def leftovers(uid: int | None = None, bus: str | None = None) -> list[segment.SegmentName]:

@@ -8,6 +8,7 @@ import os
 from typing import NamedTuple
 
 _STATE, _START_TIME = 3, 22  # numbers of the fields in proc(5); the first two are the pid and the command name
+_STOPPED_STATES = b"Tt"
 _DEAD_STATES = b"ZXx"  # a zombie has given everything back but its exit status
 
 
@@ -57,6 +58,12 @@ def is_alive(identity: Identity) -> bool:
     if stat is None:
         return _is_hidden(identity.pid)
     return stat[0] not in _DEAD_STATES and stat[1] == identity.start_time
+
+
+def is_stopped(identity: Identity) -> bool:
+    """Does it stand still, by a signal or under a debugger?"""
+    stat = _stat(identity.pid)
+    return stat is not None and stat[0] in _STOPPED_STATES and stat[1] == identity.start_time
 
 
 def _is_hidden(pid: int) -> bool:

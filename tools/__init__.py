@@ -1,7 +1,8 @@
 """The command `shmbus`: one file a command.
 
 main       finds the command, turns errors into one line and a status
-up tail topics down doctor bench     the commands, each `add_arguments(parser)` and `run(arguments) -> status`
+up tail topics collectors down doctor config systemd_unit bench
+           the commands, each `add_arguments(parser)` and `run(arguments) -> status`
 
 snapshot   what shared memory says about a bus: attaches and reads, never asks; works on a dead system too
 meter      two readings make rates, totals and a verdict

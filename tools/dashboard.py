@@ -26,6 +26,7 @@ _Row = TypeVar("_Row")
 _LEVEL_STYLES: Final = {Level.HEALTHY: "bold green", Level.DEGRADED: "bold yellow", Level.UNHEALTHY: "bold red"}
 _STATE_STYLES: Final = {
     CollectorState.RUNNING: "green",
+    CollectorState.WAITING: "dim",
     CollectorState.STARTING: "cyan",
     CollectorState.STOPPING: "cyan",
     CollectorState.STOPPED: "dim",

@@ -23,8 +23,11 @@ COMMANDS: Final = {
     "tail": "Print what is published, as it comes.",
     "last": "Print the last message of each key of a topic.",
     "topics": "List the topics of a bus.",
+    "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
+    "config": "Check a configuration, or show all of it.",
+    "systemd-unit": "Print a unit file that runs a bus as a service of systemd.",
     "bench": "Measure how fast the bus is on this machine.",
 }
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -56,7 +59,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if name != asked_for:
             commands.add_parser(name, help=summary)
             continue
-        module = importlib.import_module(f"shmbus.tools.{name}")
+        module = importlib.import_module(f"shmbus.tools.{name.replace('-', '_')}")
         command = commands.add_parser(
             name, help=summary, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from shmbus.directory import BusState, CollectorEntry, CollectorState, TopicEntry
+from shmbus.directory import BusState, CollectorEntry, CollectorState, Health, TopicEntry
 from shmbus.process import Identity, is_alive
 
 from .snapshot import Losses, Reading, RingKey, RingReading, SessionReading, TopicReading
@@ -281,8 +281,12 @@ def _collector_troubles(collectors: Iterable[CollectorEntry]) -> list[tuple[Leve
         CollectorState.BACKING_OFF: Level.DEGRADED,
         CollectorState.PAUSED: Level.DEGRADED,
     }
-    ill = [one for one in collectors if one.state in levels]
-    return [(levels[one.state], f"collector {one.name} is {state_text(one.state)}") for one in ill]
+    found = [(levels[one.state], f"collector {one.name} is {state_text(one.state)}")
+             for one in collectors if one.state in levels]  # fmt: skip
+    hanging = {Health.DEGRADED: Level.DEGRADED, Health.UNRESPONSIVE: Level.UNHEALTHY}
+    found += [(hanging[one.health], f"collector {one.name} is {one.health.name.lower()}: it does not move")
+              for one in collectors if one.state not in levels and one.health in hanging]  # fmt: skip
+    return found
 
 
 def state_text(state: CollectorState) -> str:

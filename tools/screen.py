@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol, TextIO
 
+from shmbus.coordinator.journal import for_journal, is_journal
 from shmbus.errors import ShmbusError
 
 from .lines import Lines, log_line
@@ -110,12 +111,13 @@ class PlainFace:
 
     def __init__(self, output: TextIO) -> None:
         self._output, self._lines = output, Lines()
+        self._mark = for_journal if is_journal(output) else str
 
     def show(self, view: View | None, new: Sequence[str]) -> None:
         now = time.time()
-        told = [log_line(text, now) for text in new]
+        told = [self._mark(type(text)(log_line(text, now))) for text in new]
         if view is not None:
-            told += self._lines.changes(view, now)
+            told += map(self._mark, self._lines.changes(view, now))
         if told:
             self._output.write("".join(f"{one}\n" for one in told))
             self._output.flush()

@@ -2,7 +2,8 @@
 
 On a terminal a table shows what happens; anywhere else, and with --plain, log
 lines `<time> <what> key=value ...` do. Ctrl-C, SIGTERM and `shmbus down` end it
-in order, and nothing is left behind.
+in order, and nothing is left behind. SIGHUP has it read its configuration again
+(without one, and on a terminal, it ends).
 
     shmbus up
     shmbus up --bus lab --collectors none --duration 60
@@ -12,6 +13,8 @@ import argparse
 import asyncio
 import os
 import signal
+import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -39,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until it is ended. Raises BusExists, ConfigurationError, AccessDenied, StorageFull."""
-    settings = settings_from(arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
+    configure = partial(settings_from, arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
+    settings = configure()
     screen = Screen(settings.bus, face_for(plain=arguments.plain))
 
     def ready() -> None:
@@ -49,8 +53,13 @@ def run(arguments: argparse.Namespace) -> int:
         screen.log(f"listening on {coordinator.address}")
         screen.ready()
 
-    coordinator = Coordinator(settings, log=screen.log, ready=ready)
-    signal.signal(signal.SIGHUP, lambda number, _: coordinator.stop("SIGHUP"))
+    coordinator = Coordinator(
+        settings,
+        log=screen.log,
+        ready=ready,
+        configure=configure,
+        hangup_stops=arguments.config is None or sys.stdin.isatty(),
+    )
     signal.signal(signal.SIGWINCH, lambda number, _: screen.redraw())
     try:
         screen.log(f"stopped: {coordinator.run()}")

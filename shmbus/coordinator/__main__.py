@@ -1,12 +1,19 @@
-"""A coordinator without a face: `python -m shmbus.coordinator --bus NAME --config FILE`. It logs to standard error."""
+"""A coordinator without a face: `python -m shmbus.coordinator --bus NAME --config FILE`. It logs to standard error.
+
+SIGTERM ends it in order, SIGHUP has it read FILE again.
+"""
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.journal import Warn, for_journal, is_journal
 from shmbus.errors import ShmbusError
+
+_JOURNAL = is_journal(sys.stderr)
 
 
 def main() -> int:
@@ -19,17 +26,17 @@ def main() -> int:
     try:
         named = given.collectors
         wanted = None if named is None else [name for name in named.split(",") if name]
-        settings = settings_from(given.config, bus=given.bus, collectors=wanted)
-        coordinator = Coordinator(settings, log=_log, ready=lambda: _log("ready"))
+        configure = partial(settings_from, given.config, bus=given.bus, collectors=wanted)
+        coordinator = Coordinator(configure(), log=_log, ready=lambda: _log("ready"), configure=configure)
         _log(f"stopped: {coordinator.run()}")
     except ShmbusError as error:
-        _log(str(error))
+        _log(Warn(error))
         return 1
     return 0
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(for_journal(line) if _JOURNAL else line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

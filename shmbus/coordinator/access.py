@@ -1,6 +1,7 @@
 """Who may do what. Without rules: the coordinator's own user and root, everything; nobody else, anything.
 
-A grant is for users and groups, and names a pattern of topics. What no grant allows is denied.
+A grant is for users and groups, and names a pattern of topics. What no grant allows is denied. A supervised collector
+may publish to the topics that it is configured with, whoever it runs as, and to no others.
 """
 
 import os
@@ -16,23 +17,36 @@ class Access:
     """The rules of one bus."""
 
     def __init__(self, settings: Settings, own_uid: int | None = None) -> None:
-        self._publish, self._subscribe, self._administer = settings.publish, settings.subscribe, settings.administer
         self._trusted = {0, os.geteuid() if own_uid is None else own_uid}
+        self.replace(settings)
+
+    def replace(self, settings: Settings) -> None:
+        """These rules count from now on. What is open stays open."""
+        self._publish, self._subscribe, self._administer = settings.publish, settings.subscribe, settings.administer
+        self._topics = {plan.name: plan.topics for plan in settings.collectors if plan.topics}
+        self._collectors = {plan.uid for plan in settings.collectors if plan.uid is not None} - self._trusted
 
     @property
     def names_others(self) -> bool:
         """May anybody but the coordinator's own user connect?"""
-        return bool(self._publish or self._subscribe or self._administer)
+        return bool(self._publish or self._subscribe or self._administer or self._collectors)
 
     def check_connect(self, uid: int, gid: int, groups: Iterable[int], who: str) -> None:
         """Raises AccessDenied for a user whom nothing is allowed."""
         grants = (*self._publish, *self._subscribe, *self._administer)
-        if uid not in self._trusted and not any(_is_for(grant, uid, {gid, *groups}) for grant in grants):
+        if uid in self._trusted or uid in self._collectors:
+            return
+        if not any(_is_for(grant, uid, {gid, *groups}) for grant in grants):
             raise AccessDenied("connect to", "the bus", who)
 
     def check_publish(self, client: Client, topic: str) -> None:
         """Raises AccessDenied."""
-        self._check(client, self._publish, "publish to", topic)
+        own = self._topics.get(client.collector or "")
+        if own is None:
+            self._check(client, self._publish, "publish to", topic)
+        elif not any(covers(pattern, topic) for pattern in own):
+            remedy = f"Add it to collectors.{client.collector}.topics in the configuration."
+            raise AccessDenied("publish to", topic, client.who, remedy)
 
     def check_subscribe(self, client: Client, pattern: str) -> None:
         """A subscription may not reach further than one of its grants. Raises AccessDenied."""

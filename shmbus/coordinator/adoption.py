@@ -69,6 +69,7 @@ def read_directory(bus: str, boot_id: bytes) -> Inheritance:
         with closing(DirectoryReader(descriptor, boot_id=boot_id)) as reader:
             found = reader.snapshot()
             inherited.sessions = {one.session: one for one in found.sessions}
+            inherited.collectors = found.collectors
             for topic in found.topics:
                 if topic.descriptor_length:
                     inherited.descriptors[topic.fingerprint] = reader.descriptors(topic)

@@ -4,11 +4,13 @@ Apart from settings.py so that an embedded bus without a configuration imports n
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shmbus.coordinator.rings import RingPlan
 from shmbus.coordinator.settings import CollectorPlan, Grant, Settings, TopicPlan
+from shmbus.coordinator.supervisor import Policy, Restart
 
 if TYPE_CHECKING:
     from shmbus.config import AccessRule, Config, TopicSettings
@@ -30,7 +32,7 @@ def settings_from(path: Path | None, *, bus: str | None = None, collectors: Sequ
 
 
 def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) -> Settings:
-    """From a configuration. `collectors`: those to be started, instead of the configured ones."""
+    """From a configuration. `collectors`: those that there are, instead of all that are installed or configured."""
     names = config.collector_names() if collectors is None else collectors
     its = config.bus
     return Settings(
@@ -46,7 +48,10 @@ def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) ->
         default=_topic_plan(config.defaults),
         topics={rule.topic: _topic_plan(rule) for rule in config.topics},
         declared=tuple(config.declared_topics()),
-        collectors=tuple(_collector(config, name) for name in names),
+        collectors=tuple(
+            replace(plan, enabled=True) if collectors is not None else plan
+            for plan in (_collector(config, name) for name in names)
+        ),
         publish=_grants(config.access.publish),
         subscribe=_grants(config.access.subscribe),
         administer=_grants(config.access.administer),
@@ -78,8 +83,32 @@ def _topic_plan(topic: "TopicSettings") -> TopicPlan:
 
 
 def _collector(config: "Config", name: str) -> CollectorPlan:
-    known = config.collectors.get(name)
-    return CollectorPlan(name, tuple(known.arguments), dict(known.environment)) if known else CollectorPlan(name)
+    from shmbus.config import CollectorSettings
+
+    its, bus = config.collectors.get(name) or CollectorSettings(), config.bus
+    return CollectorPlan(
+        name,
+        enabled=its.enabled,
+        command=tuple(its.command),
+        arguments=tuple(its.arguments),
+        environment=dict(its.environment),
+        working_directory=its.working_directory,
+        uid=its.user,
+        nice=its.nice,
+        limits=its.limits.model_dump(exclude_none=True),
+        topics=tuple(its.topics),
+        after=tuple(its.after),
+        grace_seconds=bus.grace_seconds if its.grace_seconds is None else its.grace_seconds,
+        heartbeat_seconds=(bus.heartbeat_ms if its.heartbeat_ms is None else its.heartbeat_ms) / 1000,
+        policy=Policy(
+            restart=Restart(its.restart),
+            first_delay=its.restart_first_seconds,
+            longest_delay=its.restart_most_seconds,
+            budget=its.restart_budget,
+            window=its.restart_window_seconds,
+            start_timeout=its.start_timeout_seconds,
+        ),
+    )
 
 
 def _grants(rules: "Sequence[AccessRule]") -> tuple[Grant, ...]:

@@ -1,7 +1,7 @@
 """The coordinator of one bus: puts the rooms together, lives on an event loop, and leaves nothing behind.
 
-start    lock, leftovers of a dead one removed, segments made, socket bound, declared topics made, collectors started
-run      requests, deaths, a look around once a second while there are topics
+start    lock, leftovers of a dead one taken over, segments made, socket bound, declared topics made, collectors started
+run      requests, deaths, a look around once a second while there are topics; SIGHUP: the configuration is read again
 stop     collectors stopped, goodbye said, waiters woken, segments, socket and lock removed
 """
 
@@ -9,9 +9,10 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 
@@ -20,7 +21,7 @@ from shmbus._core import Bells, killpoint
 from shmbus.bus import Bus
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
-from shmbus.coordinator.children import Children
+from shmbus.coordinator.collectors import Collectors
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.endpoint import Endpoint
@@ -28,30 +29,33 @@ from shmbus.coordinator.gates import Gates
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.joins import Joins
+from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.keeper import DURABLE, PATTERN, Alert, Keeper
 from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Inheritance, Listing
+from shmbus.coordinator.notify import Notifier
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.post import Log, Post
-from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.registry import Client, Registry, Topic
+from shmbus.coordinator.reload import changes, check, plan_limits
 from shmbus.coordinator.requests import Requests
 from shmbus.coordinator.rings import Rings
 from shmbus.coordinator.server import Server
 from shmbus.coordinator.sessions import Sessions
 from shmbus.coordinator.settings import Settings, TopicPlan
 from shmbus.coordinator.store import Segment, Store
+from shmbus.coordinator.strays import BUS_VARIABLE
 from shmbus.coordinator.sweep import PERIOD_SECONDS, Sweep
 from shmbus.coordinator.tables import NumberTable
 from shmbus.coordinator.topics import Topics
 from shmbus.directory import BusState, Capacities
+from shmbus.errors import ShmbusError
 from shmbus.v1.control_pb2 import (
     ClientStatus,
-    CollectorStatus,
-    ControlCollector,
     Done,
     GetStatus,
+    Resume,
     StatusReply,
     StopBus,
     TopicType,
@@ -74,17 +78,16 @@ class Coordinator:
         log: Log = lambda line: None,
         private: bool = False,
         ready: Callable[[], None] = lambda: None,
+        configure: Callable[[], Settings] | None = None,
+        hangup_stops: bool = False,
     ) -> None:
+        """`configure` reads the configuration again, on SIGHUP; `hangup_stops`: that is a terminal that has gone."""
         self.settings = as_settings(config)
         self._log, self._private, self._ready = log, private, ready
+        self._configure, self._hangup_stops = configure, hangup_stops
+        self._notifier = Notifier()
         self._access = Access(self.settings)
-        self._endpoint = Endpoint(
-            self.settings.bus,
-            private=private,
-            open_to_others=self._access.names_others,
-            grace_seconds=self.settings.grace_seconds,
-            log=log,
-        )
+        self._endpoint = Endpoint(self.settings.bus, private=private, open_to_others=self._access.names_others)
         self._started = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_reason: asyncio.Future[str] | None = None
@@ -103,7 +106,8 @@ class Coordinator:
     def run(self, *, signals: bool = True) -> str:
         """Start, serve until stopped, clean up; why it was stopped. Blocks.
 
-        With `signals` SIGINT and SIGTERM stop it (main thread only). Raises BusExists, StorageFull, OSError.
+        With `signals` SIGINT and SIGTERM stop it, SIGHUP has it configured again, and a service manager is told how it
+        goes (main thread only). Raises BusExists, StorageFull, OSError.
         """
         with asyncio.Runner() as runner:
             return runner.run(self._main(signals))
@@ -122,10 +126,8 @@ class Coordinator:
             uptime_ms=int((time.monotonic() - self._started) * 1000),
             topics=len(self._registry.topics),
             clients=clients,
-            collectors=[
-                CollectorStatus(name=one.name, state=one.state, pid=one.pid, restarts=one.restarts, reason=one.reason)
-                for one in self._children.collectors.values()
-            ],
+            collectors=self._collectors.statuses(),
+            health=self._collectors.health().name.lower(),
             repaired_claims=self._sweep.repaired + self._topics.repaired,
             skipped_claims=self._sweep.skipped,
             successors=self._topics.successors,
@@ -136,21 +138,39 @@ class Coordinator:
         self._loop = asyncio.get_running_loop()
         self._stop_reason = self._loop.create_future()
         if signals:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._loop.add_signal_handler(number, self._request_stop, number.name)
+            self._heed_signals(self._loop)
         try:
             self._endpoint.open(time.time())
             with ExitStack() as made:
                 self._build(made)
-                self._make_declared()
+                self._make_declared(self.settings)
                 if self._keeps:
                     await self._begin_keeping()
                 self._open_for_business()
+                if signals:
+                    self._notifier.ready()
+                    self._feed_watchdog()
                 reason = await self._stop_reason
+                if signals:
+                    self._notifier.stopping()
                 await self._wind_down(reason)
                 return reason
         finally:
             self._endpoint.close()
+
+    def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._request_stop, number.name)
+        if self._hangup_stops:
+            loop.add_signal_handler(signal.SIGHUP, self._request_stop, signal.SIGHUP.name)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _feed_watchdog(self) -> None:
+        if self._notifier.watchdog_seconds:
+            self._notifier.alive()
+            assert self._loop is not None
+            self._loop.call_later(self._notifier.watchdog_seconds, self._feed_watchdog)
 
     def _build(self, made: ExitStack) -> None:
         """Everything, without serving anybody yet. `made` undoes it, in whatever state it is then."""
@@ -161,7 +181,9 @@ class Coordinator:
         adopted = adopt_bells(store)
         if adopted is None and not self._private:
             remove_unadopted(store, log)
-            inherited = Inheritance()
+            # Collectors that run cannot be moved into what is made anew: each begins again.
+            inherited = Inheritance(collectors=tuple(replace(one, plan=0) for one in inherited.collectors))
+        self._inherited = inherited
         # The old one's place is taken before anything is; removed last: tools take segments without a directory for
         # leftovers.
         self._listing = listing = Listing(store, self.address, self._capacities(), log, inherited)
@@ -188,6 +210,8 @@ class Coordinator:
         health = Health(registry, self._make_topic, self._planner, self._bells, log)
         self._keeper = Keeper(self._connect_keeper, registry, self._alerting(health), log)
         made.callback(self._keeper.stop)
+        self._collectors = self._make_collectors(listing, health)
+        made.callback(self._collectors.close)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
             registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
@@ -199,20 +223,21 @@ class Coordinator:
         made.callback(self._server.close, "the coordinator failed")
         self._server.handlers = {
             **self._requests.handlers,
+            **self._collectors.handlers,
+            "resume": self._resume,
             "get_status": self._get_status,
-            "control_collector": self._control_collector,
             "stop_bus": self._stop_bus,
         }
-        self._server.on_hello = self._greeted
-        environment = {
-            "SHMBUS_BUS": self.address if self._private else self.bus,
-            "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory()),
-        }
-        self._children = Children(environment, log, listing.put_collector, self.settings)
+        self._server.recognise = self._collectors.recognise
         if adopted is not None:
             self._take_over(inherited, numbers)
         if self._keeps:
             groups.provide(DURABLE.wire(), PATTERN)
+
+    def _make_collectors(self, listing: Listing, health: Health) -> Collectors:
+        bus = self.address if self._private else self.bus
+        environment = {BUS_VARIABLE: bus, "SHMBUS_RUNTIME_DIR": str(segment.runtime_directory())}
+        return Collectors(environment, bus, self._registry, listing, self._access, health, self._log)
 
     def _make_bells(self, store: Store) -> tuple[Segment, Bells]:
         capacity = self.settings.max_bells
@@ -278,21 +303,50 @@ class Coordinator:
 
         return alert
 
-    def _make_declared(self) -> None:
-        for name in self.settings.declared:
-            if name in self._registry.topics:
-                continue  # taken over
-            self._requests.make_topic(name, TopicType(), self._planner.plan(name))
-
     def _open_for_business(self) -> None:
         self._listing.set_state(BusState.RUNNING)
+        self._collectors.begin(self.settings, self._inherited)
         self._ready()
-        for collector in self.settings.collectors:
-            self._children.start(collector.name)
+
+    def _reload(self) -> None:
+        """Go by the configuration as it is now: all of it, or, where anything of it cannot be, nothing."""
+        if self._configure is None:
+            self._log("there is no configuration to be read again")
+            return
+        self._notifier.reloading()
+        try:
+            settings = self._configure()
+            check(self.settings, settings)
+            limits = plan_limits(self._registry, self.settings, settings)
+            found = changes(self.settings, settings)
+            self._make_declared(settings)
+        except (ShmbusError, OSError) as error:
+            self._log(Warn(f"the configuration was not changed: {error}"))
+        else:
+            self._log(f"the configuration was read again: {len(found) or 'no'} changes")
+            for line in found:
+                self._log(f"changed: {line}")
+            self._go_by(settings, limits)
+        self._notifier.ready()
+
+    def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
+        self.settings = settings
+        self._access.replace(settings)
+        self._planner.replace(settings)
+        self._endpoint.open_to(self._access.names_others)
+        for topic, plan in limits.items():
+            self._requests.change_limits(topic, plan)
+        self._collectors.apply(settings.collectors)
+
+    def _make_declared(self, settings: Settings) -> None:
+        planner = Planner(settings)
+        for name in settings.declared:
+            if name not in self._registry.topics:  # else taken over, or there before the file was read again
+                self._requests.make_topic(name, TopicType(), planner.plan(name))
 
     async def _wind_down(self, reason: str) -> None:
         self._listing.set_state(BusState.STOPPING)
-        await self._children.stop_all()
+        await self._collectors.stop_all()
         self._server.stopping = True
         self._server.close(reason)
         self._listing.set_state(BusState.STOPPED)
@@ -313,9 +367,6 @@ class Coordinator:
     def _request_stop(self, reason: str) -> None:
         if self._stop_reason is not None and not self._stop_reason.done():
             self._stop_reason.set_result(reason)
-
-    def _greeted(self, client: Client) -> None:
-        client.collector = self._children.connected(client.identity.pid)
 
     def _schedule_sweep(self) -> None:
         """From the first topic on: before that there is nothing to look after."""
@@ -343,19 +394,10 @@ class Coordinator:
     def _get_status(self, client: Client, request: GetStatus) -> tuple[Message, Sequence[Opener]]:
         return self.snapshot(), ()
 
-    def _control_collector(self, client: Client, request: ControlCollector) -> tuple[Message, Sequence[Opener]]:
-        self._access.check_administer(client, "#")
-        actions: dict[int, Any] = {
-            ControlCollector.ACTION_START: self._children.start,
-            ControlCollector.ACTION_STOP: self._children.stop,
-            ControlCollector.ACTION_RESTART: self._children.restart,
-        }
-        try:
-            actions[request.action](request.name)
-        except KeyError:
-            known = ", ".join(self._children.collectors) or "none"
-            raise NotFound(f"there is no collector '{request.name}' to do that to; there are: {known}") from None
-        return Done(), ()
+    def _resume(self, client: Client, request: Resume) -> tuple[Message, Sequence[Opener]]:
+        if request.ready:
+            self._collectors.ready(client)
+        return self._requests.resume(client, request)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from shmbus import segment
 from shmbus.coordinator.lock import BusLock, remove_socket
-from shmbus.coordinator.orphans import end_orphans
-from shmbus.coordinator.post import Log
 
 BACKLOG = 256
 
@@ -16,13 +14,12 @@ BACKLOG = 256
 class Endpoint:
     """The listening socket. A private one is bound at once, so that its address is known before the loop runs."""
 
-    def __init__(self, bus: str, *, private: bool, open_to_others: bool, grace_seconds: float, log: Log) -> None:
+    def __init__(self, bus: str, *, private: bool, open_to_others: bool) -> None:
         """`open_to_others`: the access rules name other users, so the socket file lets anybody try."""
-        self._bus, self._private, self._open_to_others, self._log = bus, private, open_to_others, log
+        self._bus, self._private, self._open_to_others = bus, private, open_to_others
         self.listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
-        self._grace = grace_seconds
         self._lock: BusLock | None = None
         if private:
             name = f"shmbus.{os.getpid()}.{secrets.token_hex(8)}"
@@ -49,14 +46,24 @@ class Endpoint:
             self._lock = None
 
     def _open_named(self, now: float) -> None:
-        directory = segment.make_runtime_directory()
+        segment.make_runtime_directory()
         lock = BusLock(self._bus, segment.lock_path(self._bus))
         lock.acquire(now)
         self._lock = lock
         path = Path(self.address)
-        end_orphans(self._bus, self._grace, self._log)
         remove_socket(path)
         self.listener.bind(self.address)
+        self._permit()
+
+    def open_to(self, others: bool) -> None:
+        """The access rules name other users from now on, or do not."""
+        if others is not self._open_to_others:
+            self._open_to_others = others
+            if self._lock is not None:
+                self._permit()
+
+    def _permit(self) -> None:
+        path = Path(self.address)
         if self._open_to_others:
-            directory.chmod(0o711)
+            path.parent.chmod(0o711)
         path.chmod(0o666 if self._open_to_others else 0o600)

@@ -1,28 +1,41 @@
-"""What the child process of a supervised collector runs: `python -m shmbus.coordinator.launch NAME [ARGUMENTS]`.
+"""What the process of a supervised collector runs first. It imports nothing of this package: it has to be quick.
 
-A collector outlives a killed coordinator, and nobody reads what it prints then: the first write that finds the pipe
-broken turns that stream to /dev/null instead of failing.
+What is to be done comes as JSON on standard input, after the coordinator has noted the process in the directory. One
+that is killed in between sends nothing, and the process ends without having begun: whatever runs can be found again.
+
+Limits, niceness and user are set before anything of the collector's own runs. A command takes the place of this
+program; an installed collector (an entry point) is called by it.
 """
 
-import importlib.metadata
 import io
+import json
 import os
+import pwd
+import resource
 import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
 
-GROUP = "shmbus.collectors"
+GROUP: Final = "shmbus.collectors"
+NOT_FOUND: Final = 127
+LIMITS: Final = {
+    "open_files": resource.RLIMIT_NOFILE,
+    "processes": resource.RLIMIT_NPROC,
+    "memory_bytes": resource.RLIMIT_AS,
+    "cpu_seconds": resource.RLIMIT_CPU,
+    "file_bytes": resource.RLIMIT_FSIZE,
+    "core_bytes": resource.RLIMIT_CORE,
+}
 
 
 class _Stream(io.FileIO):
-    """Standard output or error that survives its reader."""
+    """Standard output or error. What there is no room for is dropped: a collector does not end for its log."""
 
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
-        except BrokenPipeError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())
-            os.close(null)
-            return super().write(data)  # type: ignore[arg-type]
+        except OSError:
+            return memoryview(data).nbytes  # type: ignore[arg-type]
 
 
 def _forgiving(descriptor: int) -> io.TextIOWrapper:
@@ -30,16 +43,68 @@ def _forgiving(descriptor: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
-def main(name: str, *arguments: str) -> object:
-    """Run the collector that is installed under that name in the entry-point group `shmbus.collectors`."""
+def main() -> object:
+    """Become the collector that standard input describes."""
+    told = sys.stdin.buffer.read()
+    if not told:
+        return 0  # nobody knows of this process any more
+    plan: dict[str, Any] = json.loads(told)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        _constrain(plan)
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"it could not be started: {_explained(error)}")
+    if plan["command"]:
+        _execute([*plan["command"], *plan["arguments"]])
+    return _call(plan["name"], plan["arguments"])
+
+
+def _constrain(plan: dict[str, Any]) -> None:
+    """What takes privileges first, then give them up; the directory is entered with what is left."""
+    for name, value in plan["limits"].items():
+        resource.setrlimit(LIMITS[name], (value, value))
+    if plan["nice"]:
+        os.nice(plan["nice"])
+    if plan["uid"] is not None and plan["uid"] != os.geteuid():
+        _become(pwd.getpwuid(plan["uid"]))
+    if plan["working_directory"]:
+        os.chdir(plan["working_directory"])
+
+
+def _become(user: pwd.struct_passwd) -> None:
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+
+
+def _execute(command: list[str]) -> NoReturn:
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        print(f"{command[0]} cannot be run: {error.strerror}", file=sys.stderr)
+        sys.exit(NOT_FOUND)
+
+
+def _call(name: str, arguments: Sequence[str]) -> object:
+    from importlib.metadata import entry_points  # takes as long as all else here together, and a command needs none
+
     sys.stdout, sys.stderr = _forgiving(1), _forgiving(2)
-    found = importlib.metadata.entry_points(group=GROUP, name=name)
+    found = entry_points(group=GROUP, name=name)
     if not found:
-        known = ", ".join(sorted(importlib.metadata.entry_points(group=GROUP).names)) or "none"
+        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         sys.exit(f"no collector named {name!r} is installed; installed are: {known}")
     sys.argv = [name, *arguments]
     return next(iter(found)).load()()
 
 
+def _explained(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]
+    sys.exit(main())  # type: ignore[arg-type]

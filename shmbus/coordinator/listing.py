@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass, field
 
 from shmbus import segment
+from shmbus.coordinator.children import Collector
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import Client, Topic
 from shmbus.coordinator.rings import plan_of
 from shmbus.coordinator.store import Segment, Store
-from shmbus.coordinator.supervisor import State, Supervised
+from shmbus.coordinator.supervisor import State
 from shmbus.directory import (
     BusState,
     Capacities,
@@ -22,17 +23,9 @@ from shmbus.directory import (
     size_of,
 )
 from shmbus.errors import LimitError
-from shmbus.process import identity_of, own_identity
+from shmbus.process import own_identity
 
-_STATES = {
-    State.STARTING: CollectorState.STARTING,
-    State.RUNNING: CollectorState.RUNNING,
-    State.BACKING_OFF: CollectorState.BACKING_OFF,
-    State.STOPPING: CollectorState.STOPPING,
-    State.STOPPED: CollectorState.STOPPED,
-    State.FAILED: CollectorState.FAILED,
-}
-_HEALTH = {State.RUNNING: Health.HEALTHY, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+_STATES = {state: CollectorState[state.name] for state in State}
 
 
 @dataclass(slots=True)
@@ -41,6 +34,7 @@ class Inheritance:
 
     descriptors: dict[bytes, bytes] = field(default_factory=dict)  # by fingerprint
     sessions: dict[int, SessionEntry] = field(default_factory=dict)
+    collectors: tuple[CollectorEntry, ...] = ()
 
 
 class Listing:
@@ -62,6 +56,8 @@ class Listing:
                 writer.add_descriptors(fingerprint, data)
             for entry in inherited.sessions.values():
                 writer.put_session(entry)
+            for collector in inherited.collectors:
+                writer.put_collector(collector)
             return writer
 
         self._log = log
@@ -141,22 +137,29 @@ class Listing:
         for page in client.pages:
             self._writer.remove_session(page.number)
 
-    def put_collector(self, collector: Supervised) -> None:
+    def put_collector(self, collector: Collector, health: Health) -> None:
         """A collector's state has changed."""
+        life, process = collector.life, collector.process
         try:
             self._writer.put_collector(
                 CollectorEntry(
-                    name=_fitting(collector.name, 64),
-                    state=_STATES[collector.state],
-                    health=_HEALTH.get(collector.state, Health.UNKNOWN),
-                    process=identity_of(collector.pid) if collector.pid else None,
-                    started_ns=time.time_ns() if collector.state is State.STARTING else 0,
-                    restarts=collector.restarts,
-                    detail=collector.reason,
+                    name=collector.name,
+                    state=_STATES[life.state],
+                    health=health,
+                    process=process.identity if process else None,
+                    started_ns=process.started_ns if process else 0,
+                    restarts=life.restarts,
+                    detail=life.reason,
+                    recent=len(life.recent),
+                    plan=process.plan if process else 0,
                 )
             )
         except LimitError as error:
             self._log(f"the directory does not show collector {collector.name}: {error}")
+
+    def remove_collector(self, name: str) -> None:
+        """There is no such collector any more."""
+        self._writer.remove_collector(name)
 
 
 def _fitting(text: str, size: int) -> str:

@@ -11,6 +11,10 @@ class Planner:
     """Looks up the plan of a topic."""
 
     def __init__(self, settings: Settings) -> None:
+        self.replace(settings)
+
+    def replace(self, settings: Settings) -> None:
+        """Topics are made by these from now on."""
         self._settings = settings
         self._patterns: PatternTrie[str] = PatternTrie()
         for pattern in settings.topics:

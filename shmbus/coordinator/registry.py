@@ -44,14 +44,13 @@ class Client:
     """One connection. Its number is that of its first session page."""
 
     __slots__ = (
-        "number", "name", "identity", "uid", "gid", "groups", "token", "bell", "pages", "producers", "subscriptions",
+        "number", "name", "identity", "uid", "gid", "groups", "bell", "pages", "producers", "subscriptions",
         "sessions_known", "alive", "collector", "connected_ns",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, identity: Identity, uid: int, gid: int) -> None:
         self.number, self.name, self.identity, self.uid, self.gid = number, name, identity, uid, gid
         self.groups: tuple[int, ...] = ()
-        self.token: str | None = None
         self.collector: str | None = None  # the supervised collector that this is
         self.connected_ns = 0  # Unix time
         self.bell = 0

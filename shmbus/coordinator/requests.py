@@ -237,13 +237,23 @@ class Requests:
         self._access.check_administer(client, topic.name)
         plan = limited(plan_of(topic.live.ring), request.limits)
         check_room(topic.name, plan)
+        self._set_limits(topic, plan)
+        return Done(), ()
+
+    def change_limits(self, topic: Topic, plan: TopicPlan) -> None:
+        """The topic is configured otherwise: what can be changed in the running ring is."""
+        for lane in topic.lanes:
+            lane.on_full, lane.block_timeout_ns = plan.on_full, plan.block_timeout_ns
+            lane.max_stall_ns = plan.max_stall_ns
+        self._set_limits(topic, plan.ring)
+
+    def _set_limits(self, topic: Topic, plan: RingPlan) -> None:
         topic.live.ring.set_limits(
             plan.max_messages, plan.max_bytes, plan.max_message_bytes, plan.retention_ns, plan.claim_timeout_ns
         )
         topic.live.watch.timeout_ns = plan.claim_timeout_ns
         self._sweep.trim(topic)
         self._listing.put_topic(topic)
-        return Done(), ()
 
     def get_kept(self, client: Client, request: GetKept) -> Answer:
         """What the topic keeps, to be read."""

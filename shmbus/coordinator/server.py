@@ -27,7 +27,7 @@ from shmbus.coordinator.tables import NumberTable
 from shmbus.coordinator.topics import Topics
 from shmbus.errors import LimitError, ProtocolError, ShmbusError
 from shmbus.packet import message_fields
-from shmbus.process import is_alive, own_namespace
+from shmbus.process import Identity, is_alive, own_namespace
 from shmbus.v1.control_pb2 import ClientPacket, Goodbye, Hello, ServerPacket, Welcome
 
 HELLO_SECONDS = 5.0  # from connect to a complete hello
@@ -56,7 +56,7 @@ class Server:
         self.handlers: dict[str, Any] = {}
         self.refused = 0
         self.stopping = False
-        self.on_hello: Callable[[Client], None] = lambda client: None
+        self.recognise: Callable[[str | None, Identity | None], str | None] = lambda token, process: None
         listener.setblocking(False)
         self._loop.add_reader(listener.fileno(), self._accept)
 
@@ -185,12 +185,14 @@ class Server:
 
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
         negotiation = negotiate(hello.negotiation, PROTOCOL_VERSION, peer.name)
+        token = hello.collector_token if hello.HasField("collector_token") else None
+        collector = self.recognise(token, peer.identity())
         back = self._resumed(peer, hello)
         client = back or self._new_client(peer, hello)
         page = client.pages[0]
         self._post.connect(client, peer.send)
         peer.client = client
-        self.on_hello(client)
+        client.collector = collector
         killpoint("hello.done")
         welcome = Welcome(
             negotiation=negotiation,
@@ -224,7 +226,6 @@ class Server:
         self._came_back(hello.resume)
         client.name = hello.client_name or client.name
         client.gid, client.groups = peer.gid, peer.groups
-        client.token = hello.collector_token if hello.HasField("collector_token") else None
         client.sessions_known.clear()
         self._sessions.list_again(client)
         return client
@@ -242,7 +243,6 @@ class Server:
             )
         client = Client(0, hello.client_name or "?", identity, peer.uid, peer.gid)
         client.groups, client.bell, client.connected_ns = peer.groups, bell, time.time_ns()
-        client.token = hello.collector_token if hello.HasField("collector_token") else None
         return client
 
     def _gone(self, peer: Peer, reason: str) -> None:

@@ -5,8 +5,10 @@ The defaults, which are those of the configuration, make a working bus by themse
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from shmbus.coordinator.rings import RingPlan
+from shmbus.coordinator.supervisor import Policy
 from shmbus.v1.control_pb2 import TopicLimits
 
 
@@ -45,11 +47,33 @@ class TopicPlan:
 
 @dataclass(frozen=True, slots=True)
 class CollectorPlan:
-    """A collector to be run, by the name of its entry point."""
+    """A collector: a command, or else the entry point of its name."""
 
     name: str
+    enabled: bool = True
+    command: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    working_directory: str = ""
+    uid: int | None = None  # None: the coordinator's own
+    nice: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)  # by the names of LIMITS in launch.py
+    topics: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    grace_seconds: float = 30.0
+    heartbeat_seconds: float = 30.0  # 0: not judged by it
+    policy: Policy = Policy()
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What its process was started with: a change of it takes a restart."""
+        environment = tuple(sorted(self.environment.items()))
+        return self.command, self.arguments, environment, self.working_directory, self.uid
+
+    @property
+    def fingerprint(self) -> int:
+        """Of the identity; 64 bits, never 0."""
+        return int.from_bytes(blake2b(repr(self.identity).encode(), digest_size=8).digest(), "little") | 1
 
 
 @dataclass(frozen=True, slots=True)

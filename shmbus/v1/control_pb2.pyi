@@ -32,7 +32,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept")
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +50,7 @@ class ClientPacket(_message.Message):
     FORGET_DURABLE_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     GET_KEPT_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCE_READY_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     hello: Hello
@@ -67,10 +68,11 @@ class ClientPacket(_message.Message):
     forget_durable: ForgetDurable
     resume: Resume
     get_kept: GetKept
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ...) -> None: ...
+    announce_ready: AnnounceReady
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +83,8 @@ class ServerPacket(_message.Message):
     DONE_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    READY_NOTED_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_STATUS_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +104,8 @@ class ServerPacket(_message.Message):
     done: Done
     error: ControlError
     kept: Kept
+    ready_noted: ReadyNoted
+    collector_status: CollectorStatus
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -109,7 +115,7 @@ class ServerPacket(_message.Message):
     demoted: Demoted
     group_added: GroupAdded
     kept_added: KeptAdded
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume")
@@ -146,12 +152,14 @@ class Welcome(_message.Message):
     def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationResponse, _Mapping]] = ..., bus: _Optional[str] = ..., boot_id: _Optional[bytes] = ..., session: _Optional[int] = ..., bell: _Optional[int] = ..., coordinator_pid: _Optional[int] = ..., resumed: bool = ...) -> None: ...
 
 class Resume(_message.Message):
-    __slots__ = ("publishers", "subscriptions")
+    __slots__ = ("publishers", "subscriptions", "ready")
     PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     publishers: _containers.RepeatedCompositeFieldContainer[ResumePublisher]
     subscriptions: _containers.RepeatedCompositeFieldContainer[Subscribe]
-    def __init__(self, publishers: _Optional[_Iterable[_Union[ResumePublisher, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ...) -> None: ...
+    ready: bool
+    def __init__(self, publishers: _Optional[_Iterable[_Union[ResumePublisher, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ..., ready: bool = ...) -> None: ...
 
 class ResumePublisher(_message.Message):
     __slots__ = ("topic_id", "lane", "producer", "generation")
@@ -445,6 +453,16 @@ class SessionExtended(_message.Message):
     session: int
     def __init__(self, session: _Optional[int] = ...) -> None: ...
 
+class AnnounceReady(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReadyNoted(_message.Message):
+    __slots__ = ("heartbeat_ms",)
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    heartbeat_ms: int
+    def __init__(self, heartbeat_ms: _Optional[int] = ...) -> None: ...
+
 class ReportStuck(_message.Message):
     __slots__ = ("topic_id", "lane", "sequence", "full")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
@@ -534,21 +552,25 @@ class ClientStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., uid: _Optional[int] = ..., session: _Optional[int] = ..., publishers: _Optional[int] = ..., subscriptions: _Optional[int] = ..., queued_packets: _Optional[int] = ...) -> None: ...
 
 class CollectorStatus(_message.Message):
-    __slots__ = ("name", "state", "pid", "restarts", "reason")
+    __slots__ = ("name", "state", "pid", "restarts", "reason", "health", "last_lines")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    LAST_LINES_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: str
     pid: int
     restarts: int
     reason: str
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+    health: str
+    last_lines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., health: _Optional[str] = ..., last_lines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("bus", "pid", "uptime_ms", "topics", "clients", "collectors", "repaired_claims", "skipped_claims", "successors", "refused_peers")
+    __slots__ = ("bus", "pid", "uptime_ms", "topics", "clients", "collectors", "repaired_claims", "skipped_claims", "successors", "refused_peers", "health")
     BUS_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     UPTIME_MS_FIELD_NUMBER: _ClassVar[int]
@@ -559,6 +581,7 @@ class StatusReply(_message.Message):
     SKIPPED_CLAIMS_FIELD_NUMBER: _ClassVar[int]
     SUCCESSORS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_PEERS_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     bus: str
     pid: int
     uptime_ms: int
@@ -569,7 +592,8 @@ class StatusReply(_message.Message):
     skipped_claims: int
     successors: int
     refused_peers: int
-    def __init__(self, bus: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., topics: _Optional[int] = ..., clients: _Optional[_Iterable[_Union[ClientStatus, _Mapping]]] = ..., collectors: _Optional[_Iterable[_Union[CollectorStatus, _Mapping]]] = ..., repaired_claims: _Optional[int] = ..., skipped_claims: _Optional[int] = ..., successors: _Optional[int] = ..., refused_peers: _Optional[int] = ...) -> None: ...
+    health: str
+    def __init__(self, bus: _Optional[str] = ..., pid: _Optional[int] = ..., uptime_ms: _Optional[int] = ..., topics: _Optional[int] = ..., clients: _Optional[_Iterable[_Union[ClientStatus, _Mapping]]] = ..., collectors: _Optional[_Iterable[_Union[CollectorStatus, _Mapping]]] = ..., repaired_claims: _Optional[int] = ..., skipped_claims: _Optional[int] = ..., successors: _Optional[int] = ..., refused_peers: _Optional[int] = ..., health: _Optional[str] = ...) -> None: ...
 
 class ControlCollector(_message.Message):
     __slots__ = ("name", "action")
@@ -579,10 +603,16 @@ class ControlCollector(_message.Message):
         ACTION_START: _ClassVar[ControlCollector.Action]
         ACTION_STOP: _ClassVar[ControlCollector.Action]
         ACTION_RESTART: _ClassVar[ControlCollector.Action]
+        ACTION_PAUSE: _ClassVar[ControlCollector.Action]
+        ACTION_RESUME: _ClassVar[ControlCollector.Action]
+        ACTION_RELOAD: _ClassVar[ControlCollector.Action]
     ACTION_UNSPECIFIED: ControlCollector.Action
     ACTION_START: ControlCollector.Action
     ACTION_STOP: ControlCollector.Action
     ACTION_RESTART: ControlCollector.Action
+    ACTION_PAUSE: ControlCollector.Action
+    ACTION_RESUME: ControlCollector.Action
+    ACTION_RELOAD: ControlCollector.Action
     NAME_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     name: str

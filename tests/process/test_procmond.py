@@ -38,6 +38,12 @@ class Lines:
         if not self.left:
             raise SinkGone("nobody reads")
 
+    def ready(self):
+        return None
+
+    def beat(self):
+        pass
+
 user, receive_bytes, Lines.left = map(int, sys.argv[1:4])
 if receive_bytes:
     command.Connector = functools.partial(command.Connector, receive_bytes)

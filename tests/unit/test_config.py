@@ -10,6 +10,8 @@ import pytest
 
 from shmbus import config
 from shmbus.config import Config, load, parse
+from shmbus.coordinator.configured import settings_of
+from shmbus.coordinator.supervisor import Policy, Restart
 from shmbus.errors import ConfigurationError
 
 
@@ -85,7 +87,7 @@ def test_the_settings_of_the_most_specific_match_apply(tmp_path):
     assert found.declared_topics() == ["events.process.start"]
 
 
-def test_collectors_are_the_installed_ones_and_the_named_ones_that_are_enabled(monkeypatch):
+def test_collectors_are_the_installed_ones_and_the_named_ones(monkeypatch):
     class Entry:
         name = "procmond"
 
@@ -93,8 +95,49 @@ def test_collectors_are_the_installed_ones_and_the_named_ones_that_are_enabled(m
     assert Config().collector_names() == ["procmond"]
     named = {"netmond": {"arguments": ["-v"], "environment": {"A": "b"}}, "procmond": {"enabled": False}}
     found = parse({"collectors": named})
-    assert found.collector_names() == ["netmond"]
+    assert found.collector_names() == ["netmond", "procmond"]
+    assert [plan.name for plan in settings_of(found).collectors if plan.enabled] == ["netmond"]
     assert found.collectors["netmond"].environment == {"A": "b"}
+
+
+def test_every_setting_of_a_collector_reaches_its_plan():
+    user = pwd.getpwuid(os.getuid())
+    found = parse(
+        {
+            "bus": {"grace_seconds": 7, "heartbeat_ms": 4000},
+            "collectors": {
+                "netmond": {
+                    "enabled": False, "command": ["/usr/bin/netmond"], "arguments": ["-v"], "environment": {"A": "b"},
+                    "working_directory": "/tmp", "user": user.pw_name, "nice": 5, "topics": ["events.network.#"],
+                    "limits": {"open_files": 64, "memory_bytes": 1 << 30}, "after": ["firstmond"],
+                    "restart": "on-failure", "restart_first_seconds": 2, "restart_most_seconds": 9.5,
+                    "restart_budget": 3, "restart_window_seconds": 60, "start_timeout_seconds": 5,
+                    "grace_seconds": 0.5, "heartbeat_ms": 250,
+                },
+                "firstmond": {},
+            },
+        }
+    )  # fmt: skip
+    plans = {plan.name: plan for plan in settings_of(found).collectors}
+    plan = plans["netmond"]
+    assert (plan.enabled, plan.command, plan.arguments) == (False, ("/usr/bin/netmond",), ("-v",))
+    assert (plan.environment, plan.working_directory, plan.uid) == ({"A": "b"}, "/tmp", user.pw_uid)
+    assert (plan.nice, plan.limits) == (5, {"open_files": 64, "memory_bytes": 1 << 30})
+    assert (plan.topics, plan.after) == (("events.network.#",), ("firstmond",))
+    assert (plan.grace_seconds, plan.heartbeat_seconds) == (0.5, 0.25)
+    assert plan.policy == Policy(Restart.ON_FAILURE, 2.0, 9.5, 3, 60.0, 5.0)
+    first = plans["firstmond"]
+    assert (first.enabled, first.command, first.uid, first.limits) == (True, (), None, {})
+    assert (first.grace_seconds, first.heartbeat_seconds, first.policy) == (7.0, 4.0, Policy())
+
+
+def test_every_setting_is_described_where_it_stands():
+    source = Path(config.__file__).read_text()
+    for section in (config.CollectorSettings, config.LimitSettings):
+        body = source[source.index(f"class {section.__name__}") :]
+        for name in section.model_fields:
+            line = next(line for line in body.splitlines() if line.startswith(f"    {name}:"))
+            assert "  # " in line, line
 
 
 def test_access_rules_take_names_and_ids():
@@ -115,7 +158,37 @@ def test_access_rules_take_names_and_ids():
         ({"topics": [{"topic": "a", "slot": 2}]}, "topics[0].slot", "slots, topic"),
         ({"access": {"call": []}}, "access.call", "administer, publish, subscribe"),
         ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "groups, topic, users"),
-        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "arguments, enabled, environment"),
+        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, command, enabled, environment"),
+        ({"collectors": {"x": {"limits": {"cpu": 1}}}}, "collectors.x.limits.cpu", "cpu_seconds, file_bytes"),
+        ({"collectors": {"x": {"limits": {"cpu_seconds": 0}}}}, "collectors.x.limits.cpu_seconds", "greater than"),
+        ({"collectors": {"x": {"command": ["a", "b\0"]}}}, "collectors.x.command", "without zero bytes"),
+        ({"collectors": {"x": {"command": [""]}}}, "collectors.x.command", "not empty"),
+        ({"collectors": {"x": {"command": "ls -l"}}}, "collectors.x.command", "valid list"),
+        ({"collectors": {"x": {"environment": {"A=B": ""}}}}, "collectors.x.environment", "'A=B' cannot be"),
+        ({"collectors": {"x": {"environment": {"SHMBUS_BUS": ""}}}}, "collectors.x.environment", "leave it away"),
+        ({"collectors": {"x": {"working_directory": "here"}}}, "collectors.x.working_directory", "absolute path"),
+        ({"collectors": {"x": {"user": "no such user"}}}, "collectors.x.user", "there is no user 'no such user'"),
+        ({"collectors": {"x": {"user": True}}}, "collectors.x.user", "a user's name or id"),
+        ({"collectors": {"x": {"nice": 20}}}, "collectors.x.nice", "less than or equal to 19"),
+        ({"collectors": {"x": {"restart": "maybe"}}}, "collectors.x.restart", "'never', 'on-failure' or 'always'"),
+        ({"collectors": {"x": {"restart_most_seconds": 0.5}}}, "collectors.x.restart_most_seconds", "at least restart"),
+        ({"collectors": {"x": {"start_timeout_seconds": -1}}}, "collectors.x.start_timeout_seconds", "greater than"),
+        (
+            {"collectors": {"x": {"start_timeout_seconds": float("nan")}}},
+            "collectors.x.start_timeout_seconds",
+            "finite",
+        ),
+        ({"collectors": {"x": {"topics": ["a.*"]}}}, "collectors.x.topics", "'*' is no wildcard"),
+        (
+            {"collectors": {"x": {"after": ["y"]}}},
+            "collectors",
+            "'x' is to be started after 'y', which is no collector",
+        ),
+        (
+            {"collectors": {"x": {"after": ["y"]}, "y": {"after": ["z"]}, "z": {"after": ["x"]}}},
+            "collectors",
+            "x after y after z after x: none of them could be started first",
+        ),
         ({"bus": {"name": "No"}}, "bus.name", "1 to 32 characters"),
         ({"bus": {"max_topics": 0}}, "bus.max_topics", "greater than or equal to 1"),
         ({"bus": {"max_topics": "8"}}, "bus.max_topics", "valid integer"),

@@ -27,8 +27,15 @@ class Publisher:
 class Scene:
     def __init__(self) -> None:
         self.now = 1000.0
+        self.beats = 0
         self.publishers = {topic: Publisher() for topic in Topic}
-        self.sink = BusSink(self.publishers, lambda: self.now)
+        self.sink = BusSink(self, self.publishers, lambda: self.now)
+
+    def ready(self) -> float | None:
+        return 2.5
+
+    def beat(self) -> None:
+        self.beats += 1
 
     def publish(self, topic: Topic = Topic.START) -> None:
         self.sink.publish(topic, ProcessEventData())
@@ -39,6 +46,13 @@ def test_each_topic_has_its_publisher() -> None:
     for topic in Topic:
         scene.publish(topic)
     assert [publisher.timeouts for publisher in scene.publishers.values()] == [[PATIENCE_S]] * len(Topic)
+
+
+def test_who_started_us_is_told_that_we_work() -> None:
+    scene = Scene()
+    assert scene.sink.ready() == 2.5
+    scene.sink.beat()
+    assert scene.beats == 1
 
 
 def test_a_full_topic_is_waited_for_once_and_then_not_for_a_while() -> None:

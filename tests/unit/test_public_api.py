@@ -20,13 +20,13 @@ embedded errors
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address client_name close closed directory_fd forget last name publisher resize set_limits status stop"
-    " subscribe subscribe_in_order",
+    "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
+    " status stop subscribe subscribe_in_order",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
     " receive_many topics try_receive",
     "OrderedSubscription": "close reader receive receive_many try_receive",
-    "AsyncBus": "address close forget last name publisher subscribe subscribe_in_order",
+    "AsyncBus": "address beat close forget last name publisher ready subscribe subscribe_in_order",
     "AsyncPublisher": "close forget_key last_number publish publish_many topic",
     "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"

@@ -18,7 +18,7 @@ from unit.tools_readings import cursor, reading, session, topic
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_is_what_its_file_says(name):
-    module = importlib.import_module(f"shmbus.tools.{name}")
+    module = importlib.import_module(f"shmbus.tools.{name.replace('-', '_')}")
     assert (module.__doc__ or "").splitlines()[0].startswith(cli.COMMANDS[name].rstrip("."))
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)

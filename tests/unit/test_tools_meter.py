@@ -1,6 +1,8 @@
 """Two readings make rates; what was counted is never counted twice or forgotten."""
 
-from shmbus.directory import BusState, CollectorState
+from dataclasses import replace
+
+from shmbus.directory import BusState, CollectorState, Health
 from shmbus.tools.meter import Level, Meter
 from shmbus.tools.snapshot import Losses, RingReading
 from unit.tools_readings import COORDINATOR, PROCMOND, STARTED, collector, cursor, reading, session, topic
@@ -102,6 +104,17 @@ def test_the_worst_reason_counts_and_comes_first():
     assert view.verdict.level is Level.UNHEALTHY
     assert view.verdict.reasons[0] == "collector procmond is failed"
     assert set(view.verdict.reasons[1:]) == {"collector netmond is backing-off", "/dev/shm is 97% full"}
+
+
+def test_a_collector_that_does_not_move_is_told():
+    hanging = [
+        replace(collector(name="netmond"), health=Health.DEGRADED), replace(collector(), health=Health.UNRESPONSIVE),
+    ]  # fmt: skip
+    view = meter().update(reading(10, collectors=hanging), STARTED)
+    assert view.verdict == (
+        Level.UNHEALTHY,
+        ("collector procmond is unresponsive: it does not move", "collector netmond is degraded: it does not move"),
+    )
 
 
 def test_a_dead_coordinator_is_told():

@@ -103,6 +103,8 @@ class Monitor:
         self._scan_cost_ns = 0
         self._known_loss = (0, 0)
         self._recovered_ns = 0
+        self._beat_interval_ns: int | None = None
+        self._beat_due_ns: int | None = None
 
     def run(self, signals: Signals) -> None:
         """Runs until `signals` say stop. SinkGone: there is nowhere to publish any more."""
@@ -110,6 +112,7 @@ class Monitor:
             with selectors.EpollSelector() as selector:
                 self._register(selector, signals)
                 self._take_inventory()
+                self._announce()
                 while signals.stop is None:
                     for key, _ in selector.select(self._timeout_s()):
                         key.data()
@@ -154,8 +157,10 @@ class Monitor:
     def _work(self, signals: Signals) -> None:
         """What is to be done by time, or because a signal asks for it."""
         self._tracker.tick()
+        self._beat()
         if signals.rescan:
             signals.rescan = False
+            self._announce()
             _log.info("rescan, as SIGHUP asks for")
             self._reconcile()
             self._rounds.restart()
@@ -171,6 +176,7 @@ class Monitor:
         due = [self._rounds.due_ns, self._scan_due_ns, self._tracker.deadline()]
         if self._loss_is_new():
             due.append(self._recovered_ns + RECOVERY_NS)
+        due.append(self._beat_due_ns)
         first = min(each for each in due if each is not None)
         return max(0.0, (first - self._clock.monotonic_ns()) / SECOND)
 
@@ -191,6 +197,22 @@ class Monitor:
 
     def _publish(self, change: Change) -> None:
         self._sink.publish(change.topic, build(change, self._clock.unix_ns()))
+
+    # ---- whoever started us ------------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        """We work from now on; how often somebody wants to see that we do may have changed, too."""
+        interval = self._sink.ready()
+        self._beat_interval_ns = None if interval is None else int(interval * SECOND / 2)
+        self._beat_due_ns = None if interval is None else self._clock.monotonic_ns()
+
+    def _beat(self) -> None:
+        if self._beat_due_ns is None or self._beat_interval_ns is None:
+            return
+        now = self._clock.monotonic_ns()
+        if self._beat_due_ns <= now:
+            self._sink.beat()
+            self._beat_due_ns = now + self._beat_interval_ns
 
     # ---- scans -------------------------------------------------------------------------------------------------------
 

@@ -29,11 +29,19 @@ class SinkGone(Exception):
 
 
 class Sink(Protocol):
-    """Takes messages; `refused` counts those it did not take. SinkGone: it will take no more."""
+    """Takes messages; `refused` counts those it did not take. SinkGone: it will take no more.
+
+    It also knows who started us: `ready` says that we see everything from now on and answers how often, in seconds,
+    `beat` is to be called; None: nobody wants to know.
+    """
 
     refused: int
 
     def publish(self, topic: Topic, event: ProcessEventData) -> None: ...
+
+    def ready(self) -> float | None: ...
+
+    def beat(self) -> None: ...
 
 
 class Publisher(Protocol):
@@ -42,11 +50,21 @@ class Publisher(Protocol):
     def publish(self, event: ProcessEventData, /, *, timeout: float) -> object: ...
 
 
+class Supervised(Protocol):
+    """What a sink needs of the bus itself."""
+
+    def ready(self) -> float | None: ...
+
+    def beat(self) -> None: ...
+
+
 class BusSink:
     """One publisher for each topic. What the bus refuses is counted, and logged at most once a second."""
 
-    def __init__(self, publishers: Mapping[Topic, Publisher], clock: Callable[[], float] = time.monotonic) -> None:
-        self._publishers = publishers
+    def __init__(
+        self, bus: Supervised, publishers: Mapping[Topic, Publisher], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bus, self._publishers = bus, publishers
         self._clock = clock
         self._impatient_until = dict.fromkeys(publishers, 0.0)
         self._log_again = 0.0
@@ -65,6 +83,15 @@ class BusSink:
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
 
+    def ready(self) -> float | None:
+        try:
+            return self._bus.ready()
+        except ShmbusError as error:
+            raise SinkGone(str(error)) from error
+
+    def beat(self) -> None:
+        self._bus.beat()
+
     def _refuse(self, error: ShmbusError) -> None:
         self.refused += 1
         if self._clock() >= self._log_again:
@@ -81,4 +108,4 @@ def bus_sink(bus_name: str | None) -> Iterator[BusSink]:
             publishers = {topic: stack.enter_context(bus.publisher(topic.value)) for topic in Topic}
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
-        yield BusSink(publishers)
+        yield BusSink(bus, publishers)

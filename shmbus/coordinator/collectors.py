@@ -1,0 +1,187 @@
+"""The collectors of a bus as everybody else sees them: what may be asked of them, how they are, and who is told.
+
+Health of one that runs is what its heartbeat says (pulse.py), of any other what its state says; the health of all is
+that of the worst. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
+(unresponsive), killed after the grace, and started again as its restart policy says. It is judged by the interval that
+it was told when it announced itself: another one in the configuration counts when it does so again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from shmbus.coordinator.access import Access
+from shmbus.coordinator.children import Children, Collector
+from shmbus.coordinator.health import Health as Alerts
+from shmbus.coordinator.journal import Warn
+from shmbus.coordinator.listing import Inheritance, Listing
+from shmbus.coordinator.outbox import Opener
+from shmbus.coordinator.post import Log
+from shmbus.coordinator.pulse import DEGRADED_INTERVALS, UNRESPONSIVE_INTERVALS
+from shmbus.coordinator.registry import Client, Registry
+from shmbus.coordinator.settings import CollectorPlan, Settings
+from shmbus.coordinator.supervisor import State
+from shmbus.coordinator.vigil import Vigil
+from shmbus.directory import Health
+from shmbus.process import Identity, is_stopped
+from shmbus.v1.control_pb2 import AnnounceReady, CollectorStatus, ControlCollector, ReadyNoted
+
+_HEALTH = {State.PAUSED: Health.DEGRADED, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+
+Answer = tuple[Message, Sequence[Opener]]
+
+
+class Collectors:
+    """All of a bus, on a running event loop."""
+
+    def __init__(
+        self, environment: dict[str, str], bus: str, registry: Registry, listing: Listing, access: Access,
+        alerts: Alerts, log: Log,
+    ) -> None:  # fmt: skip
+        self._registry, self._listing, self._access, self._alerts, self._log = registry, listing, access, alerts, log
+        self._children = Children(environment, bus, log, self._changed)
+        self._vigil = Vigil(self._beats, self._moved)
+        self._told: dict[str, State] = {}
+        actions = self._children
+        self._actions: dict[int, Any] = {
+            ControlCollector.ACTION_START: actions.start,
+            ControlCollector.ACTION_STOP: actions.stop,
+            ControlCollector.ACTION_RESTART: actions.restart,
+            ControlCollector.ACTION_PAUSE: actions.pause,
+            ControlCollector.ACTION_RESUME: actions.resume,
+            ControlCollector.ACTION_RELOAD: actions.reload,
+        }
+        self.handlers = {"announce_ready": self.announce_ready, "control_collector": self.control}
+
+    def begin(self, settings: Settings, inherited: Inheritance) -> None:
+        """Start those that are enabled, and go on with those that a killed coordinator had."""
+        self._children.begin(settings.collectors, inherited.collectors)
+        for entry in inherited.collectors:
+            if entry.name not in self._children.collectors:
+                self._listing.remove_collector(entry.name)
+        for client in self._registry.clients.values():
+            client.collector = self.recognise(None, client.identity)
+            if client.collector is not None and self._beats(client.number):
+                self._watch(client.collector, client)
+
+    def recognise(self, token: str | None, identity: Identity | None) -> str | None:
+        """The collector that a process is. Raises AccessDenied for a wrong token."""
+        return self._children.recognise(token, identity)
+
+    def announce_ready(self, client: Client, request: AnnounceReady) -> Answer:
+        """A collector does its work now: how often it is to move."""
+        if client.collector not in self._children.collectors:
+            return ReadyNoted(), ()
+        self.ready(client)
+        plan = self._children.collectors[client.collector].plan
+        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000)), ()
+
+    def ready(self, client: Client) -> None:
+        """The same, said by one that resumes."""
+        if client.collector is not None:
+            self._watch(client.collector, client)
+            self._children.announced(client.collector)
+
+    def control(self, client: Client, request: ControlCollector) -> Answer:
+        """Start, stop, restart, pause, resume, reload: its status right after."""
+        self._access.check_administer(client, "#")
+        action = self._actions.get(request.action)
+        if action is None:
+            raise ValueError(f"there is no action {request.action}: choose one of ControlCollector.Action")
+        return self._status(action(request.name)), ()
+
+    def statuses(self) -> list[CollectorStatus]:
+        """How each of them is."""
+        return [self._status(one) for one in self._children.collectors.values()]
+
+    def health(self) -> Health:
+        """Of all: the worst."""
+        return max(map(self._health, self._children.collectors.values()), default=Health.HEALTHY)
+
+    def apply(self, plans: Sequence[CollectorPlan]) -> None:
+        """These are configured from now on: some are new, some are no more, some are run in another way."""
+        new, known = {plan.name: plan for plan in plans}, self._children.collectors
+        for name in [name for name in known if name not in new]:
+            self._children.remove(name)
+        for name, plan in new.items():
+            collector = known.get(name)
+            if collector is None or collector.leaving:
+                self._children.add(plan)
+            elif collector.plan != plan:
+                self._children.change(plan)
+
+    async def stop_all(self) -> None:
+        """Returns when every process is gone."""
+        await self._children.stop_all()
+
+    def close(self) -> None:
+        """Look after nobody any more."""
+        self._vigil.close()
+        self._children.close()
+
+    def _watch(self, name: str, client: Client) -> None:
+        self._vigil.watch(name, client.number, self._children.collectors[name].plan.heartbeat_seconds)
+
+    def _beats(self, session: int) -> int | None:
+        page = self._registry.pages.get(session)
+        return None if page is None else page.session.heartbeat
+
+    def _changed(self, collector: Collector) -> None:
+        name, state = collector.name, collector.life.state
+        if self._told.get(name) is not state:
+            self._told[name] = state
+            self._follow(collector)
+        if collector.leaving and state is State.STOPPED:
+            self._listing.remove_collector(name)
+            del self._told[name]
+        else:
+            self._listing.put_collector(collector, self._health(collector))
+
+    def _follow(self, collector: Collector) -> None:
+        name, life = collector.name, collector.life
+        if life.state is State.RUNNING:
+            self._vigil.go_on(name)
+        elif life.state in (State.PAUSED, State.STOPPING):
+            self._vigil.rest(name)
+        else:
+            self._vigil.forget(name)
+        if life.state is State.FAILED:
+            self._alerts.alert(f"collector {name} has failed", life.reason, [name])
+
+    def _moved(self, name: str, health: Health, interval: float) -> None:
+        collector = self._children.collectors[name]
+        if health is Health.HEALTHY:
+            self._log(f"{name}: moves")
+        elif health is Health.DEGRADED:
+            how = f"has not moved for {DEGRADED_INTERVALS * interval:.3g} s{_why(collector)}"
+            self._log(Warn(f"{name}: {how}"))
+            self._alerts.alert(f"collector {name} is degraded", f"It {how}.", [name])
+        else:
+            how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
+            self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
+            self._children.hung(name, how)
+        self._listing.put_collector(collector, self._health(collector))
+
+    def _health(self, collector: Collector) -> Health:
+        state = collector.life.state
+        if state in (State.RUNNING, State.STOPPING):
+            return self._vigil.health(collector.name) or (Health.HEALTHY if state is State.RUNNING else Health.UNKNOWN)
+        return _HEALTH.get(state, Health.UNKNOWN)
+
+    def _status(self, collector: Collector) -> CollectorStatus:
+        life = collector.life
+        return CollectorStatus(
+            name=collector.name,
+            state=life.state,
+            pid=life.pid,
+            restarts=life.restarts,
+            reason=life.reason,
+            health=self._health(collector).name.lower(),
+            last_lines=life.last_lines,
+        )
+
+
+def _why(collector: Collector) -> str:
+    process = collector.process
+    return ": its process is stopped" if process is not None and is_stopped(process.identity) else ""

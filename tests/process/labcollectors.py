@@ -1,0 +1,96 @@
+"""Collectors for the tests, each an entry point of its own name (see `installed` in collectors.py)."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import shmbus
+
+
+def steady():
+    """Publishes and beats, and says so."""
+    stop = threading.Event()
+    hups = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, lambda *_: hups.append(1))
+    print("I am here", *sys.argv[1:], flush=True)
+    with shmbus.connect(name="steady") as bus, bus.publisher("lab.steady") as publisher:
+        bus.ready()
+        while not stop.wait(0.02):
+            bus.beat()
+            publisher.publish(b"x")
+            print("published")
+            if hups:
+                hups.clear()
+                print("reloaded", flush=True)
+
+
+def other():
+    """The same under another name."""
+    steady()
+
+
+def crashing():
+    """Ends at once."""
+    print("first line", file=sys.stderr)
+    sys.exit("out of luck")
+
+
+def silent():
+    """Connects, and never says that it is ready."""
+    with shmbus.connect(name="silent"):
+        print("I say nothing", flush=True)
+        signal.pause()
+
+
+def deadlocked():
+    """Beats for a moment; then its thread of work waits for ever, while another goes on."""
+    with shmbus.connect(name="deadlocked") as bus:
+        interval = bus.ready()
+        for _ in range(4):
+            bus.beat()
+            time.sleep(interval / 4)
+        print("stuck", flush=True)
+        lock = threading.Lock()
+        lock.acquire()
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+        lock.acquire()
+
+
+def stubborn():
+    """Does not end when asked to, and has started others: one in its group, one in a session of its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen(["sleep", "1000"])
+    away = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    with shmbus.connect(name="stubborn") as bus:
+        bus.ready()
+        print("I stay, away is", away.pid, flush=True)
+        while True:
+            time.sleep(1000)
+
+
+def obstinate():
+    """The same under another name."""
+    stubborn()
+
+
+def constrained():
+    """Says what it may."""
+    import resource
+
+    files, nice = resource.getrlimit(resource.RLIMIT_NOFILE), os.getpriority(os.PRIO_PROCESS, 0)
+    groups = ",".join(map(str, os.getgroups()))
+    print(
+        f"uid {os.getuid()} gid {os.getgid()} groups {groups} files {files[1]} nice {nice} in {os.getcwd()}", flush=True
+    )
+    with shmbus.connect(name="constrained") as bus, bus.publisher("lab.mine") as publisher:
+        bus.ready()
+        publisher.publish(b"mine")
+        try:
+            bus.publisher("lab.other")
+        except shmbus.AccessDenied as error:
+            print("refused:", error, flush=True)
+        signal.pause()

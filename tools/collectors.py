@@ -1,0 +1,116 @@
+"""List the collectors of a bus, and start, stop, pause and resume them.
+
+    shmbus collectors list
+    shmbus collectors restart procmond
+
+What is asked for is begun, not waited for: what is printed is how the collector
+is right after. A pause is a SIGSTOP to its process group, a reload a SIGHUP to
+its process. Restarts that are asked for count in no budget.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Final
+
+from rich.text import Text
+
+from shmbus.control import ControlConnection
+from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector, GetStatus
+
+from . import text
+from .options import add_bus
+from .table import Cell, Column, quiet, table
+
+ACTIONS: Final = {
+    "start": "have it run",
+    "stop": "have it end: SIGTERM, and SIGKILL after its grace",
+    "restart": "stop it, then start it",
+    "pause": "have it stand still",
+    "resume": "have it go on",
+    "reload": "have it read its configuration again",
+}
+DEFAULT_WIDTH: Final = 80
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    commands = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
+    _add_common(commands.add_parser("list", help="how each of them is"))
+    for name, summary in ACTIONS.items():
+        command = commands.add_parser(name, help=summary, description=f"For each NAME: {summary}.")
+        command.add_argument("names", nargs="+", metavar="NAME", help="a collector")
+        _add_common(command)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it and tell. Raises ConnectError, AccessDenied, ShmbusError where it cannot be done."""
+    control, welcome = ControlConnection.connect(arguments.bus, "collectors")
+    with welcome, closing(control):
+        if arguments.action == "list":
+            with control.request(GetStatus()) as answer:
+                found = list(answer.message.collectors)
+        else:
+            found = [_act(control, arguments.action, name) for name in arguments.names]
+    if arguments.json:
+        sys.stdout.write("".join(f"{json.dumps(_facts(one))}\n" for one in found))
+    else:
+        sys.stdout.write(listing(found, arguments.bus, _width()))
+    return 0
+
+
+def listing(collectors: Sequence[CollectorStatus], bus: str, width: int) -> str:
+    """The table."""
+    if not collectors:
+        return f"the bus '{bus}' has no collectors\n"
+    columns = [
+        Column("collector"),
+        Column("state", 11, left=True),
+        Column("health", 12, left=True),
+        Column("pid", 7),
+        Column("restarts", 8),
+        Column("", max(width - 67, 12), left=True),
+    ]
+    rows = [_row(one) for one in sorted(collectors, key=lambda one: one.name)]
+    return "".join(f"{line}\n" for line in table(columns, rows, width))
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object a collector, a line each")
+    add_bus(parser)
+
+
+def _act(control: ControlConnection, action: str, name: str) -> CollectorStatus:
+    with control.request(ControlCollector(name=name, action=f"ACTION_{action.upper()}")) as answer:
+        status: CollectorStatus = answer.message
+        return status
+
+
+def _row(one: CollectorStatus) -> list[Cell]:
+    return [
+        text.printable(one.name),
+        one.state,
+        one.health,
+        str(one.pid or "–"),
+        quiet(str(one.restarts), one.restarts),
+        Text(text.printable(one.reason), style="dim"),
+    ]
+
+
+def _facts(one: CollectorStatus) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "state": one.state,
+        "health": one.health,
+        "pid": one.pid or None,
+        "restarts": one.restarts,
+        "reason": one.reason or None,
+        "last_lines": list(one.last_lines),
+    }
+
+
+def _width() -> int:
+    return os.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH

@@ -1,0 +1,85 @@
+"""Check a configuration, or show all of it, defaults included.
+
+    shmbus config check bus.toml
+    shmbus config show
+
+`check` says nothing but that it is valid, or else what is wrong: file, key,
+value, and what may stand there. `show` prints TOML that makes the same bus.
+Without FILE both are about the default configuration.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shmbus.config import CollectorSettings, Config, load
+from shmbus.coordinator.configured import settings_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    commands = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
+    for name, summary in (("check", "is it valid?"), ("show", "print all of it, defaults included")):
+        command = commands.add_parser(name, help=summary)
+        command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a configuration in TOML")
+        if name == "show":
+            command.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, and tell. Raises ConfigurationError."""
+    config = load(arguments.file)
+    if arguments.action == "check":
+        settings = settings_of(config)
+        enabled = [plan.name for plan in settings.collectors if plan.enabled]
+        collectors = ", ".join(enabled) or "no collectors"
+        print(f"{arguments.file or 'the default configuration'} is valid: bus '{settings.bus}', {collectors}")
+        return 0
+    shown = whole(config)
+    if arguments.json:
+        print(json.dumps(shown, indent=2))
+    else:
+        sys.stdout.write("\n".join(toml(shown)).lstrip("\n") + "\n")
+    return 0
+
+
+def whole(config: Config) -> dict[str, Any]:
+    """All of it, with each collector that there is."""
+    found = config.model_dump(mode="json", exclude_none=True)
+    for name in config.collector_names():
+        if name not in found["collectors"]:
+            found["collectors"][name] = CollectorSettings().model_dump(mode="json", exclude_none=True)
+    return found
+
+
+def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The lines of a table: its values first, then the tables in it, then lists of tables."""
+    yield from (f"{key} = {_value(value)}" for key, value in table.items() if not _is_nested(value))
+    for key, value in table.items():
+        here = (*path, key)
+        if isinstance(value, Mapping) and (value or len(here) == 1):
+            if any(not _is_nested(one) for one in value.values()) or not value:
+                yield from ("", f"[{_dotted(here)}]")
+            yield from toml(value, here)
+        elif _is_nested(value):
+            for one in value:
+                yield from ("", f"[[{_dotted(here)}]]")
+                yield from toml(one, here)
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(isinstance(one, Mapping) for one in value))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value)  # of texts, numbers and truth values TOML writes the same
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    return ".".join(part if part.replace("_", "").replace("-", "").isalnum() and part.isascii() else json.dumps(part)
+                    for part in path)  # fmt: skip
