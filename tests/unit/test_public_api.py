@@ -13,8 +13,8 @@ PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError Bus BusExists BusyError ClosedError
 ConfigurationError ConnectError ConnectionLost CorrelationError Filter FilterError
 ForkedError Gap Last LimitError Message MessageTooLarge PatternError Producer
-ProtocolError PublishRevoked Publisher ReceiveTimeout SegmentError ShmbusError StorageFull
-Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors URGENT
+ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError SegmentError ShmbusError StorageFull
+Subscription TopicNameError TypeMismatch VersionError connect correlation embedded errors rpc URGENT
 """.split()
 
 # What a user calls, by class: a method more or less is a change of the contract.
