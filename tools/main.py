@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "up": "Run a bus: its coordinator and its collectors, in the foreground.",
     "tail": "Print what is published, as it comes.",
     "topics": "List the topics of a bus.",
+    "rpc": "Call a collector: its health, its configuration, its life.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
     "bench": "Measure how fast the bus is on this machine.",

@@ -75,6 +75,11 @@ class Children:
         collector = self.collectors[name]
         self._do(collector, collector.restart())
 
+    def kill(self, name: str) -> None:
+        """Have it end at once, with all it started. Raises KeyError for an unknown name."""
+        self.stop(name)
+        self._signal(name, signal.SIGKILL)
+
     def connected(self, pid: int) -> str | None:
         """A process said hello: the name of the collector that it is, if it is one."""
         for collector in self.collectors.values():

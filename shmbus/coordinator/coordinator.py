@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -53,9 +54,11 @@ from shmbus.v1.control_pb2 import (
     StopBus,
     TopicType,
 )
+from shmbus.v1.rpc_pb2 import RpcRequest
 
 if TYPE_CHECKING:
     from shmbus.config import Config
+    from shmbus.coordinator.calls import Calls
 
 
 class Coordinator:
@@ -189,6 +192,7 @@ class Coordinator:
             **self._requests.handlers,
             "get_status": self._get_status,
             "control_collector": self._control_collector,
+            "call": self._call,
             "stop_bus": self._stop_bus,
         }
         self._server.on_hello = self._greeted
@@ -308,6 +312,16 @@ class Coordinator:
             known = ", ".join(self._children.collectors) or "none"
             raise NotFound(f"there is no collector '{request.name}' to do that to; there are: {known}") from None
         return Done(), ()
+
+    def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
+        return self._calls.answer(client, request), ()
+
+    @cached_property
+    def _calls(self) -> "Calls":
+        """Imported when somebody calls: a bus on which nobody does starts without it."""
+        from shmbus.coordinator.calls import Calls
+
+        return Calls(self._registry, self._children, self._access)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#")

@@ -60,7 +60,7 @@ class AsyncClient:
         """As Client.call."""
         ask = make_ask(service, operation, payload, timeout, key, correlation)
         if is_coordinators(ask):
-            return ask_coordinator(self._bus, ask)
+            return await asyncio.to_thread(ask_coordinator, self._bus, ask)
         for attempt in count(1):
             try:
                 async with self._room:

@@ -14,7 +14,7 @@ exception is EXECUTION_ERROR. GET_CAPABILITIES, HEALTH_CHECK and GRACEFUL_SHUTDO
 """
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -48,8 +48,8 @@ def operation(number: int) -> Callable[[_Method], _Method]:
 class Collector:
     """The base of collectors that can be called."""
 
-    event_types: ClassVar[Sequence[int]] = ()
-    features: ClassVar[Sequence[str]] = ()
+    event_types: Sequence[int] = ()
+    features: Sequence[str] = ()
     _methods: ClassVar[dict[int, str]]
 
     def __init_subclass__(cls) -> None:
@@ -80,7 +80,7 @@ class Collector:
     @operation(HEALTH_CHECK)
     def check_health(self, request: Request) -> wire.HealthData:
         """Measured now; `components` has what a collector adds."""
-        return self.vitals.report(self.components())
+        return self.vitals.report(self.components(), self.metrics())
 
     @operation(GRACEFUL_SHUTDOWN)
     def shut_down(self, request: Request) -> None:
@@ -90,6 +90,10 @@ class Collector:
     def components(self) -> Sequence[wire.ComponentHealth]:
         """The health of its parts; the whole is as bad as the worst."""
         return ()
+
+    def metrics(self) -> Mapping[str, float]:
+        """What a collector adds to the metrics of its health."""
+        return {}
 
     # ---- serving -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The health of a server, measured: what HEALTH_CHECK answers by itself."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -31,7 +31,7 @@ class Vitals:
         self.queue_limit = 1
         self.busy_ns = 0
 
-    def report(self, components: Sequence[wire.ComponentHealth]) -> wire.HealthData:
+    def report(self, components: Sequence[wire.ComponentHealth], metrics: Mapping[str, float]) -> wire.HealthData:
         """As of now."""
         own = self._queue()
         worst = max([own.status, *(one.status for one in components)])
@@ -39,7 +39,7 @@ class Vitals:
             collector_id=self._collector_id,
             status=worst,
             components={one.name: one for one in (own, *components)},
-            metrics=self._metrics(),
+            metrics={**self._metrics(), **metrics},
             last_heartbeat=time.time_ns() // 1_000_000,
             uptime_seconds=int(time.monotonic() - self._started),
             error_count=self.errors,

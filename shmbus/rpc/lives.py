@@ -2,6 +2,8 @@
 collector that does not run, or does not answer.
 """
 
+import os
+import select
 import time
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,6 @@ from shmbus.v1.eventbus_pb2 import RpcResponsePayload
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
-
-COORDINATOR = "coordinator"
 
 
 def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
@@ -36,6 +36,27 @@ def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
     except ConnectionLost as error:
         reason = "the coordinator is gone, and nobody else starts and stops collectors"
         raise failure(ask.service, ask.operation, "IO_ERROR", reason, status="UNAVAILABLE") from error
-    if response.status in (wire.RPC_STATUS_SUCCESS, wire.RPC_STATUS_IN_PROGRESS):
+    if response.status == wire.RPC_STATUS_IN_PROGRESS:
+        _wait_for_end(int(response.health.metrics["pid"]), ask)
+        response.status = wire.RPC_STATUS_SUCCESS
+    if response.status == wire.RPC_STATUS_SUCCESS:
         return answer_of(RpcResponsePayload(response=response))
     raise from_wire(response, ask.service, ask.seconds)
+
+
+def _wait_for_end(pid: int, ask: Ask) -> None:
+    """The coordinator has begun it; the process may take its time. Raises RpcError when it takes longer."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(max(ask.left(), 0) * 1000):
+            reason = f"pid {pid} has been told to end, and has not ended yet"
+            raise failure(
+                ask.service, ask.operation, "DEADLINE_EXCEEDED", reason, status="TIMEOUT", seconds=ask.seconds
+            )
+    finally:
+        os.close(pidfd)
