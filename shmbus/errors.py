@@ -341,8 +341,7 @@ class RpcError(ShmbusError):
         "UNSUPPORTED_OPERATION": "GET_CAPABILITIES lists what it supports.",
         "INVALID_PAYLOAD": "Send the payload that rpc.proto names for the operation.",
         "REGISTRATION_NOT_FOUND": "Start it (`shmbus rpc NAME START`), or look with `shmbus topics` for its name.",
-        "PROCESS_NOT_FOUND": "It may have been executed; call again when it has been started again.",
-        "CLIENT_SHUTDOWN": "It was not executed; call again when it has been started again.",
+        "PROCESS_NOT_FOUND": "START runs it, if it is one of the coordinator's.",
         "INVALID_STATE": "Wait, then call again.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
@@ -364,8 +363,8 @@ class RpcError(ShmbusError):
         self.service, self.operation, self.code, self.reason = service, operation, code, reason
         self.status, self.category, self.context, self.seconds = status, category, dict(context or {}), seconds
         within = "" if seconds is None else f" within {seconds:g} s"
-        remedy = self.remedies.get(code, "The context says more.") if code in self.remedies or self.context else ""
-        super().__init__(f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {remedy}".rstrip())
+        told = f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {self.remedies.get(code, '')}"
+        super().__init__(told.rstrip())
 
 
 def size_text(size: int) -> str:

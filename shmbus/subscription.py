@@ -4,6 +4,7 @@ The core reads the rings; here is what happens beside that: rings come and go, a
 """
 
 import os
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -70,6 +71,7 @@ class Subscription(Reader):
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._notices: list[Any] = []  # to be told in the stream
+        self._on_bell: Callable[[], object] | None = None  # also called when the session's bell was rung
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
@@ -140,6 +142,8 @@ class Subscription(Reader):
     def _attend(self) -> Any:
         """The session's bell was rung: something was pushed to this client. What is to be told in the stream."""
         self._look_at_pushes()
+        if self._on_bell is not None:
+            self._on_bell()
         if not self._notices:
             return None
         notice = self._notices.pop(0)

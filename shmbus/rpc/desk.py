@@ -81,16 +81,15 @@ class Desk:
     def done(self, request: Request, outcome: Outcome) -> None:
         """It has been executed."""
         ended_ns = time.monotonic_ns()
-        if isinstance(outcome, RpcError):
-            self._vitals.errors += 1
-            if request.cancelled:
-                outcome = self._cancelled(request)
+        if isinstance(outcome, RpcError) and request.cancelled:
+            outcome = self._cancelled(request)
         with self._lock:
             self._known.pop(request.wire.request_id, None)
             self._vitals.running -= 1
             self._vitals.requests += 1
             self._vitals.busy_ns += ended_ns - request.started_ns
             payload = respond(request, outcome, self._instance, self.load, ended_ns)
+            self._vitals.errors += payload.response.HasField("error")
             others = self._once.finish(request.keys, payload, payload.ByteSize())
         self._send(request, payload)
         for other in others:

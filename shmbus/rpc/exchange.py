@@ -11,6 +11,7 @@ Whoever waits (a thread, an event loop) hands in whatever comes on `subscription
 import os
 import threading
 import time
+from collections import deque
 from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.operations import request_field
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, instances
+from shmbus.rpc.presence import Instance, instances, was_read
 from shmbus.rpc.topics import RESPONSE_LIMITS, RESPONSES, give_back_client_id, request_topic, take_client_id
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
@@ -61,6 +62,8 @@ class Exchange:
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
         self._pending: dict[str, Pending] = {}
+        self._undecided: deque[Pending] = deque()
+        self.subscription._on_bell = self._decide
         self._lock = threading.Lock()
         self._deaths = Deaths(self.subscription._notify)
 
@@ -107,13 +110,36 @@ class Exchange:
         self._pending[pending.request_id] = pending
         service.balance.sent(instance)
         try:
-            self._publish(service, self._request(pending, attempt), ask, wait)
+            pending.sequence = self._publish(service, self._request(pending, attempt), ask, wait)
         except BaseException:
             self._forget(pending)
             raise
         if instance not in self._serving(service):
-            self._lost(pending, "CLIENT_SHUTDOWN", f"process {instance.process.pid} has stopped serving")
+            self._undecided.append(pending)
+            self._decide()
         return pending
+
+    def _decide(self) -> None:
+        """Of calls to servers that were stopping just then: were they read?"""
+        for _ in range(len(self._undecided)):
+            pending = self._undecided.popleft()
+            if not pending.settled and self._stopping(pending):
+                self._undecided.append(pending)
+
+    def _stopping(self, pending: Pending) -> bool:
+        """True: it is not known yet. The server rings this client's bell when it is."""
+        instance, ring = pending.instance, pending.service.publisher._ring
+        if not self._deaths.watch(instance.process):
+            self._lost(pending, "PROCESS_NOT_FOUND", f"pid {instance.process.pid} died: it may have been done")
+            return False
+        try:
+            read = None if ring is None else was_read(self.bus, ring, instance, pending.sequence)
+        except LookupError:
+            self._lost(pending, "CLIENT_SHUTDOWN", f"pid {instance.process.pid} left: it may have been done")
+            return False
+        if read is False:
+            self._lost(pending, "CLIENT_SHUTDOWN", f"pid {instance.process.pid} stopped serving before it read it")
+        return read is None
 
     def _request(self, pending: Pending, attempt: int) -> RpcRequestPayload:
         ask = pending.ask
@@ -135,11 +161,11 @@ class Exchange:
         )
         return RpcRequestPayload(request=request, routing=routing)
 
-    def _publish(self, service: Service, payload: ProtobufMessage, ask: Ask, wait: bool) -> None:
+    def _publish(self, service: Service, payload: ProtobufMessage, ask: Ask, wait: bool) -> int:
         seconds = max(ask.deadline_ns - time.monotonic_ns(), 0) / 1e9 if wait else 0
         try:
             with service.lock:
-                service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
+                return service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
         except BackpressureError as error:
             if wait:
                 raise overdue(ask, "its requests are not read") from error
@@ -169,7 +195,9 @@ class Exchange:
         if isinstance(item, Identity):
             for pending in list(self._pending.values()):
                 if pending.instance.process == item:
-                    self._lost(pending, "PROCESS_NOT_FOUND", f"its process {item.pid} has died")
+                    self._lost(
+                        pending, "PROCESS_NOT_FOUND", f"pid {item.pid} died with it in hand: it may have been done"
+                    )
         elif isinstance(item, Message):
             event = item.event
             if isinstance(event, RpcResponsePayload):
@@ -178,8 +206,10 @@ class Exchange:
     def _answered(self, event: RpcResponsePayload, message: Message) -> None:
         response = event.response
         pending = self._pending.get(response.request_id)
-        if pending is None:
+        if pending is None or pending.ask.deadline_ns <= time.monotonic_ns():
             self.late += 1
+            if pending is not None:
+                self.expire(pending)
             return
         pending.service.balance.reported(pending.instance, event.routing.load_balance_hint)
         if response.status in (wire.RPC_STATUS_SUCCESS, wire.RPC_STATUS_IN_PROGRESS):

@@ -22,7 +22,7 @@ from shmbus.message import Message
 from shmbus.rpc.answers import Answers
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
-from shmbus.rpc.presence import SERVING, instance_of, withdraw
+from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, request_topic
 
@@ -113,6 +113,7 @@ class Server:
             self._withdrawn = True
             withdraw(self._bus, self._subscription)
             self._take_all()
+            finish(self._bus, self._subscription)
 
     def _look(self, seconds: float) -> None:
         """For a handler that runs where requests are read: what has come meanwhile, such as its cancellation."""
