@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from google.protobuf.message import Message as ProtobufMessage
 
-from shmbus import correlation as correlations
 from shmbus.aio import AsyncBus, AsyncSubscription
+from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, RpcError
 from shmbus.rpc import operations as op
 from shmbus.rpc.answer import Answer
@@ -162,8 +162,8 @@ class AsyncServer(Server):
             self._start()
 
     async def _execute(self, request: Request) -> None:
-        with correlations.handling(request.message):
-            self._desk.done(request, await self._result(request))
+        HANDLING.set(request.message)  # of this task alone
+        self._desk.done(request, await self._result(request))
 
     async def _result(self, request: Request) -> "Outcome":
         service, number = self._collector.collector_id, request.wire.operation

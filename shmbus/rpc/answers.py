@@ -17,6 +17,7 @@ from shmbus.v1.eventbus_pb2 import RpcResponsePayload
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
+    from shmbus.message import Message
     from shmbus.publisher import Publisher
 
 CLIENTS: Final = 256  # that a publisher is kept for
@@ -63,7 +64,7 @@ class Answers:
 
     def _publish(self, publisher: "Publisher", request: Request, payload: RpcResponsePayload) -> bool:
         try:
-            publisher.publish(payload)
+            publisher.publish(payload, correlation=_correlation(request))
             return True
         except (MessageTooLarge, BackpressureError) as error:
             return self._publish_larger(publisher, request, payload, error)
@@ -75,7 +76,7 @@ class Answers:
     ) -> bool:
         try:
             self._enlarge(publisher, payload.ByteSize())
-            publisher.publish(payload)
+            publisher.publish(payload, correlation=_correlation(request))
             return True
         except ShmbusError:
             return isinstance(why, MessageTooLarge) and self._tell_too_large(publisher, request, payload, why)
@@ -100,7 +101,12 @@ class Answers:
         told.response.status = status_to_wire(error)
         told.response.error.CopyFrom(to_wire(error))
         try:
-            publisher.publish(told)
+            publisher.publish(told, correlation=_correlation(request))
             return True
         except ShmbusError:
             return False
+
+
+def _correlation(request: Request) -> "Message | bool":
+    """The answer is the request's child, if that is part of anything."""
+    return request.message if request.message.envelope.correlation.correlation_id else False

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
-from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, NEEDS, Operation
+from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import request_topic
 from shmbus.v1 import rpc_pb2 as wire
@@ -106,7 +106,7 @@ class Collector:
         from shmbus.rpc.server import Server
 
         with Server(bus, self, concurrency=concurrency) as server:
-            self._server = server
+            self.attach(server)
             server.run()
 
     async def serve_async(self, bus: "AsyncBus", *, concurrency: int = 1) -> None:
@@ -114,7 +114,7 @@ class Collector:
         from shmbus.rpc.aio import AsyncServer
 
         with AsyncServer(bus, self, concurrency=concurrency) as server:
-            self._server = server
+            self.attach(server)
             await server.serve()
 
     @contextmanager
@@ -123,9 +123,13 @@ class Collector:
         from shmbus.rpc.server import Server
 
         with Server(bus, self, concurrency=concurrency) as server:
-            self._server = server
+            self.attach(server)
             with server.in_thread():
                 yield server
+
+    def attach(self, server: "Server") -> None:
+        """`stop` is for this one. For who makes the server itself."""
+        self._server = server
 
     def stop(self) -> None:
         """Have `serve` end, when what came until now is answered. From any thread, a signal handler, or a method."""
@@ -143,8 +147,6 @@ class Collector:
             )
         if misfit := request.misfit():
             raise misfit
-        if request.operation in NEEDS and request.payload is None:
-            raise request.refuse("INVALID_PAYLOAD", "it means nothing without its payload")
         method: Callable[[Request], Any] = getattr(self, name)
         return method
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.errors import RpcError
@@ -54,8 +55,8 @@ class Desk:
     def take(self, message: "Message") -> None:
         """A message on the topic of requests."""
         received_ns = time.monotonic_ns()
-        event = message.event
-        if not isinstance(event, RpcRequestPayload):
+        event = _request_in(message)
+        if event is None:
             self._vitals.invalid += 1
         elif event.routing.load_balance_hint in ("", self._instance):
             parsing_ns = time.monotonic_ns() - received_ns
@@ -156,3 +157,12 @@ class Desk:
         again.CopyFrom(payload)
         again.response.request_id = request.wire.request_id
         self._send(request, again)
+
+
+def _request_in(message: "Message") -> RpcRequestPayload | None:
+    """The whole envelope is parsed, once: its correlation is wanted, too."""
+    try:
+        envelope = message.envelope
+    except DecodeError:
+        return None
+    return envelope.rpc_request if envelope is not None and envelope.HasField("rpc_request") else None

@@ -14,8 +14,9 @@ import time
 from collections import deque
 from contextlib import closing
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.directory import DirectoryReader
@@ -29,7 +30,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.operations import request_field
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, instances, was_read
+from shmbus.rpc.presence import Instance, instances, serves, was_read
 from shmbus.rpc.topics import RESPONSE_LIMITS, RESPONSES, give_back_client_id, request_topic, take_client_id
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
@@ -39,13 +40,27 @@ if TYPE_CHECKING:
     from shmbus.publisher import Publisher
 
 
+LOOK_NS: Final = 50_000_000
+"""Servers that came meanwhile are looked for with the first call after so long; one that goes is seen at once."""
+
+
 class Service:
     """One collector, as one client sees it."""
 
     def __init__(self, name: str, publisher: "Publisher", policy: Policy) -> None:
         self.name, self.publisher = name, publisher
+        self.servers: list[Instance] = []
+        self.looked_ns = 0
         self.lock = threading.Lock()  # a publisher is for one thread at a time
         self.balance, self.breaker = Balance(policy), Breaker()
+
+
+class _Lost(NamedTuple):
+    """A call whose answer does not come, unless it is here already."""
+
+    pending: Pending
+    code: str
+    reason: str
 
 
 class Exchange:
@@ -104,6 +119,9 @@ class Exchange:
     def _send(self, service: Service, ask: Ask, wait: bool, attempt: int) -> Pending:
         found = self._serving(service)
         if not found:
+            service.servers = []  # look again
+            found = self._serving(service)
+        if not found:
             raise absent(ask)
         instance = service.balance.choose(found)
         pending = Pending(ask, service, instance, f"{self._ids}{next(self._numbers)}")
@@ -114,7 +132,8 @@ class Exchange:
         except BaseException:
             self._forget(pending)
             raise
-        if instance not in self._serving(service):
+        if not self._serves(service, instance):
+            service.looked_ns = 0
             self._undecided.append(pending)
             self._decide()
         return pending
@@ -129,16 +148,17 @@ class Exchange:
     def _stopping(self, pending: Pending) -> bool:
         """True: it is not known yet. The server rings this client's bell when it is."""
         instance, ring = pending.instance, pending.service.publisher._ring
+        pid, tell = instance.process.pid, self.subscription._notify
         if not self._deaths.watch(instance.process):
-            self._lost(pending, "PROCESS_NOT_FOUND", f"pid {instance.process.pid} died: it may have been done")
+            tell(_Lost(pending, "PROCESS_NOT_FOUND", f"pid {pid} died with it in hand: it may have been done"))
             return False
         try:
             read = None if ring is None else was_read(self.bus, ring, instance, pending.sequence)
         except LookupError:
-            self._lost(pending, "CLIENT_SHUTDOWN", f"pid {instance.process.pid} left: it may have been done")
+            tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving: it may have been done"))
             return False
         if read is False:
-            self._lost(pending, "CLIENT_SHUTDOWN", f"pid {instance.process.pid} stopped serving before it read it")
+            tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving before it read it"))
         return read is None
 
     def _request(self, pending: Pending, attempt: int) -> RpcRequestPayload:
@@ -191,17 +211,30 @@ class Exchange:
     # ---- in ----------------------------------------------------------------------------------------------------------
 
     def take(self, item: Any) -> None:
-        """Something came: an answer, a gap, a death."""
-        if isinstance(item, Identity):
-            for pending in list(self._pending.values()):
-                if pending.instance.process == item:
-                    self._lost(
-                        pending, "PROCESS_NOT_FOUND", f"pid {item.pid} died with it in hand: it may have been done"
-                    )
-        elif isinstance(item, Message):
-            event = item.event
-            if isinstance(event, RpcResponsePayload):
-                self._answered(event, item)
+        """Something came: an answer, a gap, or what overtook the answers that are here: a death, a loss."""
+        if isinstance(item, Message):
+            self._take_answer(item)
+        elif isinstance(item, Identity | _Lost):
+            while (waiting := self.subscription.try_receive()) is not None:
+                self.take(waiting)
+            if isinstance(item, Identity):
+                self._bury(item)
+            else:
+                self._lost(*item)
+
+    def _take_answer(self, message: Message) -> None:
+        try:
+            event = message.event
+        except DecodeError:
+            return
+        if isinstance(event, RpcResponsePayload):
+            self._answered(event, message)
+
+    def _bury(self, process: Identity) -> None:
+        for pending in list(self._pending.values()):
+            if pending.instance.process == process:
+                reason = f"pid {process.pid} died with it in hand: it may have been done"
+                self._lost(pending, "PROCESS_NOT_FOUND", reason)
 
     def _answered(self, event: RpcResponsePayload, message: Message) -> None:
         response = event.response
@@ -258,10 +291,14 @@ class Exchange:
         return service
 
     def _serving(self, service: Service) -> list[Instance]:
-        ring = service.publisher._ring
-        if ring is None:
-            return []
-        return [one for one in instances(self.bus, ring) if self._deaths.watch(one.process)]
+        now = time.monotonic_ns()
+        if not service.servers or now - service.looked_ns > LOOK_NS:
+            ring = service.publisher._ring
+            service.servers, service.looked_ns = [] if ring is None else instances(self.bus, ring), now
+        return [one for one in service.servers if self._serves(service, one)]
+
+    def _serves(self, service: Service, instance: Instance) -> bool:
+        return self._deaths.watch(instance.process) and serves(self.bus, service.publisher._topic_id, instance)
 
     def _check_breaker(self, service: Service, ask: Ask) -> None:
         now = time.monotonic_ns()

@@ -28,10 +28,11 @@ _TOPIC_ID, _NUMBER = 6, 7  # in what Session.cursor() answers
 
 
 class Instance(NamedTuple):
-    """One server of a topic."""
+    """One server of a topic, and the cursor that says so."""
 
     session: int
     process: Identity
+    cursor: int
 
     @property
     def name(self) -> str:
@@ -48,8 +49,14 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
             bus._learn_session(ring, session)
             page = bus._foreign.get(session)
         if page is not None and cursor < page.capacity and _serves(page.cursor(cursor), ring.topic_id):
-            found.append(Instance(session, Identity(*page.identity)))
+            found.append(Instance(session, Identity(*page.identity), cursor))
     return found
+
+
+def serves(bus: "Bus", topic_id: int, instance: Instance) -> bool:
+    """Does it still take requests?"""
+    page = bus._foreign.get(instance.session)
+    return page is not None and _serves(page.cursor(instance.cursor), topic_id)
 
 
 def instance_of(subscription: "Subscription") -> str:
@@ -84,9 +91,11 @@ def was_read(bus: "Bus", ring: Ring, instance: Instance, sequence: int) -> bool 
     page = bus._foreign.get(instance.session)
     for _, session, cursor, _ in ring.gates():
         if session == instance.session and page is not None:
-            position, *_, topic_id, number = page.cursor(cursor)
+            *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id:
-                return None if number else sequence < position
+                # Looked at after the number: it is the last one by then, or 0 while that is being declared.
+                position = page.cursor(cursor)[0]
+                return None if number or not position else sequence < position
     raise LookupError(instance)
 
 

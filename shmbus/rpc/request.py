@@ -1,16 +1,18 @@
 """What a handler is given: the request, how much time is left, and whether anybody still wants the answer."""
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from shmbus.errors import RpcError
 from shmbus.rpc.failure import failure
-from shmbus.rpc.operations import TAKES, Operation
+from shmbus.rpc.operations import NEEDS, TAKES, Operation
 from shmbus.v1.rpc_pb2 import RpcRequest
 
 if TYPE_CHECKING:
     from shmbus.message import Message, Producer
+
+_TAKES: Final[Mapping[int, str]] = {int(number): field for number, field in TAKES.items()}
 
 
 class Request:
@@ -85,7 +87,10 @@ class Request:
     def misfit(self) -> RpcError | None:
         """Its payload is none that the operation takes."""
         field = self.wire.WhichOneof("payload")
-        expected = TAKES.get(self.operation)
-        if field in (None, "empty") or field == expected:
+        number = int(self.wire.operation)
+        expected = _TAKES.get(number)
+        if field in (None, "empty"):
+            return self.refuse("INVALID_PAYLOAD", f"it means nothing without {expected}") if number in NEEDS else None
+        if field == expected:
             return None
         return self.refuse("INVALID_PAYLOAD", f"it takes {expected or 'nothing'}, and {field} came")

@@ -16,7 +16,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from shmbus import correlation
+from google.protobuf.message import Message as ProtobufMessage
+
+from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.message import Message
 from shmbus.rpc.answers import Answers
@@ -170,13 +172,17 @@ class Server:
     def execute(self, request: Request, *, run: Any = None, look: Any = None) -> None:
         """Call its method, and answer. What is published meanwhile is the request's child."""
         request._look = look
-        with correlation.handling(request.message):
-            self._desk.done(request, self._outcome(request, run))
+        token = HANDLING.set(request.message)
+        try:
+            outcome = self._outcome(request, run)
+        finally:
+            HANDLING.reset(token)
+        self._desk.done(request, outcome)
 
     def _outcome(self, request: Request, run: Any) -> Outcome:
         try:
             result = self._collector.handler(request)(request)
-            if inspect.isawaitable(result):
+            if not (result is None or isinstance(result, ProtobufMessage)) and inspect.isawaitable(result):
                 result = run(result)
             outcome: Outcome = result
             return outcome

@@ -1,6 +1,7 @@
 """The topics of calls, and how large their rings are made: many clients have one each."""
 
 import re
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -22,6 +23,7 @@ _SEGMENT: Final = re.compile(r"[a-z0-9_-]+")
 _taken: Final[WeakKeyDictionary["Bus", set[str]]] = WeakKeyDictionary()
 
 
+@lru_cache(1024)
 def request_topic(collector_id: str) -> str:
     """Where a collector is asked. Raises TopicNameError for an id that cannot be one."""
     if not _SEGMENT.fullmatch(collector_id):

@@ -67,7 +67,7 @@ with shmbus.connect(bus_name, name=name) as bus:
     threading.Thread(target=lambda: (sys.stdin.read(), lab.stop()), daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: lab.stop())
     with Server(bus, lab, concurrency=concurrency) as server:
-        lab._server = server
+        lab.attach(server)
         say("serving", os.getpid())
         server.run()
 say("ended")
