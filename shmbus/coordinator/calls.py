@@ -20,6 +20,7 @@ from shmbus.rpc.topics import request_topic
 from shmbus.v1 import rpc_pb2 as wire
 
 HEARTBEAT_MS = 30_000
+MAX_REGISTERED = 1024
 _HEALTH: dict[State, wire.HealthStatus] = {
     State.RUNNING: wire.HEALTHY,
     State.FAILED: wire.UNHEALTHY,
@@ -140,6 +141,10 @@ class Calls:
             raise failure(
                 name, REGISTER, "ALREADY_REGISTERED", f"it runs under the coordinator as pid {supervised.pid}"
             )
+        self._registered = {name: holder for name in self._registered if (holder := self._holder(name))}
+        if len(self._registered) >= MAX_REGISTERED:
+            reason = f"{MAX_REGISTERED} collectors are registered, and that is the limit"
+            raise failure(name, REGISTER, "REGISTRATION_INVALID", reason, category="RESOURCE")
         self._registered[name] = client
         client.collector = name
         granted = request.registration.heartbeat_interval_ms or HEARTBEAT_MS

@@ -135,10 +135,9 @@ class AsyncServer(Server):
 
     async def serve(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""
-        subscription = AsyncSubscription(self._subscription)
         try:
             while not self._stopping:
-                for item in await subscription.receive_many():
+                for item in await AsyncSubscription(self._subscription).receive_many():
                     self._take(item)
                 self._start()
             while self._tasks:

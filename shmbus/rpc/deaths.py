@@ -4,8 +4,9 @@ import os
 import select
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from shmbus.process import Identity, is_alive
+from shmbus.process import Identity, is_alive, own_namespace
 
 
 class Deaths:
@@ -38,10 +39,10 @@ class Deaths:
             self._thread = None
 
     def _begin(self, process: Identity) -> bool:
-        try:
-            pidfd = os.pidfd_open(process.pid)
-        except (OSError, OverflowError):
-            pidfd = -1
+        pidfd = -1
+        if process.namespace == own_namespace():  # elsewhere that number is another process's here
+            with suppress(OSError, OverflowError):
+                pidfd = os.pidfd_open(process.pid)
         if not is_alive(process):  # asked after the descriptor is held: its number cannot be another's any more
             if pidfd >= 0:
                 os.close(pidfd)

@@ -44,6 +44,9 @@ LOOK_NS: Final = 50_000_000
 """Servers that came meanwhile are looked for with the first call after so long; one that goes is seen at once."""
 
 
+CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requests to go out
+
+
 class Service:
     """One collector, as one client sees it."""
 
@@ -162,36 +165,35 @@ class Exchange:
         return read is None
 
     def _request(self, pending: Pending, attempt: int) -> RpcRequestPayload:
-        ask = pending.ask
-        request = wire.RpcRequest(
-            request_id=pending.request_id,
-            client_id=self.client_id,
-            target=pending.service.publisher.topic,
-            operation=ask.operation,  # type: ignore[arg-type]
-            timestamp=time.time_ns() // 1_000_000,
-            deadline=ask.deadline_ns,
-            idempotency_key=ask.key or None,
-        )
+        ask, payload = pending.ask, RpcRequestPayload()
+        request, routing = payload.request, payload.routing
+        request.request_id, request.client_id = pending.request_id, self.client_id
+        request.target = pending.service.publisher.topic
+        request.operation = ask.operation  # type: ignore[assignment]
+        request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
+        if ask.key:
+            request.idempotency_key = ask.key
         if ask.payload is not None:
             getattr(request, request_field(ask.payload)).CopyFrom(ask.payload)
-        routing = RpcRoutingInfo(
-            load_balance_hint=pending.instance.name,
-            retry_count=attempt - 1,
-            circuit_breaker_state=pending.service.breaker.state,
-        )
-        return RpcRequestPayload(request=request, routing=routing)
+        routing.load_balance_hint = pending.instance.name
+        routing.retry_count = attempt - 1
+        routing.circuit_breaker_state = pending.service.breaker.state
+        return payload
 
     def _publish(self, service: Service, payload: ProtobufMessage, ask: Ask, wait: bool) -> int:
-        seconds = max(ask.deadline_ns - time.monotonic_ns(), 0) / 1e9 if wait else 0
+        if not service.lock.acquire(timeout=max(ask.left(), 0)):
+            raise overdue(ask, "its requests are not read")
         try:
-            with service.lock:
-                return service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
+            seconds = max(ask.left(), 0) if wait else 0
+            return service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
         except BackpressureError as error:
             if wait:
                 raise overdue(ask, "its requests are not read") from error
             raise failure(
                 ask.service, ask.operation, "INVALID_STATE", "its requests are not read", status="UNAVAILABLE"
             ) from error
+        finally:
+            service.lock.release()
 
     def _tell_cancelled(self, pending: Pending) -> None:
         request = wire.RpcRequest(
@@ -201,12 +203,16 @@ class Exchange:
             operation=pending.ask.operation,  # type: ignore[arg-type]
             cancels=pending.request_id,
         )
-        routing = RpcRoutingInfo(load_balance_hint=pending.instance.name)
+        payload = RpcRequestPayload(request=request, routing=RpcRoutingInfo(load_balance_hint=pending.instance.name))
+        service = pending.service
+        if not service.lock.acquire(timeout=CANCEL_SECONDS):
+            return  # the topic is full, and others wait for it: its deadline ends it
         try:
-            with pending.service.lock:
-                pending.service.publisher.publish(RpcRequestPayload(request=request, routing=routing), timeout=0)
+            service.publisher.publish(payload, timeout=0)
         except ShmbusError:
-            pass  # then its deadline ends it
+            pass  # the same
+        finally:
+            service.lock.release()
 
     # ---- in ----------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from shmbus.errors import RpcError
 from shmbus.rpc.failure import as_failure, status_to_wire, to_wire
 from shmbus.rpc.operations import response_field
 from shmbus.v1 import rpc_pb2 as wire
-from shmbus.v1.eventbus_pb2 import RpcPerformanceMetrics, RpcResponsePayload, RpcRoutingInfo
+from shmbus.v1.eventbus_pb2 import RpcResponsePayload
 
 if TYPE_CHECKING:
     from shmbus.rpc.request import Request
@@ -28,29 +28,21 @@ def respond(
     """The response to a request. What no response can carry is answered as the handler's error."""
     asked, published_ns = request.wire, request.message.time_ns
     started_ns = request.started_ns or ended_ns  # what was not executed has only waited
-    queue_us = (started_ns - request.received_ns) // 1000
-    execution_us = (ended_ns - started_ns) // 1000
-    response = wire.RpcResponse(
-        request_id=asked.request_id,
-        service_id=request.service,
-        operation=asked.operation,
-        timestamp=time.time_ns() // 1_000_000,
-        execution_time_us=execution_us,
-        queue_time_us=queue_us,
-        total_time_us=(ended_ns - published_ns) // 1000,
-    )
+    # Field by field: a message that is handed to the constructor of another is serialised and parsed again.
+    payload = RpcResponsePayload()
+    response, routing, measured = payload.response, payload.routing, payload.performance_metrics
+    response.request_id, response.service_id = asked.request_id, request.service
+    response.operation = asked.operation
+    response.timestamp = time.time_ns() // 1_000_000
+    response.total_time_us = (ended_ns - published_ns) // 1000
+    response.queue_time_us = measured.queue_wait_time_us = (started_ns - request.received_ns) // 1000
+    response.execution_time_us = measured.processing_time_us = (ended_ns - started_ns) // 1000
+    measured.network_latency_us = (request.received_ns - published_ns) // 1000
+    routing.routing_path.append(instance)
+    routing.load_balance_hint = str(load)
     _fill(response, request, outcome)
-    parting_ns = request.parsing_ns + time.monotonic_ns() - ended_ns
-    return RpcResponsePayload(
-        response=response,
-        routing=RpcRoutingInfo(routing_path=(instance,), load_balance_hint=str(load)),
-        performance_metrics=RpcPerformanceMetrics(
-            processing_time_us=execution_us,
-            queue_wait_time_us=queue_us,
-            network_latency_us=(request.received_ns - published_ns) // 1000,
-            serialization_time_us=parting_ns // 1000,
-        ),
-    )
+    measured.serialization_time_us = (request.parsing_ns + time.monotonic_ns() - ended_ns) // 1000
+    return payload
 
 
 def _fill(response: wire.RpcResponse, request: "Request", outcome: ProtobufMessage | None | RpcError) -> None:

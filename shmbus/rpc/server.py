@@ -20,13 +20,14 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, ReceiveTimeout, ShmbusError
-from shmbus.message import Message
+from shmbus.message import Gap, Message
 from shmbus.rpc.answers import Answers
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, request_topic
+from shmbus.subscription import Subscription
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -46,12 +47,16 @@ class Server:
         bus._publisher(
             topic, None, None, None, 0, False, 0, REQUEST_LIMITS
         ).close()  # the topic is there, with its size
-        self._subscription = bus._subscribe((topic,), lossless=True, mark=SERVING)
+        self._subscription = self._subscribed()
         self.instance: Final = instance_of(self._subscription)
         self._answers = Answers(bus, collector.collector_id, its)
         self._desk = Desk(collector.collector_id, self.instance, its, self._answers.send)
         self._stopping = False
         self._withdrawn = False
+
+    def _subscribed(self) -> Subscription:
+        topic = request_topic(self._collector.collector_id)
+        return self._bus._subscribe((topic,), lossless=True, mark=SERVING)
 
     def run(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""
@@ -104,6 +109,15 @@ class Server:
         elif item is STOP:
             self._stopping = True
             self._leave()
+        elif isinstance(item, Gap) and item.reason == "demoted":
+            self._serve_again()
+
+    def _serve_again(self) -> None:
+        """It stood still until it was given up, so nobody sends to it; what was sent before is read first."""
+        self._take_all()
+        before, self._subscription = self._subscription, self._subscribed()
+        self._subscription._notices += before._notices
+        before.close()
 
     def _take_all(self) -> None:
         while (item := self._subscription.try_receive()) is not None:
@@ -150,10 +164,8 @@ class Server:
             worker.start()
         try:
             while not self._stopping:
-                before = len(self._desk)
                 self._take(self._subscription.receive())
-                for _ in range(before, max(len(self._desk), before + 1)):
-                    tokens.put(True)
+                tokens.put(True)
         finally:
             for _ in workers:
                 tokens.put(False)

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ import shmbus
 from process.buses import coordinator, eventually, python
 from process.rpc_lab import LAB
 from shmbus import rpc
+from shmbus.coordinator.settings import Settings, TopicPlan
 from shmbus.errors import RpcError
 from shmbus.rpc import (
     DEREGISTER,
@@ -518,10 +520,10 @@ def _collector(bus):
     return next(one for one in bus.status().collectors if one.name == "procmond")
 
 
-def _until_served(client: Client) -> None:
+def _until_served(client: Client, name: str = "procmond") -> None:
     def served() -> bool:
         try:
-            client.health("procmond")
+            client.health(name)
         except RpcError:
             return False
         return True
@@ -623,6 +625,20 @@ def test_the_command_calls_and_tells_errors_in_a_line(bus_name):
         ):
             done = command(*arguments)
             assert done.returncode == status and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_server_that_stood_still_until_it_was_given_up_serves_again_when_it_wakes():
+    impatient = replace(Settings(), default=replace(TopicPlan(), max_stall_ns=200_000_000))
+    with shmbus.embedded(impatient) as bus, Client(bus, retry=rpc.NEVER, concurrency=5000) as client, lab(bus) as child:
+        client.health("lab")
+        child.send_signal(signal.SIGSTOP)
+        with pytest.raises(RpcError):  # the topic is full, until nobody is waited for; then nobody serves
+            for number in range(5000):
+                client.submit("lab", EXECUTE_TASK, task(str(number)), timeout=20)
+        refused(lambda: client.health("lab"), "UNAVAILABLE", "REGISTRATION_NOT_FOUND")
+        child.send_signal(signal.SIGCONT)
+        _until_served(client, "lab")
+        assert client.execute("lab", task("x")).task_id == "x"
 
 
 # ---- what is left, and what else may come ----------------------------------------------------------------------------

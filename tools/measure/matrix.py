@@ -174,7 +174,7 @@ def _of_floor(what: str, rounds: list[float], floor: float | None, bound: float)
 
 
 def remote_calls(stage: Stage) -> Iterator[Figure]:
-    """A call of a collector's method and its answer: four hand-overs' worth of Python around two messages."""
+    """A call of a collector's method and its answer, against two hand-overs."""
     for where in _placements(stage):
         with stage.pinned() if where else nullcontext():
             floor = medians(floors.futex(stage)).get("p50")
