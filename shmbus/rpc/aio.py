@@ -23,7 +23,8 @@ from shmbus.rpc.pending import Pending
 from shmbus.rpc.request import Request
 from shmbus.rpc.retry import Retry
 from shmbus.rpc.server import Server
-from shmbus.v1.rpc_pb2 import CapabilitiesData, HealthData
+from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
+from shmbus.v1.rpc_pb2 import CapabilitiesData, ConfigUpdateRequest, HealthData, ShutdownRequest
 
 if TYPE_CHECKING:
     from shmbus.rpc.collector import Collector
@@ -81,6 +82,28 @@ class AsyncClient:
         """GET_CAPABILITIES."""
         found: CapabilitiesData = (await self.call(service, op.GET_CAPABILITIES, **options)).payload
         return found
+
+    async def pause(self, service: str, **options: Any) -> None:
+        """PAUSE."""
+        await self.call(service, op.PAUSE, **options)
+
+    async def resume(self, service: str, **options: Any) -> None:
+        """RESUME."""
+        await self.call(service, op.RESUME, **options)
+
+    async def update_config(self, service: str, changes: ConfigUpdateRequest, **options: Any) -> None:
+        """UPDATE_CONFIG."""
+        await self.call(service, op.UPDATE_CONFIG, changes, **options)
+
+    async def execute(self, service: str, task: DetectionTask, **options: Any) -> DetectionResult:
+        """EXECUTE_TASK."""
+        found: DetectionResult = (await self.call(service, op.EXECUTE_TASK, task, **options)).payload
+        return found
+
+    async def shut_down(self, service: str, reason: str = "", **options: Any) -> None:
+        """GRACEFUL_SHUTDOWN."""
+        request = ShutdownRequest(collector_id=service, reason=reason)
+        await self.call(service, op.GRACEFUL_SHUTDOWN, request, **options)
 
     @property
     def late(self) -> int:

@@ -4,6 +4,7 @@ LAB = """
 import os, signal, sys, threading, time
 import shmbus
 from shmbus.rpc import EXECUTE_TASK, PAUSE, RESUME, UPDATE_CONFIG, Collector, Server, operation
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 from shmbus.v1.ipc_pb2 import DetectionResult
 
 bus_name, name, concurrency = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -57,7 +58,7 @@ class Lab(Collector):
             return "x" * int(rest)
         elif verb == "publish":
             with bus.publisher("lab.events") as publisher:
-                publisher.publish(b"from the handler")
+                publisher.publish(HeartbeatPayload(component_id="the handler"))
         elif verb == "most":
             return str(self.most)
         return f"{os.getpid()} {self.done}"

@@ -158,13 +158,16 @@ def test_what_a_handler_publishes_and_its_answer_are_children_of_the_call(bus, c
         root = shmbus.correlation.new(stage="hunt", tags={"case": "7"}, trace_id="trace-1")
         client.call("lab", EXECUTE_TASK, task("x", "publish"), correlation=root)
         for subscription in (events, answers):
-            found = subscription.receive(timeout=WATCHDOG_S)
-            while found.envelope is None and found.topic != "lab.events":
-                found = subscription.receive(timeout=WATCHDOG_S)
-            if found.envelope is not None:
-                its = found.envelope.correlation
-                assert its.root_correlation_id == root.correlation_id and its.trace_id == "trace-1"
-                assert its.parent_correlation_id and dict(its.correlation_tags) == {"case": "7"}
+            its = subscription.receive(timeout=WATCHDOG_S).envelope.correlation
+            assert its.root_correlation_id == its.parent_correlation_id == root.correlation_id
+            assert (its.trace_id, its.workflow_stage, dict(its.correlation_tags)) == ("trace-1", "hunt", {"case": "7"})
+
+
+def test_a_call_out_of_what_is_being_handled_is_its_child(bus, client):
+    with lab(bus), bus.subscribe("control.collector.lab") as requests:
+        with shmbus.correlation.handling(shmbus.correlation.new(correlation_id="alarm-1")):
+            client.health("lab")
+        assert requests.receive(timeout=WATCHDOG_S).envelope.correlation.root_correlation_id == "alarm-1"
 
 
 def test_an_answer_that_the_small_ring_cannot_hold_is_carried_by_a_larger_one(bus, client):
@@ -419,6 +422,11 @@ def test_calls_from_an_event_loop(bus_name):
             answers = await asyncio.gather(*(client.call("lab", EXECUTE_TASK, task(str(n))) for n in range(200)))
             assert [one.payload.task_id for one in answers] == [str(n) for n in range(200)]
             assert (await client.health("lab")).status == wire.HEALTHY
+            assert PAUSE in (await client.capabilities("lab")).operations
+            await client.pause("lab")
+            await client.resume("lab")
+            await client.update_config("lab", config())
+            assert (await client.execute("lab", task("x"))).success
             with pytest.raises(RpcError, match="nobody serves"):
                 await client.call("nobody", HEALTH_CHECK)
             with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
@@ -430,10 +438,11 @@ def test_calls_from_an_event_loop(bus_name):
             hanging.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await hanging
+            await client.shut_down("lab")
 
     with coordinator(bus_name), shmbus.connect() as bus, lab(bus) as child:
         asyncio.run(main())
-        for line in ("began late", "cancelled late", "began x", "cancelled x"):
+        for line in ("began late", "cancelled late", "began x", "cancelled x", "ended"):
             says(child, line)
 
 
