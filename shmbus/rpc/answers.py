@@ -12,7 +12,7 @@ from shmbus.errors import BackpressureError, MessageTooLarge, PublishRevoked, Sh
 from shmbus.rpc.failure import failure, status_to_wire, to_wire
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.request import Request
-from shmbus.rpc.topics import LARGEST_ARENA, RESPONSE_LIMITS, response_topic
+from shmbus.rpc.topics import LARGEST_ARENA, RESPONSE_LIMITS, exists, response_topic
 from shmbus.v1.eventbus_pb2 import RpcResponsePayload
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Answers:
             self._publishers.move_to_end(client_id)
             return known
         topic = response_topic(client_id)
-        if topic is None:
-            return None
+        if topic is None or not exists(self._bus, topic):
+            return None  # a client makes its topic before it asks
         try:
             made = self._bus._publisher(topic, None, self._name, "raise", 0, False, 0, RESPONSE_LIMITS)
         except ShmbusError:

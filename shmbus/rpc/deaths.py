@@ -5,8 +5,11 @@ import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from shmbus.process import Identity, is_alive, own_namespace
+
+REMEMBERED: Final = 1024
 
 
 class Deaths:
@@ -46,13 +49,19 @@ class Deaths:
         if not is_alive(process):  # asked after the descriptor is held: its number cannot be another's any more
             if pidfd >= 0:
                 os.close(pidfd)
-            self._dead.add(process)
+            self._remember(process)
             return False
         self._known.add(process)
         if pidfd >= 0:
             self._watched[pidfd] = process
             self._polling().register(pidfd, select.EPOLLIN)
         return True
+
+    def _remember(self, process: Identity) -> None:
+        """So that it is not looked for again; of very many, the next look finds them dead again."""
+        if len(self._dead) >= REMEMBERED:
+            self._dead.clear()
+        self._dead.add(process)
 
     def _polling(self) -> select.epoll:
         if self._epoll is None:
@@ -76,7 +85,7 @@ class Deaths:
         os.close(pidfd)
         with self._lock:
             process = self._watched.pop(pidfd)
-            self._dead.add(process)
+            self._remember(process)
             self._known.discard(process)
         self._tell(process)
 

@@ -63,7 +63,7 @@ class Desk:
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
             with self._lock:
                 if event.request.cancels:
-                    self._cancel(event.request.cancels)
+                    self._cancel(event.request.cancels, request)
                 else:
                     self._admit(request)
 
@@ -133,9 +133,10 @@ class Desk:
             return True
         return False
 
-    def _cancel(self, request_id: str) -> None:
+    def _cancel(self, request_id: str, by: Request) -> None:
+        """Only whoever asked may."""
         request = self._known.get(request_id)
-        if request is not None:
+        if request is not None and request.producer == by.producer:
             request.cancel()
 
     def _refuse(self, request: Request, code: str, reason: str, status: str) -> None:

@@ -12,14 +12,12 @@ import os
 import threading
 import time
 from collections import deque
-from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
-from shmbus.directory import DirectoryReader
 from shmbus.errors import BackpressureError, RpcError, ShmbusError
 from shmbus.message import Message
 from shmbus.process import Identity
@@ -31,7 +29,7 @@ from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.operations import request_field
 from shmbus.rpc.pending import Ask, Pending
 from shmbus.rpc.presence import Instance, instances, serves, was_read
-from shmbus.rpc.topics import RESPONSE_LIMITS, RESPONSES, give_back_client_id, request_topic, take_client_id
+from shmbus.rpc.topics import RESPONSE_LIMITS, RESPONSES, exists, give_back_client_id, request_topic, take_client_id
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
 
@@ -290,9 +288,8 @@ class Exchange:
     def _open(self, ask: Ask) -> Service:
         """A topic is made by its servers: where there is none, nobody serves."""
         topic = request_topic(ask.service)
-        with closing(DirectoryReader(self.bus.directory_fd, boot_id=self.bus._boot_id)) as directory:
-            if all(entry.name != topic for entry in directory.snapshot().topics):
-                raise absent(ask)
+        if not exists(self.bus, topic):
+            raise absent(ask)
         service = self._services[ask.service] = Service(ask.service, self.bus.publisher(topic), self._policy)
         return service
 

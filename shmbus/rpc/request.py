@@ -26,10 +26,17 @@ class Request:
     def __init__(self, wire: RpcRequest, message: "Message", service: str, received_ns: int, parsing_ns: int) -> None:
         self.wire, self.message, self.service = wire, message, service
         self.received_ns, self.parsing_ns, self.started_ns = received_ns, parsing_ns, 0
-        self.keys: tuple[int, str] = (wire.operation, wire.idempotency_key or wire.request_id)
+        self.keys = self._keys()
         self.is_cancelled = False  # as far as is known; see `cancelled`
         self.on_cancel: Callable[[], object] | None = None
         self._look: Callable[[float], object] | None = None
+
+    def _keys(self) -> tuple[object, ...]:
+        """By what it is known when it comes again. Another user's key is another key."""
+        if not self.wire.idempotency_key:
+            return self.wire.operation, self.wire.request_id
+        producer = self.producer
+        return self.wire.operation, self.wire.idempotency_key, producer.uid if producer else None
 
     @property
     def operation(self) -> Operation:

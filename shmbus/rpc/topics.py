@@ -1,11 +1,13 @@
 """The topics of calls, and how large their rings are made: many clients have one each."""
 
 import re
+from contextlib import closing
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from shmbus.directory import DirectoryReader
 from shmbus.errors import TopicNameError
 from shmbus.v1.control_pb2 import TopicLimits
 
@@ -36,6 +38,12 @@ def request_topic(collector_id: str) -> str:
 def response_topic(client_id: str) -> str | None:
     """Where a client is answered; None for an id that cannot be one."""
     return RESPONSES + client_id if _SEGMENT.fullmatch(client_id) else None
+
+
+def exists(bus: "Bus", topic: str) -> bool:
+    """Has anybody made it? Read from shared memory."""
+    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
+        return any(entry.name == topic for entry in directory.snapshot().topics)
 
 
 def take_client_id(bus: "Bus") -> str:

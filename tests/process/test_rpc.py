@@ -37,6 +37,7 @@ from shmbus.rpc import (
     UPDATE_CONFIG,
     Client,
     Retry,
+    topics,
 )
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.common_pb2 import HashCheck, ProcessFilter, TaskType
@@ -687,5 +688,17 @@ def test_garbage_on_the_topics_of_calls_harms_nobody(bus, client):
             publisher.publish(b"\xff\xff")
             publisher.publish(RpcResponsePayload(response=wire.RpcResponse(request_id="nobody's")))
         health = client.health("lab")
-        assert health.metrics["rpc_invalid"] == 1 and health.metrics["rpc_unanswered"] == 2
+        assert health.metrics["rpc_invalid"] == 1 and health.metrics["rpc_unanswered"] == 3
         assert client.late == 1
+        assert not topics.exists(bus, "control.rpc.response.up")
+
+
+def test_nobody_else_can_cancel_a_call(bus, client):
+    with lab(bus) as child:
+        pending = client.submit("lab", EXECUTE_TASK, task("x", "sleep 0.5"))
+        says(child, "began x")
+        foreign = wire.RpcRequest(request_id="z", client_id=client.client_id, cancels=pending.request_id)
+        with shmbus.connect(bus.address) as other, other.publisher("control.collector.lab") as publisher:
+            publisher.publish(RpcRequestPayload(request=foreign))
+        assert client.result(pending).payload.success
+        says(child, "slept x")
