@@ -18,8 +18,8 @@ class Balance:
             raise ValueError(f"balance is one of {', '.join(POLICIES)}, not {policy!r}")
         self._policy = policy
         self._turn = 0
-        self._outstanding: Counter[int] = Counter()
-        self._reported: dict[int, int] = {}
+        self._outstanding: Counter[str] = Counter()
+        self._reported: dict[str, int] = {}
 
     def choose(self, found: Sequence[Instance]) -> Instance:
         """One of them; of equals, each in turn."""
@@ -31,19 +31,19 @@ class Balance:
 
     def sent(self, instance: Instance) -> None:
         """It has one call more."""
-        self._outstanding[instance.session] += 1
+        self._outstanding[instance.name] += 1
 
     def ended(self, instance: Instance) -> None:
         """It has one call less."""
-        self._outstanding[instance.session] -= 1
-        if self._outstanding[instance.session] <= 0:
-            del self._outstanding[instance.session]
+        self._outstanding[instance.name] -= 1
+        if self._outstanding[instance.name] <= 0:
+            del self._outstanding[instance.name]
 
     def reported(self, instance: Instance, hint: str) -> None:
         """What an answer said of its server's load."""
         if hint.isdecimal():
-            self._reported[instance.session] = int(hint)
+            self._reported[instance.name] = int(hint)
 
     def _load(self, instance: Instance) -> int:
         # What it reported holds what is outstanding here as well: the larger of the two, not the sum.
-        return max(self._outstanding[instance.session], self._reported.get(instance.session, 0))
+        return max(self._outstanding[instance.name], self._reported.get(instance.name, 0))

@@ -37,7 +37,8 @@ class Desk:
     def __init__(
         self, service: str, instance: str, vitals: Vitals, send: Callable[[Request, RpcResponsePayload], None]
     ) -> None:
-        self._service, self._instance, self._vitals, self._send = service, instance, vitals, send
+        self._service, self._vitals, self._send = service, vitals, send
+        self.instance = instance
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
         self._queue: deque[Request] = deque()
@@ -58,7 +59,7 @@ class Desk:
         event = _request_in(message)
         if event is None:
             self._vitals.invalid += 1
-        elif event.routing.load_balance_hint in ("", self._instance):
+        elif event.routing.load_balance_hint in ("", self.instance):
             parsing_ns = time.monotonic_ns() - received_ns
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
             with self._lock:
@@ -89,7 +90,7 @@ class Desk:
             self._vitals.running -= 1
             self._vitals.requests += 1
             self._vitals.busy_ns += ended_ns - request.started_ns
-            payload = respond(request, outcome, self._instance, self.load, ended_ns)
+            payload = respond(request, outcome, self.instance, self.load, ended_ns)
             self._vitals.errors += payload.response.HasField("error")
             others = self._once.finish(request.keys, payload, payload.ByteSize())
         self._send(request, payload)
@@ -145,7 +146,7 @@ class Desk:
 
     def _answer_unexecuted(self, request: Request, error: RpcError) -> None:
         self._known.pop(request.wire.request_id, None)
-        self._send(request, respond(request, error, self._instance, self.load, time.monotonic_ns()))
+        self._send(request, respond(request, error, self.instance, self.load, time.monotonic_ns()))
         for other in self._once.abandon(request.keys):
             self._admit(other)
 

@@ -11,7 +11,6 @@ Whoever waits (a thread, an event loop) hands in whatever comes on `subscription
 import os
 import threading
 import time
-from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -29,7 +28,15 @@ from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.operations import request_field
 from shmbus.rpc.pending import Ask, Pending
 from shmbus.rpc.presence import Instance, instances, serves, was_read
-from shmbus.rpc.topics import RESPONSE_LIMITS, RESPONSES, exists, give_back_client_id, request_topic, take_client_id
+from shmbus.rpc.topics import (
+    RESPONSE_LIMITS,
+    RESPONSES,
+    exists,
+    give_back_client_id,
+    make,
+    request_topic,
+    take_client_id,
+)
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
 
@@ -72,13 +79,14 @@ class Exchange:
         self.bus, self._policy = bus, balance
         self.client_id: Final = take_client_id(bus)
         topic = RESPONSES + self.client_id
-        bus._publisher(topic, None, None, None, 0, False, 0, RESPONSE_LIMITS).close()  # made small, before any server
+        make(bus, topic, RESPONSE_LIMITS)
         self.subscription = bus.subscribe(topic, lossless=True)
         self.late = 0  # answers that came after their calls had ended
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
         self._pending: dict[str, Pending] = {}
-        self._undecided: deque[Pending] = deque()
+        self._undecided: list[Pending] = []
+        self._deciding = threading.Lock()
         self.subscription._on_bell = self._decide
         self._lock = threading.Lock()
         self._deaths = Deaths(self.subscription._notify)
@@ -135,26 +143,28 @@ class Exchange:
             raise
         if not self._serves(service, instance):
             service.looked_ns = 0
-            self._undecided.append(pending)
+            with self._deciding:
+                self._undecided.append(pending)
             self._decide()
         return pending
 
     def _decide(self) -> None:
         """Of calls to servers that were stopping just then: were they read?"""
-        for _ in range(len(self._undecided)):
-            pending = self._undecided.popleft()
-            if not pending.settled and self._stopping(pending):
-                self._undecided.append(pending)
+        with self._deciding:
+            undecided, self._undecided = self._undecided, []
+        unknown = [one for one in undecided if not one.settled and self._stopping(one)]
+        with self._deciding:
+            self._undecided += unknown
 
     def _stopping(self, pending: Pending) -> bool:
         """True: it is not known yet. The server rings this client's bell when it is."""
-        instance, ring = pending.instance, pending.service.publisher._ring
+        instance = pending.instance
         pid, tell = instance.process.pid, self.subscription._notify
         if not self._deaths.watch(instance.process):
             tell(_Lost(pending, "PROCESS_NOT_FOUND", f"pid {pid} died with it in hand: it may have been done"))
             return False
         try:
-            read = None if ring is None else was_read(self.bus, ring, instance, pending.sequence)
+            read = was_read(self.bus, instance, pending.sequence)
         except LookupError:
             tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving: it may have been done"))
             return False
@@ -260,7 +270,11 @@ class Exchange:
 
     def _lost(self, pending: Pending, code: str, reason: str) -> None:
         error = failure(pending.ask.service, pending.ask.operation, code, reason, status="UNAVAILABLE")
-        if self._settle(pending, error):
+        if not self._settle(pending, error):
+            return
+        if code == "CLIENT_SHUTDOWN":  # in order: whoever serves next is not worse for it
+            pending.service.breaker.withdrawn()
+        else:
             pending.service.breaker.failed(time.monotonic_ns())
 
     def _settle(self, pending: Pending, outcome: Answer | RpcError, message: Message | None = None) -> bool:
@@ -301,7 +315,7 @@ class Exchange:
         return [one for one in service.servers if self._serves(service, one)]
 
     def _serves(self, service: Service, instance: Instance) -> bool:
-        return self._deaths.watch(instance.process) and serves(self.bus, service.publisher._topic_id, instance)
+        return self._deaths.watch(instance.process) and serves(self.bus, instance)
 
     def _check_breaker(self, service: Service, ask: Ask) -> None:
         now = time.monotonic_ns()

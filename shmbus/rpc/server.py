@@ -26,7 +26,7 @@ from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
 from shmbus.rpc.request import Request
-from shmbus.rpc.topics import REQUEST_LIMITS, request_topic
+from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
 from shmbus.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -43,20 +43,19 @@ class Server:
         if concurrency < 1:
             raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._bus, self._collector, self._concurrency = bus, collector, concurrency
-        topic, its = request_topic(collector.collector_id), collector.vitals
-        bus._publisher(
-            topic, None, None, None, 0, False, 0, REQUEST_LIMITS
-        ).close()  # the topic is there, with its size
+        its = collector.vitals
         self._subscription = self._subscribed()
-        self.instance: Final = instance_of(self._subscription)
         self._answers = Answers(bus, collector.collector_id, its)
-        self._desk = Desk(collector.collector_id, self.instance, its, self._answers.send)
+        instance = instance_of(self._subscription)
+        self._desk = Desk(collector.collector_id, instance, its, self._answers.send)
         self._stopping = False
         self._withdrawn = False
 
     def _subscribed(self) -> Subscription:
+        """From a place on that is known before anybody can see that it serves."""
         topic = request_topic(self._collector.collector_id)
-        return self._bus._subscribe((topic,), lossless=True, mark=SERVING)
+        start = make(self._bus, topic, REQUEST_LIMITS)
+        return self._bus._subscribe((topic,), lossless=True, start=start, mark=SERVING)
 
     def run(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""
@@ -116,6 +115,7 @@ class Server:
         """It stood still until it was given up, so nobody sends to it; what was sent before is read first."""
         self._take_all()
         before, self._subscription = self._subscription, self._subscribed()
+        self._desk.instance = instance_of(self._subscription)
         self._subscription._notices += before._notices
         before.close()
 

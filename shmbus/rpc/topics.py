@@ -46,6 +46,12 @@ def exists(bus: "Bus", topic: str) -> bool:
         return any(entry.name == topic for entry in directory.snapshot().topics)
 
 
+def make(bus: "Bus", topic: str, limits: TopicLimits) -> int:
+    """Have it, with its size, which whoever publishes there later need not know. The sequence that comes next."""
+    with bus._publisher(topic, None, None, None, 0, False, 0, limits) as publisher:
+        return publisher._ring.tail if publisher._ring is not None else 1
+
+
 def take_client_id(bus: "Bus") -> str:
     """An id that no other client has now. Ids, and so topics, are used again by later clients."""
     taken = _taken.setdefault(bus, set())

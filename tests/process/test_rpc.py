@@ -239,6 +239,40 @@ def test_a_server_that_stops_answers_what_was_asked_before(bus, client):
         refused(lambda: client.health("lab"), "UNAVAILABLE", "REGISTRATION_NOT_FOUND")
 
 
+def test_servers_that_come_and_go_leave_no_call_hanging_and_none_that_lies(bus):
+    class Counting(rpc.Collector):
+        done = 0
+
+        @rpc.operation(EXECUTE_TASK)
+        def execute(self, request):
+            self.done += 1
+
+    collector, outcomes, over = Counting("lab"), Counter(), threading.Event()
+
+    def call(client: Client) -> None:
+        while not over.is_set():
+            try:
+                client.call("lab", EXECUTE_TASK, task("x"), timeout=WATCHDOG_S)
+                outcomes["done"] += 1
+            except RpcError as error:
+                assert error.status == "UNAVAILABLE", error
+                outcomes["maybe done" if "may have been done" in error.reason else "not done"] += 1
+
+    with shmbus.connect(bus.address) as other, Client(other, retry=rpc.NEVER) as client:
+        callers = [threading.Thread(target=call, args=(client,)) for _ in range(3)]
+        for caller in callers:
+            caller.start()
+        for _ in range(20):
+            with collector.serving(bus):
+                before = collector.done
+                eventually(lambda before=before: collector.done > before + 20, PATIENCE_S)
+        over.set()
+        for caller in callers:
+            caller.join()
+    assert outcomes["done"] <= collector.done <= outcomes["done"] + outcomes["maybe done"]
+    assert outcomes["done"] > 400 and outcomes["not done"] > 0
+
+
 def test_a_call_to_a_server_that_dies_is_made_again_on_another_one(bus):
     with Client(bus, retry=Retry(attempts=5, first=0.01)) as client, lab(bus) as one, lab(bus) as other:
         children = {one.pid: one, other.pid: other}
