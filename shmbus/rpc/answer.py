@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shmbus.v1.eventbus_pb2 import CorrelationMetadata, RpcPerformanceMetrics, RpcResponsePayload
+from shmbus.v1.eventbus_pb2 import RpcPerformanceMetrics, RpcResponsePayload
 from shmbus.v1.rpc_pb2 import Empty, RpcResponse
 
 
@@ -11,7 +11,6 @@ class Answer(NamedTuple):
 
     payload: Any
     whole: RpcResponsePayload
-    correlation: CorrelationMetadata | None = None
 
     @property
     def response(self) -> RpcResponse:

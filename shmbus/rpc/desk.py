@@ -92,8 +92,9 @@ class Desk:
             self._vitals.busy_ns += ended_ns - request.started_ns
             payload = respond(request, outcome, self.instance, self.load, ended_ns)
             self._vitals.errors += payload.response.HasField("error")
+        self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
+        with self._lock:
             others = self._once.finish(request.keys, payload, payload.ByteSize())
-        self._send(request, payload)
         for other in others:
             self._repeat(other, payload)
 

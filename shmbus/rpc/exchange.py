@@ -242,7 +242,7 @@ class Exchange:
         except DecodeError:
             return
         if isinstance(event, RpcResponsePayload):
-            self._answered(event, message)
+            self._answered(event)
 
     def _bury(self, process: Identity) -> None:
         for pending in list(self._pending.values()):
@@ -250,7 +250,7 @@ class Exchange:
                 reason = f"pid {process.pid} died with it in hand: it may have been done"
                 self._lost(pending, "PROCESS_NOT_FOUND", reason)
 
-    def _answered(self, event: RpcResponsePayload, message: Message) -> None:
+    def _answered(self, event: RpcResponsePayload) -> None:
         response = event.response
         pending = self._pending.get(response.request_id)
         if pending is None or pending.ask.deadline_ns <= time.monotonic_ns():
@@ -260,7 +260,7 @@ class Exchange:
             return
         pending.service.balance.reported(pending.instance, event.routing.load_balance_hint)
         if response.status in (wire.RPC_STATUS_SUCCESS, wire.RPC_STATUS_IN_PROGRESS):
-            self._settle(pending, answer_of(event), message)
+            self._settle(pending, answer_of(event))
         else:
             self._settle(pending, from_wire(response, pending.ask.service, pending.ask.seconds))
         if response.status == wire.RPC_STATUS_UNAVAILABLE:
@@ -277,10 +277,10 @@ class Exchange:
         else:
             pending.service.breaker.failed(time.monotonic_ns())
 
-    def _settle(self, pending: Pending, outcome: Answer | RpcError, message: Message | None = None) -> bool:
+    def _settle(self, pending: Pending, outcome: Answer | RpcError) -> bool:
         if not self._forget(pending):
             return False
-        pending.settle(outcome, message)
+        pending.settle(outcome)
         return True
 
     def _forget(self, pending: Pending) -> bool:

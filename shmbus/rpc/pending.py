@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.errors import RpcError
-from shmbus.message import Message
 from shmbus.rpc.answer import Answer
 from shmbus.rpc.presence import Instance
 
@@ -34,13 +33,12 @@ class Ask(NamedTuple):
 class Pending:
     """One attempt. `outcome` is there once it is settled, and never changes."""
 
-    __slots__ = ("ask", "service", "instance", "request_id", "sequence", "outcome", "message", "wakes")
+    __slots__ = ("ask", "service", "instance", "request_id", "sequence", "outcome", "wakes")
 
     def __init__(self, ask: Ask, service: "Service", instance: Instance, request_id: str) -> None:
         self.ask, self.service, self.instance, self.request_id = ask, service, instance, request_id
         self.sequence = 0  # of the message that it went out in
         self.outcome: Answer | RpcError | None = None
-        self.message: Message | None = None  # that the answer came in
         self.wakes: list[Callable[[], object]] = []  # of those who sleep until it is settled
 
     @property
@@ -48,9 +46,9 @@ class Pending:
         """It has ended, one way or another."""
         return self.outcome is not None
 
-    def settle(self, outcome: Answer | RpcError, message: Message | None) -> None:
+    def settle(self, outcome: Answer | RpcError) -> None:
         """Once only; see Exchange."""
-        self.message, self.outcome = message, outcome
+        self.outcome = outcome
         for wake in self.wakes:
             wake()
 
