@@ -16,6 +16,7 @@ lives and dies with the caller.
 
 import os
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,7 @@ from shmbus.errors import (
     ProtocolError,
     PublishRevoked,
     ReceiveTimeout,
+    RpcError,
     SegmentError,
     ShmbusError,
     StorageFull,
@@ -65,6 +67,7 @@ from shmbus.subscription import Subscription
 from shmbus.tracker import CorrelationTracker
 
 if TYPE_CHECKING:
+    from shmbus import rpc
     from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
     from shmbus.private import embedded
 
@@ -106,6 +109,7 @@ __all__ = [
     "PublishRevoked",
     "Publisher",
     "ReceiveTimeout",
+    "RpcError",
     "SegmentError",
     "ShmbusError",
     "StorageFull",
@@ -117,6 +121,7 @@ __all__ = [
     "correlation",
     "embedded",
     "errors",
+    "rpc",
 ]
 
 
@@ -140,6 +145,8 @@ def __getattr__(name: str) -> Any:
         from shmbus.private import embedded
 
         return embedded
+    if name == "rpc":
+        return import_module("shmbus.rpc")
     raise AttributeError(f"module 'shmbus' has no attribute {name!r}")
 
 

@@ -187,10 +187,11 @@ class Bus:
         timeout: float | None | EllipsisType,
         durable: bool,
         lane: int,
+        limits: wire.TopicLimits | None = None,
     ) -> Publisher:
         self._check_usable()
         with self._lock:
-            opened, ring = self._open_publisher(topic, type, name or self.client_name, durable, lane)
+            opened, ring = self._open_publisher(topic, type, name or self.client_name, durable, lane, limits)
             publisher = Publisher(
                 self,
                 topic,
@@ -211,14 +212,22 @@ class Bus:
             return publisher
 
     def _open_publisher(
-        self, topic: str, kind: type[ProtobufMessage] | None, name: str, durable: bool, lane: int
+        self,
+        topic: str,
+        kind: type[ProtobufMessage] | None,
+        name: str,
+        durable: bool,
+        lane: int,
+        limits: wire.TopicLimits | None,
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
         descriptor = EventBusMessage.DESCRIPTOR
         if kind is not None:
             descriptor = kind.DESCRIPTOR
             topic_type = wire.TopicType(name=descriptor.full_name, fingerprint=schema.fingerprint(descriptor))
-        request = wire.OpenPublisher(topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable)
+        request = wire.OpenPublisher(
+            topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable, limits=limits
+        )
         try:
             answer = self._request(request)
         except NeedDescriptors:
@@ -280,11 +289,23 @@ class Bus:
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
+        return self._subscribe(patterns, lossless, durable, start, filter)
+
+    def _subscribe(
+        self,
+        patterns: tuple[str, ...],
+        lossless: bool = False,
+        durable: str | Durable | None = None,
+        start: Start = "latest",
+        filter: Filter | None = None,
+        mark: int = 0,
+    ) -> Subscription:
+        """`mark` are bits of its number, which its cursors show to the publishers that it holds."""
         self._check_usable()
         begin, judge = resolve(start), tolerant(filter.judge()) if filter is not None else None
         named = Durable(durable) if isinstance(durable, str) else durable
         with self._lock:
-            number, self._next_subscription = self._next_subscription, self._next_subscription + 1
+            number, self._next_subscription = self._next_subscription | mark, self._next_subscription + 1
             lossless = lossless and named is None  # a durable one holds by a gate of its own
             subscription = Subscription(self, number, patterns, lossless, begin, judge, named)
             self._subscriptions[number] = subscription

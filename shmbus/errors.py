@@ -24,7 +24,8 @@
      ├─ BorrowError           nothing would protect a borrowed message (also a BufferError)
      ├─ ForkedError           used in a forked child
      ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
-     └─ CorrelationError      correlation metadata outside its limits
+     ├─ CorrelationError      correlation metadata outside its limits
+     └─ RpcError              a call was not answered with success
 
 Each error carries its data as attributes and builds its message from them: what, the limit, the present value, what to
 do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
@@ -331,6 +332,44 @@ class CorrelationError(ShmbusError):
         super().__init__(
             f"{thing} of a correlation: {present} {unit}, the limit is {limit}. Nothing is cut: shorten it."
         )
+
+
+class RpcError(ShmbusError):
+    """The call of `operation` on `service` did not succeed: `status`, `code` and `category` are those of the schema.
+
+    `reason` says what happened, `context` has more of it, `seconds` is how long the caller was ready to wait (None: not
+    the caller's doing). `remedies` says what to do, by code.
+    """
+
+    remedies: ClassVar[Mapping[str, str]] = {
+        "DEADLINE_EXCEEDED": "Allow more time (`timeout=`), or look at its queue with HEALTH_CHECK.",
+        "UNSUPPORTED_OPERATION": "GET_CAPABILITIES lists what it supports.",
+        "INVALID_PAYLOAD": "Send the payload that rpc.proto names for the operation.",
+        "REGISTRATION_NOT_FOUND": "Start it (`shmbus rpc NAME START`), or look with `shmbus topics` for its name.",
+        "PROCESS_NOT_FOUND": "START runs it, if it is one of the coordinator's.",
+        "INVALID_STATE": "Wait, then call again.",
+        "ALREADY_RUNNING": "Use RESTART to have it run anew.",
+        "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
+        "EXECUTION_ERROR": "Look at the collector's log.",
+    }
+
+    def __init__(
+        self,
+        service: str,
+        operation: str,
+        code: str,
+        reason: str,
+        *,
+        status: str = "ERROR",
+        category: str = "INTERNAL",
+        context: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        self.service, self.operation, self.code, self.reason = service, operation, code, reason
+        self.status, self.category, self.context, self.seconds = status, category, dict(context or {}), seconds
+        within = "" if seconds is None else f" within {seconds:g} s"
+        told = f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {self.remedies.get(code, '')}"
+        super().__init__(told.rstrip())
 
 
 def size_text(size: int) -> str:

@@ -4,8 +4,9 @@ The core reads the rings; here is what happens beside that: rings come and go, a
 """
 
 import os
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
 from shmbus.durable import Durable, dead_letter
@@ -76,7 +77,8 @@ class Subscription(Reader):
         self._begun: dict[tuple[int, int], int] = {}  # the last generation of each topic and lane that came
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
-        self._notices: list[Gap] = []  # to be told in the stream
+        self._notices: list[Any] = []  # to be told in the stream
+        self._on_bell: Callable[[], object] | None = None  # also called when the session's bell was rung
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
@@ -150,15 +152,22 @@ class Subscription(Reader):
 
     # ---- called by the core ------------------------------------------------------------------------------------------
 
-    def _attend(self) -> Gap | None:
+    def _attend(self) -> Any:
         """The session's bell was rung: something was pushed to this client. What is to be told in the stream."""
         self._look_at_pushes()
+        if self._on_bell is not None:
+            self._on_bell()
         if not self._notices:
             return None
         notice = self._notices.pop(0)
         if self._notices:
             self._bus._bells.ring(self._bus._session_bell)
         return notice
+
+    def _notify(self, notice: Any) -> None:
+        """Tell it in the stream, and wake whoever receives. From any thread."""
+        self._notices.append(notice)
+        self._bus._bells.ring(self._bus._session_bell)
 
     def _look_at_pushes(self) -> None:
         self._bus._attend(self)

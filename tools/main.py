@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "last": "Print the last message of each key of a topic.",
     "topics": "List the topics of a bus.",
     "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
+    "rpc": "Call a collector: its health, its configuration, its life.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
     "config": "Check a configuration, or show all of it.",

@@ -142,6 +142,13 @@ class Children:
         self._do(collector, collector.life.stop())
         return collector
 
+    def kill(self, name: str) -> Collector:
+        """Have it end at once, with all it started."""
+        collector = self.stop(name)
+        if collector.process is not None:
+            self._signal(collector.process, signal.SIGKILL)
+        return collector
+
     def restart(self, name: str) -> Collector:
         """Have it run anew."""
         collector = self._named(name)

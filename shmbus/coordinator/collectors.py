@@ -40,10 +40,10 @@ class Collectors:
         alerts: Alerts, log: Log,
     ) -> None:  # fmt: skip
         self._registry, self._listing, self._access, self._alerts, self._log = registry, listing, access, alerts, log
-        self._children = Children(environment, bus, log, self._changed)
+        self.children = Children(environment, bus, log, self._changed)
         self._vigil = Vigil(self._beats, self._moved)
         self._told: dict[str, State] = {}
-        actions = self._children
+        actions = self.children
         self._actions: dict[int, Any] = {
             ControlCollector.ACTION_START: actions.start,
             ControlCollector.ACTION_STOP: actions.stop,
@@ -56,9 +56,9 @@ class Collectors:
 
     def begin(self, settings: Settings, inherited: Inheritance) -> None:
         """Start those that are enabled, and go on with those that a killed coordinator had."""
-        self._children.begin(settings.collectors, inherited.collectors)
+        self.children.begin(settings.collectors, inherited.collectors)
         for entry in inherited.collectors:
-            if entry.name not in self._children.collectors:
+            if entry.name not in self.children.collectors:
                 self._listing.remove_collector(entry.name)
         for client in self._registry.clients.values():
             client.collector = self.recognise(None, client.identity)
@@ -67,21 +67,21 @@ class Collectors:
 
     def recognise(self, token: str | None, identity: Identity | None) -> str | None:
         """The collector that a process is. Raises AccessDenied for a wrong token."""
-        return self._children.recognise(token, identity)
+        return self.children.recognise(token, identity)
 
     def announce_ready(self, client: Client, request: AnnounceReady) -> Answer:
         """A collector does its work now: how often it is to move."""
-        if client.collector not in self._children.collectors:
+        if client.collector not in self.children.collectors:
             return ReadyNoted(), ()
         self.ready(client)
-        plan = self._children.collectors[client.collector].plan
+        plan = self.children.collectors[client.collector].plan
         return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000)), ()
 
     def ready(self, client: Client) -> None:
         """The same, said by one that resumes."""
         if client.collector is not None:
             self._watch(client.collector, client)
-            self._children.announced(client.collector)
+            self.children.announced(client.collector)
 
     def control(self, client: Client, request: ControlCollector) -> Answer:
         """Start, stop, restart, pause, resume, reload: its status right after."""
@@ -93,35 +93,35 @@ class Collectors:
 
     def statuses(self) -> list[CollectorStatus]:
         """How each of them is."""
-        return [self._status(one) for one in self._children.collectors.values()]
+        return [self._status(one) for one in self.children.collectors.values()]
 
     def health(self) -> Health:
         """Of all: the worst."""
-        return max(map(self._health, self._children.collectors.values()), default=Health.HEALTHY)
+        return max(map(self._health, self.children.collectors.values()), default=Health.HEALTHY)
 
     def apply(self, plans: Sequence[CollectorPlan]) -> None:
         """These are configured from now on: some are new, some are no more, some are run in another way."""
-        new, known = {plan.name: plan for plan in plans}, self._children.collectors
+        new, known = {plan.name: plan for plan in plans}, self.children.collectors
         for name in [name for name in known if name not in new]:
-            self._children.remove(name)
+            self.children.remove(name)
         for name, plan in new.items():
             collector = known.get(name)
             if collector is None or collector.leaving:
-                self._children.add(plan)
+                self.children.add(plan)
             elif collector.plan != plan:
-                self._children.change(plan)
+                self.children.change(plan)
 
     async def stop_all(self) -> None:
         """Returns when every process is gone."""
-        await self._children.stop_all()
+        await self.children.stop_all()
 
     def close(self) -> None:
         """Look after nobody any more."""
         self._vigil.close()
-        self._children.close()
+        self.children.close()
 
     def _watch(self, name: str, client: Client) -> None:
-        self._vigil.watch(name, client.number, self._children.collectors[name].plan.heartbeat_seconds)
+        self._vigil.watch(name, client.number, self.children.collectors[name].plan.heartbeat_seconds)
 
     def _beats(self, session: int) -> int | None:
         page = self._registry.pages.get(session)
@@ -150,7 +150,7 @@ class Collectors:
             self._alerts.alert(f"collector {name} has failed", life.reason, [name])
 
     def _moved(self, name: str, health: Health, interval: float) -> None:
-        collector = self._children.collectors[name]
+        collector = self.children.collectors[name]
         if health is Health.HEALTHY:
             self._log(f"{name}: moves")
         elif health is Health.DEGRADED:
@@ -160,7 +160,7 @@ class Collectors:
         else:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
-            self._children.hung(name, how)
+            self.children.hung(name, how)
         self._listing.put_collector(collector, self._health(collector))
 
     def _health(self, collector: Collector) -> Health:

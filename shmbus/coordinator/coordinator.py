@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -60,9 +61,11 @@ from shmbus.v1.control_pb2 import (
     StopBus,
     TopicType,
 )
+from shmbus.v1.rpc_pb2 import RpcRequest
 
 if TYPE_CHECKING:
     from shmbus.config import Config
+    from shmbus.coordinator.calls import Calls
 
 
 START_SECONDS = 10.0  # for the keeper to read
@@ -226,6 +229,7 @@ class Coordinator:
             **self._collectors.handlers,
             "resume": self._resume,
             "get_status": self._get_status,
+            "call": self._call,
             "stop_bus": self._stop_bus,
         }
         self._server.recognise = self._collectors.recognise
@@ -398,6 +402,16 @@ class Coordinator:
         if request.ready:
             self._collectors.ready(client)
         return self._requests.resume(client, request)
+
+    def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
+        return self._calls.answer(client, request), ()
+
+    @cached_property
+    def _calls(self) -> "Calls":
+        """Imported when somebody calls: a bus on which nobody does starts without it."""
+        from shmbus.coordinator.calls import Calls
+
+        return Calls(self._registry, self._collectors.children, self._access)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#")

@@ -150,7 +150,7 @@ SHUTDOWN_TYPE_IMMEDIATE: ShutdownType
 SHUTDOWN_TYPE_EMERGENCY: ShutdownType
 
 class RpcRequest(_message.Message):
-    __slots__ = ("request_id", "client_id", "target", "operation", "timestamp", "deadline", "idempotency_key", "empty", "lifecycle", "registration", "deregistration", "config_update", "shutdown", "task")
+    __slots__ = ("request_id", "client_id", "target", "operation", "timestamp", "deadline", "idempotency_key", "cancels", "empty", "lifecycle", "registration", "deregistration", "config_update", "shutdown", "task")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +158,7 @@ class RpcRequest(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CANCELS_FIELD_NUMBER: _ClassVar[int]
     EMPTY_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +173,7 @@ class RpcRequest(_message.Message):
     timestamp: int
     deadline: int
     idempotency_key: str
+    cancels: str
     empty: Empty
     lifecycle: LifecycleRequest
     registration: RegistrationRequest
@@ -179,7 +181,7 @@ class RpcRequest(_message.Message):
     config_update: ConfigUpdateRequest
     shutdown: ShutdownRequest
     task: _ipc_pb2.DetectionTask
-    def __init__(self, request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., target: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., timestamp: _Optional[int] = ..., deadline: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., lifecycle: _Optional[_Union[LifecycleRequest, _Mapping]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., deregistration: _Optional[_Union[DeregistrationRequest, _Mapping]] = ..., config_update: _Optional[_Union[ConfigUpdateRequest, _Mapping]] = ..., shutdown: _Optional[_Union[ShutdownRequest, _Mapping]] = ..., task: _Optional[_Union[_ipc_pb2.DetectionTask, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., target: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., timestamp: _Optional[int] = ..., deadline: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., cancels: _Optional[str] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., lifecycle: _Optional[_Union[LifecycleRequest, _Mapping]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., deregistration: _Optional[_Union[DeregistrationRequest, _Mapping]] = ..., config_update: _Optional[_Union[ConfigUpdateRequest, _Mapping]] = ..., shutdown: _Optional[_Union[ShutdownRequest, _Mapping]] = ..., task: _Optional[_Union[_ipc_pb2.DetectionTask, _Mapping]] = ...) -> None: ...
 
 class RpcResponse(_message.Message):
     __slots__ = ("request_id", "service_id", "operation", "status", "timestamp", "execution_time_us", "queue_time_us", "total_time_us", "error", "empty", "registration", "health", "capabilities", "task_result")

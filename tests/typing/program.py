@@ -8,9 +8,11 @@ from typing import assert_type
 from opentelemetry.trace import Span, Tracer
 
 import shmbus
-from shmbus import correlation, tracing
+from shmbus import correlation, rpc, tracing
 from shmbus.v1.common_pb2 import ProcessRecord
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload, ProcessEventData
+from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
+from shmbus.v1.rpc_pb2 import CapabilitiesData, HealthStatus
 
 EVENT = ProcessEventData(process=ProcessRecord(pid=7))
 
@@ -107,6 +109,36 @@ def errors() -> None:
         pass
 
 
+class Mine(rpc.Collector):
+    @rpc.operation(rpc.EXECUTE_TASK)
+    def execute(self, request: rpc.Request) -> DetectionResult:
+        if request.cancelled:
+            raise request.refuse("INVALID_STATE", "not now", since="today")
+        assert_type(request.left, float)
+        return DetectionResult(task_id=request.payload.task_id)
+
+    @rpc.operation(rpc.PAUSE)
+    async def pause(self, request: rpc.Request) -> None:
+        assert_type(request.operation, rpc.Operation)
+
+
+def call(bus: shmbus.Bus) -> None:
+    with Mine("mine").serving(bus, concurrency=2), rpc.Client(bus, retry=rpc.Retry(attempts=2)) as client:
+        assert_type(client.health("mine", timeout=5).status, HealthStatus)
+        assert_type(client.call("mine", rpc.PAUSE, key="once"), rpc.Answer)
+        pending = client.submit("mine", rpc.EXECUTE_TASK, DetectionTask(task_id="x"))
+        assert_type(client.result(pending).performance.processing_time_us, int)
+        try:
+            client.execute("mine", DetectionTask())
+        except shmbus.RpcError as error:
+            assert_type(error.context, dict[str, str])
+
+
+async def call_asynchronously() -> None:
+    async with shmbus.embedded() as bus, rpc.AsyncClient(bus, balance="round-robin") as client:
+        assert_type(await client.capabilities("mine"), CapabilitiesData)
+
+
 async def asynchronous() -> None:
     async with shmbus.embedded() as bus:
         assert_type(bus, shmbus.AsyncBus)
@@ -124,8 +156,10 @@ def main() -> None:
     with shmbus.embedded(name="me") as bus:
         publish(bus, [EVENT])
         read(bus)
+        call(bus)
         bus.resize("a.b", slots=1024)
         print(bus.status().topics, bus.address, bus.name)
     with correlation.handling(correlation.new()):
         pass
     asyncio.run(asynchronous())
+    asyncio.run(call_asynchronously())

@@ -43,6 +43,9 @@ def test_a_program_of_a_user_passes_the_strict_checker(tmp_path):
         ("publisher.publish(EVENT), int", "publisher.publish(EVENT), str"),
         ("await publisher.publish(EVENT", "publisher.publish(EVENT"),
         ("slots=1024", "slots=None"),
+        ("timeout=5).status, HealthStatus", "timeout=5).status, str"),
+        ("rpc.PAUSE, key=", "'PAUSE', key="),
+        ('balance="round-robin"', 'balance="fastest"'),
     ],
 )
 def test_a_wrong_program_does_not(tmp_path, right, wrong):

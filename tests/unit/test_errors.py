@@ -35,6 +35,7 @@ EXAMPLES = [
     errors.ForkedError("the bus 'default'", 10, 11),
     errors.ReceiveTimeout(0.5, ["a.b", "c.#"]),
     errors.CorrelationError("correlation_id", 256, 300),
+    errors.RpcError("procmond", "HEALTH_CHECK", "DEADLINE_EXCEEDED", "no answer", category="TIMEOUT", seconds=0.5),
 ]
 
 

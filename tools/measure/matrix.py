@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from statistics import median
 from typing import Final
 
-from . import calls, events, floors, footprint, latency, payload, throughput
+from . import calls, events, floors, footprint, latency, payload, rpc, throughput
 from .figure import Figure, Target
 from .percentiles import Paced, medians
 from .stage import Stage
@@ -173,6 +173,18 @@ def _of_floor(what: str, rounds: list[float], floor: float | None, bound: float)
     return Figure(what, "ratio", [value / floor for value in rounds], Target(bound))
 
 
+def remote_calls(stage: Stage) -> Iterator[Figure]:
+    """A call of a collector's method and its answer, against two hand-overs."""
+    for where in _placements(stage):
+        with stage.pinned() if where else nullcontext():
+            floor = medians(floors.futex(stage)).get("p50")
+            found = rpc.in_turn(stage)
+        both = 2 * floor if floor else None
+        rounds = [one["p50"] for one in found]
+        yield Figure(f"call and answer, both asleep{where}", "ns", rounds, Target(30_000), both, medians(found))
+    yield Figure(f"calls, {rpc.AT_A_TIME} at a time", "/s", rpc.at_a_time(stage), Target(20_000, at_least=True))
+
+
 def idle(stage: Stage) -> Iterator[Figure]:
     """An idle bus: coordinator and a waiting subscriber."""
     yield Figure("CPU of an idle bus", "cores", footprint.idle_share(stage), Target(0.002))
@@ -195,6 +207,7 @@ BENCHMARKS: Final[dict[str, Callable[[Stage], Iterator[Figure]]]] = {
     "spinning": spinning,
     "sleeping": sleeping,
     "paced": paced,
+    "rpc": remote_calls,
     "idle": idle,
     "memory": memory,
 }

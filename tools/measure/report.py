@@ -118,7 +118,7 @@ def _spread(figure: Figure) -> str:
 
 
 def _percentiles(figures: Sequence[Figure]) -> Table:
-    title = "one way, percentiles (medians of rounds)"
+    title = "percentiles (medians of rounds)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("what", overflow="fold")
     for name in RANKS:

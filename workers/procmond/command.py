@@ -8,9 +8,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from shmbus.bus import Bus
+from shmbus.errors import ShmbusError
+from shmbus.rpc import Mailbox
+
 from .connector import Connector, Unavailable
 from .monitor import Intervals, Monitor, Signals, connector_misses, scan_misses
 from .priority import Priority
+from .service import Service
 from .sink import Sink, SinkGone, bus_sink
 
 _log = logging.getLogger("procmond")
@@ -24,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="procmond: %(message)s")
     try:
-        with bus_sink(options.bus) as sink:
-            return run(options, sink)
+        with bus_sink(options.bus) as (sink, bus):
+            return run(options, sink, bus)
     except SinkGone as error:
         _log.error("%s", error)
         return 1
@@ -60,8 +65,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace, sink: Sink) -> int:
-    """Watches with these options and publishes to `sink`; the status as of `main`. SinkGone: it takes no more."""
+def run(options: argparse.Namespace, sink: Sink, bus: Bus | None = None) -> int:
+    """Watches with these options and publishes to `sink`; the status as of `main`. SinkGone: it takes no more.
+
+    Calls are answered on `bus`.
+    """
     with Signals() as signals:
         try:
             connector = choose(options.mode, options.interval)
@@ -74,8 +82,20 @@ def run(options: argparse.Namespace, sink: Sink) -> int:
             if connector is not None:
                 stack.callback(connector.close)
                 priority = stack.enter_context(Priority())
-            Monitor(sink, connector, priority, not options.no_hash, intervals).run(signals)
+            monitor = Monitor(sink, connector, priority, not options.no_hash, intervals)
+            if bus is not None:
+                serve(bus, monitor, signals, stack)
+            monitor.run(signals)
     return 0
+
+
+def serve(bus: Bus, monitor: Monitor, signals: Signals, stack: ExitStack) -> None:
+    """Have the monitor answer calls; where the bus does not allow that, it watches without."""
+    try:
+        service = Service(monitor, lambda: signals.ask_to_stop("a call"))
+        monitor.attend(stack.enter_context(Mailbox(bus, service)))
+    except ShmbusError as error:
+        _log.warning("calls are not answered: %s", error)
 
 
 def choose(mode: str, interval_s: float) -> Connector | None:

@@ -7,20 +7,25 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from shmbus.v1.common_pb2 import ProcessRecord
 
 from .clock import SECOND, Clock
 from .connector import Connector
 from .hashing import Hasher, NoHashes
 from .priority import Priority
 from .proc import Proc
-from .process import Change
-from .record import build
+from .process import Change, Process
+from .record import build, record
 from .rounds import Rounds
 from .sink import Sink
 from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from shmbus.rpc import Mailbox
 
 RECOVERY_NS = SECOND
 """After a loss the table is compared with /proc; at most once in this many nanoseconds."""
@@ -45,7 +50,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._ours, self._kernels = socket.socketpair()
-        self.stop: signal.Signals | None = None
+        self.stop: str | None = None  # who or what asks for it
         self.rescan = False
 
     def __enter__(self) -> Signals:
@@ -72,11 +77,15 @@ class Signals:
         except BlockingIOError:
             pass
 
+    def ask_to_stop(self, who: str) -> None:
+        """Not at once: what has been told by then is published."""
+        self.stop = who
+
     def _note(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self.rescan = True
         else:
-            self.stop = signal.Signals(number)
+            self.ask_to_stop(signal.Signals(number).name)
 
 
 class Monitor:
@@ -102,9 +111,67 @@ class Monitor:
         self._scan_due_ns: int | None = None
         self._scan_cost_ns = 0
         self._known_loss = (0, 0)
+        self._mailbox: Mailbox | None = None
+        self.paused = False
+        self._suppressed = 0  # changes that were not published because it was paused
         self._recovered_ns = 0
         self._beat_interval_ns: int | None = None
         self._beat_due_ns: int | None = None
+
+    # ---- steering, on the loop ---------------------------------------------------------------------------------------
+
+    def attend(self, mailbox: Mailbox) -> None:
+        """Answer what comes there, from `run` on."""
+        self._mailbox = mailbox
+
+    def pause(self) -> None:
+        """Publish nothing; go on watching."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Publish again, and tell at once what there is."""
+        if self.paused:
+            self.paused = False
+            self._reconcile()
+            self._rounds.restart()
+
+    def change(self, interval: float | None = None, metadata_interval: float | None = None) -> None:
+        """Other intervals from now on, in seconds."""
+        scan, metadata = interval or self._intervals.scan, metadata_interval or self._intervals.metadata
+        self._intervals = Intervals(scan, metadata)
+        if self._scan_due_ns is not None:
+            self._scan_due_ns = min(self._scan_due_ns, self._clock.monotonic_ns() + int(scan * SECOND))
+        self._rounds.change(metadata)
+
+    def records(self, wanted: Callable[[Process], bool]) -> Iterator[ProcessRecord]:
+        """The processes that fit, as they are now."""
+        self._reconcile()
+        now = self._clock.unix_ns()
+        for process in filter(None, map(self._tracker.get, self._tracker.pids())):
+            if wanted(process):
+                yield record(process, now)
+
+    @property
+    def mode(self) -> str:
+        """How it watches."""
+        return "scan" if self._connector is None else "connector"
+
+    @property
+    def loses(self) -> bool:
+        """Have events been lost, and not been made up for yet?"""
+        return self._loss_is_new()
+
+    def figures(self) -> dict[str, float]:
+        """For its health."""
+        lost = self._connector.lost if self._connector is not None else 0
+        return {
+            "processes": float(len(self._tracker)),
+            "events_lost": float(lost),
+            "events_refused": float(self._sink.refused),
+            "events_suppressed": float(self._suppressed),
+            "scan_seconds": self._intervals.scan,
+            "metadata_seconds": self._intervals.metadata,
+        }
 
     def run(self, signals: Signals) -> None:
         """Runs until `signals` say stop. SinkGone: there is nowhere to publish any more."""
@@ -118,7 +185,7 @@ class Monitor:
                         key.data()
                     self._work(signals)
                 self._finish()
-            _log.info("ended by %s", signals.stop.name)
+            _log.info("ended by %s", signals.stop)
         finally:
             if self._hasher is not None:
                 self._hasher.close()
@@ -145,7 +212,7 @@ class Monitor:
     # ---- the loop ----------------------------------------------------------------------------------------------------
 
     def _register(self, selector: selectors.EpollSelector, signals: Signals) -> None:
-        def register(file: Signals | Connector | Hasher, action: Callable[[], object]) -> None:
+        def register(file: Signals | Connector | Hasher | Mailbox, action: Callable[[], object]) -> None:
             selector.register(file, selectors.EVENT_READ, action)
 
         register(signals, signals.clear)
@@ -153,6 +220,8 @@ class Monitor:
             register(self._connector, self._listen)
         if self._hasher is not None:
             register(self._hasher, self._take_hashes)
+        if self._mailbox is not None:
+            register(self._mailbox, self._mailbox.work)
 
     def _work(self, signals: Signals) -> None:
         """What is to be done by time, or because a signal asks for it."""
@@ -196,7 +265,10 @@ class Monitor:
                 self._tracker.hashed(key, digest)
 
     def _publish(self, change: Change) -> None:
-        self._sink.publish(change.topic, build(change, self._clock.unix_ns()))
+        if self.paused:
+            self._suppressed += 1
+        else:
+            self._sink.publish(change.topic, build(change, self._clock.unix_ns()))
 
     # ---- whoever started us ------------------------------------------------------------------------------------------
 

@@ -43,6 +43,11 @@ class Rounds:
         self._left = []
         self.due_ns = self._clock.monotonic_ns()
 
+    def change(self, interval_s: float) -> None:
+        """Another interval, from now on."""
+        self._interval_ns = int(interval_s * SECOND)
+        self.due_ns = min(self.due_ns, self._clock.monotonic_ns() + self._interval_ns)
+
     def run(self) -> None:
         """Reads the next slice."""
         begun = self._clock.monotonic_ns()

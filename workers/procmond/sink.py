@@ -100,7 +100,7 @@ class BusSink:
 
 
 @contextmanager
-def bus_sink(bus_name: str | None) -> Iterator[BusSink]:
+def bus_sink(bus_name: str | None) -> Iterator[tuple[BusSink, shmbus.Bus]]:
     """Connects to the bus, the default one if None. SinkGone: nobody runs it."""
     with ExitStack() as stack:
         try:
@@ -108,4 +108,4 @@ def bus_sink(bus_name: str | None) -> Iterator[BusSink]:
             publishers = {topic: stack.enter_context(bus.publisher(topic.value)) for topic in Topic}
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
-        yield BusSink(bus, publishers)
+        yield BusSink(bus, publishers), bus

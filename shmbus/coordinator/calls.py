@@ -1,0 +1,193 @@
+"""Operations about a collector's life: whether it runs, and whose name it is.
+
+Starting and stopping are begun here and answered at once; who asked waits for the process's end by itself.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shmbus.coordinator.access import Access
+from shmbus.coordinator.children import Children, Collector
+from shmbus.coordinator.registry import Client, Registry
+from shmbus.coordinator.supervisor import State
+from shmbus.errors import RpcError, TopicNameError
+from shmbus.rpc.failure import as_failure, failure, status_to_wire, to_wire
+from shmbus.rpc.operations import DEREGISTER, FORCE_SHUTDOWN, REGISTER, RESTART, START, STOP
+from shmbus.rpc.topics import request_topic
+from shmbus.v1 import rpc_pb2 as wire
+
+HEARTBEAT_MS = 30_000
+MAX_REGISTERED = 1024
+_HEALTH: dict[State, wire.HealthStatus] = {
+    State.RUNNING: wire.HEALTHY,
+    State.FAILED: wire.UNHEALTHY,
+    State.BACKING_OFF: wire.UNHEALTHY,
+}
+_THERE = (State.STARTING, State.RUNNING, State.PAUSED)  # a process of it is there, and is to stay
+
+
+class Calls:
+    """Answers them for one bus. Whatever it raises is the answer."""
+
+    def __init__(self, registry: Registry, children: Children, access: Access) -> None:
+        self._registry, self._children, self._access = registry, children, access
+        self._registered: dict[str, Client] = {}  # that no configuration names
+        self._methods: dict[int, Callable[[Client, str, wire.RpcRequest], Any]] = {
+            REGISTER: self._register,
+            DEREGISTER: self._deregister,
+            START: self._start,
+            STOP: self._stop,
+            RESTART: self._restart,
+            FORCE_SHUTDOWN: self._kill,
+        }
+
+    def answer(self, client: Client, request: wire.RpcRequest) -> wire.RpcResponse:
+        """Do it. Raises AccessDenied."""
+        begun = time.monotonic_ns()
+        response = wire.RpcResponse(
+            request_id=request.request_id, service_id="coordinator", operation=request.operation
+        )
+        try:
+            self._do(client, request, response)
+        except (RpcError, TopicNameError, OSError) as error:
+            failed = as_failure(request.target, request.operation, error)
+            response.status = status_to_wire(failed)
+            response.error.CopyFrom(to_wire(failed))
+        response.timestamp = time.time_ns() // 1_000_000
+        response.execution_time_us = response.total_time_us = (time.monotonic_ns() - begun) // 1000
+        return response
+
+    def _do(self, client: Client, request: wire.RpcRequest, response: wire.RpcResponse) -> None:
+        method = self._methods.get(request.operation)
+        if method is None:
+            raise failure(
+                request.target, request.operation, "UNSUPPORTED_OPERATION", "the coordinator answers no such operation"
+            )
+        result = method(client, request.target, request)
+        response.status = wire.RPC_STATUS_SUCCESS
+        if isinstance(result, wire.RegistrationResponse):
+            response.registration.CopyFrom(result)
+        elif isinstance(result, wire.HealthData):
+            response.health.CopyFrom(result)
+            if result.metrics["pid"] and int(request.operation) != START:
+                response.status = wire.RPC_STATUS_IN_PROGRESS
+        else:
+            response.empty.SetInParent()
+
+    # ---- lives -------------------------------------------------------------------------------------------------------
+
+    def _start(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
+        self._access.check_administer(client, "#")
+        _check_plain(name, request)
+        life = self._known(name, START).life
+        if life.state in _THERE:
+            raise failure(name, START, "ALREADY_RUNNING", f"it is {life.state} as pid {life.pid}")
+        collector = self._children.start(name)
+        if life.state in (State.BACKING_OFF, State.FAILED):
+            raise failure(name, START, "SPAWN_FAILED", life.reason)
+        return _told(collector, life.pid)
+
+    def _stop(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
+        collector, pid = self._running(client, name, STOP)
+        self._children.stop(name)
+        return _told(collector, pid)
+
+    def _kill(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
+        collector, pid = self._running(client, name, FORCE_SHUTDOWN)
+        self._children.kill(name)
+        return _told(collector, pid)
+
+    def _restart(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
+        self._access.check_administer(client, "#")
+        _check_plain(name, request)
+        pid = self._known(name, RESTART).life.pid
+        return _told(self._children.restart(name), pid)
+
+    def _running(self, client: Client, name: str, operation: int) -> tuple[Collector, int]:
+        self._access.check_administer(client, "#")
+        collector = self._known(name, operation)
+        if collector.life.state is State.STOPPED:
+            raise failure(name, operation, "PROCESS_NOT_FOUND", "it does not run")
+        return collector, collector.life.pid
+
+    def _known(self, name: str, operation: int) -> Collector:
+        collector = self._children.collectors.get(name)
+        if collector is None:
+            known = ", ".join(sorted(self._children.collectors)) or "none"
+            reason = f"no collector of that name is configured or installed; there are: {known}"
+            raise failure(name, operation, "CONFIG_NOT_FOUND", reason)
+        return collector
+
+    # ---- names -------------------------------------------------------------------------------------------------------
+
+    def _register(self, client: Client, name: str, request: wire.RpcRequest) -> wire.RegistrationResponse:
+        name = request.registration.collector_id or name
+        topic = _checked_topic(name)
+        self._access.check_subscribe(client, topic)
+        holder = self._holder(name)
+        if holder is not None and holder is not client:
+            raise failure(name, REGISTER, "ALREADY_REGISTERED", f"it is {holder.who}")
+        supervised = self._children.collectors.get(name)
+        if supervised is not None and supervised.life.pid not in (0, client.identity.pid):
+            raise failure(
+                name, REGISTER, "ALREADY_REGISTERED", f"it runs under the coordinator as pid {supervised.life.pid}"
+            )
+        self._registered = {name: holder for name in self._registered if (holder := self._holder(name))}
+        if len(self._registered) >= MAX_REGISTERED:
+            reason = f"{MAX_REGISTERED} collectors are registered, and that is the limit"
+            raise failure(name, REGISTER, "REGISTRATION_INVALID", reason, category="RESOURCE")
+        self._registered[name] = client
+        client.collector = name
+        granted = request.registration.heartbeat_interval_ms or HEARTBEAT_MS
+        return wire.RegistrationResponse(
+            collector_id=name, accepted=True, heartbeat_interval_ms=granted, assigned_topics=(topic,)
+        )
+
+    def _deregister(self, client: Client, name: str, request: wire.RpcRequest) -> None:
+        name = request.deregistration.collector_id or name
+        if name not in self._registered:
+            raise failure(name, DEREGISTER, "REGISTRATION_NOT_FOUND", "nobody has registered it")
+        holder = self._holder(name)
+        if holder is None:
+            del self._registered[name]
+            raise failure(name, DEREGISTER, "REGISTRATION_EXPIRED", "who had registered it is gone")
+        if holder is not client and not request.deregistration.force:
+            raise failure(name, DEREGISTER, "ALREADY_REGISTERED", f"it is {holder.who}: only `force` takes it away")
+        if holder is not client:
+            self._access.check_administer(client, "#")
+        del self._registered[name]
+        holder.collector = None
+
+    def _holder(self, name: str) -> Client | None:
+        """Who has registered it and is still connected."""
+        client = self._registered.get(name)
+        return client if client is not None and self._registry.clients.get(client.number) is client else None
+
+
+def _told(collector: Collector, pid: int) -> wire.HealthData:
+    """What there is of a collector; `pid` is the process that is there, or ends now."""
+    process = wire.ComponentHealth(
+        name="process", status=_HEALTH.get(collector.life.state, wire.UNKNOWN), message=collector.life.state.value
+    )
+    return wire.HealthData(
+        collector_id=collector.name,
+        status=process.status,
+        components={process.name: process},
+        metrics={"pid": pid, "restarts": collector.life.restarts},
+    )
+
+
+def _checked_topic(name: str) -> str:
+    try:
+        return request_topic(name)
+    except TopicNameError as error:
+        raise failure(name, REGISTER, "REGISTRATION_INVALID", str(error)) from None
+
+
+def _check_plain(name: str, request: wire.RpcRequest) -> None:
+    """How a collector is run stands in the configuration, and only there."""
+    asked = [field.name for field, _ in request.lifecycle.ListFields() if not field.name.startswith("collector_")]
+    if asked:
+        reason = f"{', '.join(asked)}: how it is run stands in the configuration; change it there and reload"
+        raise failure(name, request.operation, "INVALID_CONFIG_CHANGE", reason)

@@ -1,0 +1,159 @@
+"""A collector that can be called: a plain method with a decorator for each operation that it supports.
+
+    class MyCollector(shmbus.rpc.Collector):
+        @operation(PAUSE)
+        def pause(self, request):
+            self.paused = True
+
+    with shmbus.connect() as bus:
+        MyCollector("mine").serve(bus)
+
+A method gets a `Request` and answers None or the payload of rpc.proto for its operation; it may be `async`. What it
+raises is the caller's RpcError: `raise request.refuse("VALIDATION_FAILED", "...")` chooses the code, any other
+exception is EXECUTION_ERROR. GET_CAPABILITIES, HEALTH_CHECK and GRACEFUL_SHUTDOWN are answered without being written.
+"""
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from shmbus.rpc.failure import failure
+from shmbus.rpc.health import Vitals
+from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation
+from shmbus.rpc.request import Request
+from shmbus.rpc.topics import request_topic
+from shmbus.v1 import rpc_pb2 as wire
+
+if TYPE_CHECKING:
+    from shmbus.aio import AsyncBus
+    from shmbus.bus import Bus
+    from shmbus.rpc.server import Server
+
+Handler = Callable[[Any, Request], Any]
+_Method = TypeVar("_Method", bound=Handler)
+
+
+def operation(number: int) -> Callable[[_Method], _Method]:
+    """The method below answers this operation."""
+    asked = Operation(number)
+
+    def mark(method: _Method) -> _Method:
+        method._operation = asked  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+class Collector:
+    """The base of collectors that can be called."""
+
+    event_types: Sequence[int] = ()
+    features: Sequence[str] = ()
+    _methods: ClassVar[dict[int, str]]
+
+    def __init_subclass__(cls) -> None:
+        """Which methods answer what: its own before those of its bases."""
+        super().__init_subclass__()
+        cls._methods = _marked(cls)
+
+    def __init__(self, collector_id: str) -> None:
+        """Raises TopicNameError for an id that cannot be one."""
+        request_topic(collector_id)
+        self.collector_id = collector_id
+        self.vitals = Vitals(collector_id)
+        self._server: Server | None = None
+
+    # ---- what can be asked of every collector ------------------------------------------------------------------------
+
+    @operation(GET_CAPABILITIES)
+    def get_capabilities(self, request: Request) -> wire.CapabilitiesData:
+        """What it collects, and which operations it has methods for."""
+        return wire.CapabilitiesData(
+            collector_id=self.collector_id,
+            event_types=self.event_types,  # type: ignore[arg-type]
+            operations=sorted(self._methods),  # type: ignore[arg-type]
+            platform_support=[f"{platform.system().lower()}/{platform.machine()}"],
+            features=self.features,
+        )
+
+    @operation(HEALTH_CHECK)
+    def check_health(self, request: Request) -> wire.HealthData:
+        """Measured now; `components` has what a collector adds."""
+        return self.vitals.report(self.components(), self.metrics())
+
+    @operation(GRACEFUL_SHUTDOWN)
+    def shut_down(self, request: Request) -> None:
+        """What has been asked until now is still answered."""
+        self.stop()
+
+    def components(self) -> Sequence[wire.ComponentHealth]:
+        """The health of its parts; the whole is as bad as the worst."""
+        return ()
+
+    def metrics(self) -> Mapping[str, float]:
+        """What a collector adds to the metrics of its health."""
+        return {}
+
+    # ---- serving -----------------------------------------------------------------------------------------------------
+
+    def serve(self, bus: "Bus", *, concurrency: int = 1) -> None:
+        """Answer calls until `stop`, or the end of the bus. Blocks.
+
+        With a `concurrency` of 1 the methods run here, one call after the other, each client's in its order; else up to
+        so many at a time, in threads of their own.
+        """
+        from shmbus.rpc.server import Server
+
+        with Server(bus, self, concurrency=concurrency) as server:
+            self.attach(server)
+            server.run()
+
+    async def serve_async(self, bus: "AsyncBus", *, concurrency: int = 1) -> None:
+        """The same on the running event loop, up to `concurrency` methods at a time. Cancel it, or `stop`."""
+        from shmbus.rpc.aio import AsyncServer
+
+        with AsyncServer(bus, self, concurrency=concurrency) as server:
+            self.attach(server)
+            await server.serve()
+
+    @contextmanager
+    def serving(self, bus: "Bus", *, concurrency: int = 1) -> Iterator["Server"]:
+        """The same in a thread; stopped by leaving the block."""
+        from shmbus.rpc.server import Server
+
+        with Server(bus, self, concurrency=concurrency) as server:
+            self.attach(server)
+            with server.in_thread():
+                yield server
+
+    def attach(self, server: "Server") -> None:
+        """`stop` is for this one. For who makes the server itself."""
+        self._server = server
+
+    def stop(self) -> None:
+        """Have `serve` end, when what came until now is answered. From any thread, a signal handler, or a method."""
+        if self._server is not None:
+            self._server.stop()
+
+    def handler(self, request: Request) -> Callable[[Request], Any]:
+        """The bound method for a request. Raises RpcError for what is not supported, or makes no sense."""
+        name = self._methods.get(request.wire.operation)
+        if name is None:
+            known = ", ".join(Operation(number).name for number in sorted(self._methods))
+            reason = "it has no method for that"
+            raise failure(
+                self.collector_id, request.wire.operation, "UNSUPPORTED_OPERATION", reason, context={"supported": known}
+            )
+        if misfit := request.misfit():
+            raise misfit
+        method: Callable[[Request], Any] = getattr(self, name)
+        return method
+
+
+def _marked(kind: type) -> dict[int, str]:
+    methods = [(name, each) for one in reversed(kind.__mro__) for name, each in vars(one).items()]
+    return {number: name for name, each in methods if (number := getattr(each, "_operation", None))}
+
+
+Collector._methods = _marked(Collector)

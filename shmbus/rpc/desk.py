@@ -1,0 +1,171 @@
+"""What a server does with requests, without waiting or executing: which are new, which are due, what is answered.
+
+    take      a request is queued; or answered at once: repeated, past its deadline, too many; or it cancels another
+    next      the one to be executed now; what is past its deadline or cancelled by then is answered instead
+    done      its outcome is answered, and remembered by its key
+
+Any thread may call any of them.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtobufMessage
+
+from shmbus.errors import RpcError
+from shmbus.rpc.failure import failure
+from shmbus.rpc.health import Vitals
+from shmbus.rpc.once import Once
+from shmbus.rpc.request import Request
+from shmbus.rpc.response import respond
+from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload
+
+if TYPE_CHECKING:
+    from shmbus.message import Message
+
+Outcome = ProtobufMessage | None | RpcError
+QUEUE_LIMIT = 1024
+
+
+class Desk:
+    """Of one server."""
+
+    def __init__(
+        self, service: str, instance: str, vitals: Vitals, send: Callable[[Request, RpcResponsePayload], None]
+    ) -> None:
+        self._service, self._vitals, self._send = service, vitals, send
+        self.instance = instance
+        vitals.queue_limit = QUEUE_LIMIT
+        self._lock = threading.RLock()
+        self._queue: deque[Request] = deque()
+        self._known: dict[str, Request] = {}  # queued or running, by request id
+        self._once: Once[Request, RpcResponsePayload] = Once()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def load(self) -> int:
+        """Queued and running."""
+        return len(self._known)
+
+    def take(self, message: "Message") -> None:
+        """A message on the topic of requests."""
+        received_ns = time.monotonic_ns()
+        event = _request_in(message)
+        if event is None:
+            self._vitals.invalid += 1
+        elif event.routing.load_balance_hint in ("", self.instance):
+            parsing_ns = time.monotonic_ns() - received_ns
+            request = Request(event.request, message, self._service, received_ns, parsing_ns)
+            with self._lock:
+                if event.request.cancels:
+                    self._cancel(event.request.cancels, request)
+                else:
+                    self._admit(request)
+
+    def next(self) -> Request | None:
+        """The next that is worth executing, oldest first."""
+        with self._lock:
+            while self._queue:
+                request = self._queue.popleft()
+                self._vitals.queued = len(self._queue)
+                if self._is_due(request):
+                    self._vitals.running += 1
+                    request.started_ns = time.monotonic_ns()
+                    return request
+        return None
+
+    def done(self, request: Request, outcome: Outcome) -> None:
+        """It has been executed."""
+        ended_ns = time.monotonic_ns()
+        if isinstance(outcome, RpcError) and request.cancelled:
+            outcome = self._cancelled(request)
+        with self._lock:
+            self._known.pop(request.wire.request_id, None)
+            self._vitals.running -= 1
+            self._vitals.requests += 1
+            self._vitals.busy_ns += ended_ns - request.started_ns
+            payload = respond(request, outcome, self.instance, self.load, ended_ns)
+            self._vitals.errors += payload.response.HasField("error")
+        self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
+        with self._lock:
+            others = self._once.finish(request.keys, payload, payload.ByteSize())
+        for other in others:
+            self._repeat(other, payload)
+
+    def close(self) -> None:
+        """Nothing is executed any more: what waits is told so, and what runs may stop."""
+        with self._lock:
+            for request in list(self._known.values()):
+                request.cancel()
+            while self._queue:
+                self._refuse(self._queue.popleft(), "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
+
+    # ---- with the lock -----------------------------------------------------------------------------------------------
+
+    def _admit(self, request: Request) -> None:
+        if self._once.begin(request.keys):
+            self._known[request.wire.request_id] = request
+            if len(self._queue) < QUEUE_LIMIT:
+                self._queue.append(request)
+                self._vitals.queued = len(self._queue)
+            else:
+                self._vitals.refused += 1
+                self._refuse(request, "INVALID_STATE", f"{QUEUE_LIMIT} requests wait already", "UNAVAILABLE")
+            return
+        self._vitals.repeated += 1
+        if (payload := self._once.answer(request.keys)) is not None:
+            self._repeat(request, payload)
+        else:
+            self._once.join(request.keys, request)
+
+    def _is_due(self, request: Request) -> bool:
+        if request.is_cancelled:
+            self._vitals.cancelled += 1
+            self._answer_unexecuted(request, self._cancelled(request))
+        elif request.left <= 0:
+            self._vitals.overdue += 1
+            self._refuse(request, "DEADLINE_EXCEEDED", "its deadline passed before it was its turn", "TIMEOUT")
+        else:
+            return True
+        return False
+
+    def _cancel(self, request_id: str, by: Request) -> None:
+        """Only whoever asked may."""
+        request = self._known.get(request_id)
+        if request is not None and request.producer == by.producer:
+            request.cancel()
+
+    def _refuse(self, request: Request, code: str, reason: str, status: str) -> None:
+        error = failure(self._service, request.wire.operation, code, reason, status=status)
+        self._answer_unexecuted(request, error)
+
+    def _answer_unexecuted(self, request: Request, error: RpcError) -> None:
+        self._known.pop(request.wire.request_id, None)
+        self._send(request, respond(request, error, self.instance, self.load, time.monotonic_ns()))
+        for other in self._once.abandon(request.keys):
+            self._admit(other)
+
+    def _cancelled(self, request: Request) -> RpcError:
+        operation = request.wire.operation
+        return failure(self._service, operation, "CLIENT_SHUTDOWN", "its caller gave it up", status="CANCELLED")
+
+    def _repeat(self, request: Request, payload: RpcResponsePayload) -> None:
+        again = RpcResponsePayload()
+        again.CopyFrom(payload)
+        again.response.request_id = request.wire.request_id
+        self._send(request, again)
+
+
+def _request_in(message: "Message") -> RpcRequestPayload | None:
+    """The whole envelope is parsed, once: its correlation is wanted, too."""
+    try:
+        envelope = message.envelope
+    except DecodeError:
+        return None
+    return envelope.rpc_request if envelope is not None and envelope.HasField("rpc_request") else None

@@ -1,0 +1,358 @@
+"""The part of a client that waits for nothing: what goes out, what comes in, and which belongs to which.
+
+    begin     who serves, the breaker, an instance, published; and once more whether that one still serves
+    take      an answer finds its call; one that nobody waits for any more is late, counted and dropped
+              a death ends the calls that were with it
+    cancel    the call is over here, and its server is told
+
+Whoever waits (a thread, an event loop) hands in whatever comes on `subscription`, and is told by `Pending.settled`.
+"""
+
+import os
+import threading
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtobufMessage
+
+from shmbus.errors import BackpressureError, RpcError, ShmbusError
+from shmbus.message import Message
+from shmbus.process import Identity
+from shmbus.rpc.answer import Answer, answer_of
+from shmbus.rpc.balance import Balance, Policy
+from shmbus.rpc.breaker import Breaker
+from shmbus.rpc.deaths import Deaths
+from shmbus.rpc.failure import failure, from_wire
+from shmbus.rpc.operations import request_field
+from shmbus.rpc.pending import Ask, Pending
+from shmbus.rpc.presence import Instance, instances, serves, was_read
+from shmbus.rpc.topics import (
+    RESPONSE_LIMITS,
+    RESPONSES,
+    exists,
+    give_back_client_id,
+    make,
+    request_topic,
+    take_client_id,
+)
+from shmbus.v1 import rpc_pb2 as wire
+from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
+
+if TYPE_CHECKING:
+    from shmbus.bus import Bus
+    from shmbus.publisher import Publisher
+
+
+LOOK_NS: Final = 50_000_000
+"""Servers that came meanwhile are looked for with the first call after so long; one that goes is seen at once."""
+
+
+CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requests to go out
+
+
+class Service:
+    """One collector, as one client sees it."""
+
+    def __init__(self, name: str, publisher: "Publisher", policy: Policy) -> None:
+        self.name, self.publisher = name, publisher
+        self.servers: list[Instance] = []
+        self.looked_ns = 0
+        self.lock = threading.Lock()  # a publisher is for one thread at a time
+        self.balance, self.breaker = Balance(policy), Breaker()
+
+
+class _Lost(NamedTuple):
+    """A call whose answer does not come, unless it is here already."""
+
+    pending: Pending
+    code: str
+    reason: str
+
+
+class Exchange:
+    """The calls of one client. Any thread may begin and cancel; one at a time takes."""
+
+    def __init__(self, bus: "Bus", *, balance: Policy = "least-loaded") -> None:
+        Balance(balance)  # raises for what it cannot be
+        self.bus, self._policy = bus, balance
+        self.client_id: Final = take_client_id(bus)
+        topic = RESPONSES + self.client_id
+        make(bus, topic, RESPONSE_LIMITS)
+        self.subscription = bus.subscribe(topic, lossless=True)
+        self.late = 0  # answers that came after their calls had ended
+        self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
+        self._services: dict[str, Service] = {}
+        self._pending: dict[str, Pending] = {}
+        self._undecided: list[Pending] = []
+        self._deciding = threading.Lock()
+        self.subscription._on_bell = self._decide
+        self._lock = threading.Lock()
+        self._deaths = Deaths(self.subscription._notify)
+
+    # ---- out ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, ask: Ask, *, wait: bool, attempt: int = 1) -> Pending:
+        """Send it. Raises RpcError at once when nobody serves, or the breaker is open.
+
+        `wait`: a full topic may be waited for, until the deadline.
+        """
+        service = self._service(ask)
+        self._check_breaker(service, ask)
+        try:
+            return self._send(service, ask, wait, attempt)
+        except BaseException:
+            service.breaker.withdrawn()
+            raise
+
+    def oldest(self, limit: int) -> Pending | None:
+        """The call that is out longest, if there are `limit` or more."""
+        if len(self._pending) < limit:
+            return None
+        return next(iter(list(self._pending.values())), None)
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody wants its answer any more."""
+        if self._settle(pending, failure(
+            pending.ask.service, pending.ask.operation, "CLIENT_SHUTDOWN", "the caller cancelled it", status="CANCELLED"
+        )):  # fmt: skip
+            pending.service.breaker.withdrawn()
+            self._tell_cancelled(pending)
+
+    def expire(self, pending: Pending) -> None:
+        """Its deadline has passed. The server sees that by itself."""
+        if self._settle(pending, overdue(pending.ask)):
+            pending.service.breaker.failed(time.monotonic_ns())
+
+    def _send(self, service: Service, ask: Ask, wait: bool, attempt: int) -> Pending:
+        found = self._serving(service)
+        if not found:
+            service.servers = []  # look again
+            found = self._serving(service)
+        if not found:
+            raise absent(ask)
+        instance = service.balance.choose(found)
+        pending = Pending(ask, service, instance, f"{self._ids}{next(self._numbers)}")
+        self._pending[pending.request_id] = pending
+        service.balance.sent(instance)
+        try:
+            pending.sequence = self._publish(service, self._request(pending, attempt), ask, wait)
+        except BaseException:
+            self._forget(pending)
+            raise
+        if not self._serves(service, instance):
+            service.looked_ns = 0
+            with self._deciding:
+                self._undecided.append(pending)
+            self._decide()
+        return pending
+
+    def _decide(self) -> None:
+        """Of calls to servers that were stopping just then: were they read?"""
+        with self._deciding:
+            undecided, self._undecided = self._undecided, []
+        unknown = [one for one in undecided if not one.settled and self._stopping(one)]
+        with self._deciding:
+            self._undecided += unknown
+
+    def _stopping(self, pending: Pending) -> bool:
+        """True: it is not known yet. The server rings this client's bell when it is."""
+        instance = pending.instance
+        pid, tell = instance.process.pid, self.subscription._notify
+        if not self._deaths.watch(instance.process):
+            tell(_Lost(pending, "PROCESS_NOT_FOUND", f"pid {pid} died with it in hand: it may have been done"))
+            return False
+        try:
+            read = was_read(self.bus, instance, pending.sequence)
+        except LookupError:
+            tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving: it may have been done"))
+            return False
+        if read is False:
+            tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving before it read it"))
+        return read is None
+
+    def _request(self, pending: Pending, attempt: int) -> RpcRequestPayload:
+        ask, payload = pending.ask, RpcRequestPayload()
+        request, routing = payload.request, payload.routing
+        request.request_id, request.client_id = pending.request_id, self.client_id
+        request.target = pending.service.publisher.topic
+        request.operation = ask.operation  # type: ignore[assignment]
+        request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
+        if ask.key:
+            request.idempotency_key = ask.key
+        if ask.payload is not None:
+            getattr(request, request_field(ask.payload)).CopyFrom(ask.payload)
+        routing.load_balance_hint = pending.instance.name
+        routing.retry_count = attempt - 1
+        routing.circuit_breaker_state = pending.service.breaker.state
+        return payload
+
+    def _publish(self, service: Service, payload: ProtobufMessage, ask: Ask, wait: bool) -> int:
+        if not service.lock.acquire(timeout=max(ask.left(), 0)):
+            raise overdue(ask, "its requests are not read")
+        try:
+            seconds = max(ask.left(), 0) if wait else 0
+            return service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
+        except BackpressureError as error:
+            if wait:
+                raise overdue(ask, "its requests are not read") from error
+            raise failure(
+                ask.service, ask.operation, "INVALID_STATE", "its requests are not read", status="UNAVAILABLE"
+            ) from error
+        finally:
+            service.lock.release()
+
+    def _tell_cancelled(self, pending: Pending) -> None:
+        request = wire.RpcRequest(
+            request_id=f"{self._ids}{next(self._numbers)}",
+            client_id=self.client_id,
+            target=pending.service.publisher.topic,
+            operation=pending.ask.operation,  # type: ignore[arg-type]
+            cancels=pending.request_id,
+        )
+        payload = RpcRequestPayload(request=request, routing=RpcRoutingInfo(load_balance_hint=pending.instance.name))
+        service = pending.service
+        if not service.lock.acquire(timeout=CANCEL_SECONDS):
+            return  # the topic is full, and others wait for it: its deadline ends it
+        try:
+            service.publisher.publish(payload, timeout=0)
+        except ShmbusError:
+            pass  # the same
+        finally:
+            service.lock.release()
+
+    # ---- in ----------------------------------------------------------------------------------------------------------
+
+    def take(self, item: Any) -> None:
+        """Something came: an answer, a gap, or what overtook the answers that are here: a death, a loss."""
+        if isinstance(item, Message):
+            self._take_answer(item)
+        elif isinstance(item, Identity | _Lost):
+            while (waiting := self.subscription.try_receive()) is not None:
+                self.take(waiting)
+            if isinstance(item, Identity):
+                self._bury(item)
+            else:
+                self._lost(*item)
+
+    def _take_answer(self, message: Message) -> None:
+        try:
+            event = message.event
+        except DecodeError:
+            return
+        if isinstance(event, RpcResponsePayload):
+            self._answered(event)
+
+    def _bury(self, process: Identity) -> None:
+        for pending in list(self._pending.values()):
+            if pending.instance.process == process:
+                reason = f"pid {process.pid} died with it in hand: it may have been done"
+                self._lost(pending, "PROCESS_NOT_FOUND", reason)
+
+    def _answered(self, event: RpcResponsePayload) -> None:
+        response = event.response
+        pending = self._pending.get(response.request_id)
+        if pending is None or pending.ask.deadline_ns <= time.monotonic_ns():
+            self.late += 1
+            if pending is not None:
+                self.expire(pending)
+            return
+        pending.service.balance.reported(pending.instance, event.routing.load_balance_hint)
+        if response.status in (wire.RPC_STATUS_SUCCESS, wire.RPC_STATUS_IN_PROGRESS):
+            self._settle(pending, answer_of(event))
+        else:
+            self._settle(pending, from_wire(response, pending.ask.service, pending.ask.seconds))
+        if response.status == wire.RPC_STATUS_UNAVAILABLE:
+            pending.service.breaker.failed(time.monotonic_ns())
+        else:
+            pending.service.breaker.succeeded()
+
+    def _lost(self, pending: Pending, code: str, reason: str) -> None:
+        error = failure(pending.ask.service, pending.ask.operation, code, reason, status="UNAVAILABLE")
+        if not self._settle(pending, error):
+            return
+        if code == "CLIENT_SHUTDOWN":  # in order: whoever serves next is not worse for it
+            pending.service.breaker.withdrawn()
+        else:
+            pending.service.breaker.failed(time.monotonic_ns())
+
+    def _settle(self, pending: Pending, outcome: Answer | RpcError) -> bool:
+        if not self._forget(pending):
+            return False
+        pending.settle(outcome)
+        return True
+
+    def _forget(self, pending: Pending) -> bool:
+        """False: somebody else did, in another thread."""
+        if self._pending.pop(pending.request_id, None) is None:
+            return False
+        pending.service.balance.ended(pending.instance)
+        return True
+
+    # ---- services ----------------------------------------------------------------------------------------------------
+
+    def _service(self, ask: Ask) -> Service:
+        service = self._services.get(ask.service)
+        if service is None:
+            with self._lock:
+                service = self._services.get(ask.service) or self._open(ask)
+        return service
+
+    def _open(self, ask: Ask) -> Service:
+        """A topic is made by its servers: where there is none, nobody serves."""
+        topic = request_topic(ask.service)
+        if not exists(self.bus, topic):
+            raise absent(ask)
+        service = self._services[ask.service] = Service(ask.service, self.bus.publisher(topic), self._policy)
+        return service
+
+    def _serving(self, service: Service) -> list[Instance]:
+        now = time.monotonic_ns()
+        if not service.servers or now - service.looked_ns > LOOK_NS:
+            ring = service.publisher._ring
+            service.servers, service.looked_ns = [] if ring is None else instances(self.bus, ring), now
+        return [one for one in service.servers if self._serves(service, one)]
+
+    def _serves(self, service: Service, instance: Instance) -> bool:
+        return self._deaths.watch(instance.process) and serves(self.bus, instance)
+
+    def _check_breaker(self, service: Service, ask: Ask) -> None:
+        now = time.monotonic_ns()
+        if not service.breaker.admits(now):
+            wait = max(service.breaker.until_ns - now, 0) / 1e9
+            context = {"circuit_breaker_state": service.breaker.state.value, "retry_after_seconds": f"{wait:.3f}"}
+            reason = f"it failed {service.breaker.failures} times in a row; it is left alone for {wait:.1f} s"
+            raise failure(
+                ask.service, ask.operation, "INVALID_STATE", reason, status="UNAVAILABLE", category="COMMUNICATION",
+                context=context,
+            )  # fmt: skip
+
+    def breaker(self, service: str) -> Breaker | None:
+        """That of a service that has been called."""
+        known = self._services.get(service)
+        return None if known is None else known.breaker
+
+    def abandon(self) -> None:
+        """Nothing comes any more: calls that are not answered end."""
+        for pending in list(self._pending.values()):
+            self._lost(pending, "IO_ERROR", "the bus has ended, or this client was closed")
+
+    def close(self) -> None:
+        """Calls that are not answered end."""
+        self.abandon()
+        self._deaths.close()
+        for service in self._services.values():
+            service.publisher.close()
+        self.subscription.close()
+        give_back_client_id(self.bus, self.client_id)
+
+
+def absent(ask: Ask) -> RpcError:
+    """Nobody serves it."""
+    return failure(ask.service, ask.operation, "REGISTRATION_NOT_FOUND", "nobody serves it", status="UNAVAILABLE")
+
+
+def overdue(ask: Ask, reason: str = "no answer") -> RpcError:
+    """Its deadline has passed."""
+    return failure(ask.service, ask.operation, "DEADLINE_EXCEEDED", reason, status="TIMEOUT", seconds=ask.seconds)

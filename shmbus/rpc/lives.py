@@ -1,0 +1,62 @@
+"""Operations about a collector's life, asked of the coordinator: over the control socket, so that they also work for a
+collector that does not run, or does not answer.
+"""
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+from shmbus.errors import ConnectionLost
+from shmbus.rpc.answer import Answer, answer_of
+from shmbus.rpc.failure import failure, from_wire
+from shmbus.rpc.operations import request_field
+from shmbus.rpc.pending import Ask
+from shmbus.v1 import rpc_pb2 as wire
+from shmbus.v1.eventbus_pb2 import RpcResponsePayload
+
+if TYPE_CHECKING:
+    from shmbus.bus import Bus
+
+
+def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
+    """Ask and wait. Raises RpcError; AccessDenied."""
+    request = wire.RpcRequest(
+        request_id=f"{bus.client_name}-{time.monotonic_ns()}",
+        target=ask.service,
+        operation=ask.operation,  # type: ignore[arg-type]
+        timestamp=time.time_ns() // 1_000_000,
+        deadline=ask.deadline_ns,
+    )
+    if ask.payload is not None:
+        getattr(request, request_field(ask.payload)).CopyFrom(ask.payload)
+    try:
+        with bus._request(request) as received:
+            response: wire.RpcResponse = received.message
+    except ConnectionLost as error:
+        reason = "the coordinator is gone, and nobody else starts and stops collectors"
+        raise failure(ask.service, ask.operation, "IO_ERROR", reason, status="UNAVAILABLE") from error
+    if response.status == wire.RPC_STATUS_IN_PROGRESS:
+        _wait_for_end(int(response.health.metrics["pid"]), ask)
+        response.status = wire.RPC_STATUS_SUCCESS
+    if response.status == wire.RPC_STATUS_SUCCESS:
+        return answer_of(RpcResponsePayload(response=response))
+    raise from_wire(response, ask.service, ask.seconds)
+
+
+def _wait_for_end(pid: int, ask: Ask) -> None:
+    """The coordinator has begun it; the process may take its time. Raises RpcError when it takes longer."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(max(ask.left(), 0) * 1000):
+            reason = f"pid {pid} has been told to end, and has not ended yet"
+            raise failure(
+                ask.service, ask.operation, "DEADLINE_EXCEEDED", reason, status="TIMEOUT", seconds=ask.seconds
+            )
+    finally:
+        os.close(pidfd)

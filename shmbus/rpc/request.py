@@ -1,0 +1,103 @@
+"""What a handler is given: the request, how much time is left, and whether anybody still wants the answer."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from shmbus.errors import RpcError
+from shmbus.rpc.failure import failure
+from shmbus.rpc.operations import NEEDS, TAKES, Operation
+from shmbus.v1.rpc_pb2 import RpcRequest
+
+if TYPE_CHECKING:
+    from shmbus.message import Message, Producer
+
+_TAKES: Final[Mapping[int, str]] = {int(number): field for number, field in TAKES.items()}
+
+
+class Request:
+    """One request, from its arrival to its answer."""
+
+    __slots__ = (
+        "wire", "message", "service", "received_ns", "started_ns", "parsing_ns", "keys", "is_cancelled", "on_cancel",
+        "_look",
+    )  # fmt: skip
+
+    def __init__(self, wire: RpcRequest, message: "Message", service: str, received_ns: int, parsing_ns: int) -> None:
+        self.wire, self.message, self.service = wire, message, service
+        self.received_ns, self.parsing_ns, self.started_ns = received_ns, parsing_ns, 0
+        self.keys = self._keys()
+        self.is_cancelled = False  # as far as is known; see `cancelled`
+        self.on_cancel: Callable[[], object] | None = None
+        self._look: Callable[[float], object] | None = None
+
+    def _keys(self) -> tuple[object, ...]:
+        """By what it is known when it comes again. Another user's key is another key."""
+        if not self.wire.idempotency_key:
+            return self.wire.operation, self.wire.request_id
+        producer = self.producer
+        return self.wire.operation, self.wire.idempotency_key, producer.uid if producer else None
+
+    @property
+    def operation(self) -> Operation:
+        """What is asked for."""
+        return Operation(self.wire.operation)
+
+    @property
+    def payload(self) -> Any:
+        """What came with it, by rpc.proto; None where nothing did."""
+        field = self.wire.WhichOneof("payload")
+        return None if field is None or field == "empty" else getattr(self.wire, field)
+
+    @property
+    def client_id(self) -> str:
+        """Who asks, as it says; see `producer` for who it is."""
+        return self.wire.client_id
+
+    @property
+    def producer(self) -> "Producer | None":
+        """Who asks, as the coordinator attested it: name, pid, user."""
+        found: Producer | None = self.message.producer
+        return found
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return (self.wire.deadline - time.monotonic_ns()) / 1e9 if self.wire.deadline else float("inf")
+
+    @property
+    def cancelled(self) -> bool:
+        """Does nobody want the answer any more? Then a handler may stop at once."""
+        if not self.is_cancelled and self._look is not None:
+            self._look(0.0)
+        return self.is_cancelled or self.left <= 0
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep so long, but not past a cancellation or the deadline: then True, and there is no use in going on."""
+        end = time.monotonic() + min(seconds, self.left)
+        while not self.cancelled and (remaining := end - time.monotonic()) > 0:
+            if self._look is None:
+                break
+            self._look(remaining)
+        return self.cancelled
+
+    def refuse(self, code: str, reason: str, **context: str) -> RpcError:
+        """For `raise`: an error of the schema, whose category follows from its code."""
+        return failure(self.service, self.wire.operation, code, reason, context=context)
+
+    def cancel(self) -> None:
+        """Its client does not want it any more, or is dead."""
+        self.is_cancelled = True
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+    def misfit(self) -> RpcError | None:
+        """Its payload is none that the operation takes."""
+        field = self.wire.WhichOneof("payload")
+        number = int(self.wire.operation)
+        expected = _TAKES.get(number)
+        if field in (None, "empty"):
+            return self.refuse("INVALID_PAYLOAD", f"it means nothing without {expected}") if number in NEEDS else None
+        if field == expected:
+            return None
+        return self.refuse("INVALID_PAYLOAD", f"it takes {expected or 'nothing'}, and {field} came")
