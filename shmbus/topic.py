@@ -17,6 +17,10 @@ from shmbus.errors import PatternError, TopicNameError
 MAX_SEGMENTS: Final = 8
 MAX_BYTES: Final = 200
 RESERVED_ROOTS: Final = frozenset({"system", "debug"})
+CALL_REQUESTS: Final = "control.collector."
+"""Before a collector's id: where it is called."""
+CALL_RESPONSES: Final = "control.rpc.response."
+"""Before a client's id: where it is answered."""
 
 _SEGMENT = re.compile(r"[a-z0-9_-]+")
 _Value = TypeVar("_Value")

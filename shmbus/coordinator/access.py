@@ -1,7 +1,8 @@
 """Who may do what. Without rules: the coordinator's own user and root, everything; nobody else, anything.
 
 A grant is for users and groups, and names a pattern of topics. What no grant allows is denied. A supervised collector
-may publish to the topics that it is configured with, whoever it runs as, and to no others.
+may publish to the topics that it is configured with, whoever it runs as, and to no others. It may be called, whoever it
+runs as: it reads the topic of its own calls, and answers.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.errors import AccessDenied
-from shmbus.topic import is_pattern, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
 
 
 class Access:
@@ -23,6 +24,7 @@ class Access:
     def replace(self, settings: Settings) -> None:
         """These rules count from now on. What is open stays open."""
         self._publish, self._subscribe, self._administer = settings.publish, settings.subscribe, settings.administer
+        self._supervised = {plan.name for plan in settings.collectors}
         self._topics = {plan.name: plan.topics for plan in settings.collectors if plan.topics}
         self._collectors = {plan.uid for plan in settings.collectors if plan.uid is not None} - self._trusted
 
@@ -41,6 +43,8 @@ class Access:
 
     def check_publish(self, client: Client, topic: str) -> None:
         """Raises AccessDenied."""
+        if self._answers(client) and (topic.startswith(CALL_RESPONSES) or topic == _calls_of(client)):
+            return
         own = self._topics.get(client.collector or "")
         if own is None:
             self._check(client, self._publish, "publish to", topic)
@@ -50,11 +54,15 @@ class Access:
 
     def check_subscribe(self, client: Client, pattern: str) -> None:
         """A subscription may not reach further than one of its grants. Raises AccessDenied."""
-        self._check(client, self._subscribe, "subscribe to", pattern)
+        if not (self._answers(client) and pattern == _calls_of(client)):
+            self._check(client, self._subscribe, "subscribe to", pattern)
 
     def check_administer(self, client: Client, thing: str) -> None:
         """`thing`: a topic, or "#" for what concerns the whole bus. Raises AccessDenied."""
         self._check(client, self._administer, "administer", thing)
+
+    def _answers(self, client: Client) -> bool:
+        return client.collector in self._supervised
 
     def _check(self, client: Client, grants: Iterable[Grant], action: str, thing: str) -> None:
         if client.uid in self._trusted:
@@ -62,6 +70,10 @@ class Access:
         groups = {client.gid, *client.groups}
         if not any(_is_for(grant, client.uid, groups) and covers(grant.topic, thing) for grant in grants):
             raise AccessDenied(action, thing, client.who)
+
+
+def _calls_of(client: Client) -> str:
+    return f"{CALL_REQUESTS}{client.collector}"
 
 
 def _is_for(grant: Grant, uid: int, groups: set[int]) -> bool:

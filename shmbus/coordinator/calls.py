@@ -129,10 +129,10 @@ class Calls:
         if holder is not None and holder is not client:
             raise failure(name, REGISTER, "ALREADY_REGISTERED", f"it is {holder.who}")
         supervised = self._children.collectors.get(name)
-        if supervised is not None and supervised.life.pid not in (0, client.identity.pid):
-            raise failure(
-                name, REGISTER, "ALREADY_REGISTERED", f"it runs under the coordinator as pid {supervised.life.pid}"
-            )
+        if supervised is not None and client.collector != name:
+            # What the configuration grants a collector is for the process that the coordinator started.
+            reason = f"it is a collector of the configuration, and {supervised.life.state}"
+            raise failure(name, REGISTER, "ALREADY_REGISTERED", reason)
         self._registered = {name: holder for name in self._registered if (holder := self._holder(name))}
         if len(self._registered) >= MAX_REGISTERED:
             reason = f"{MAX_REGISTERED} collectors are registered, and that is the limit"

@@ -98,7 +98,7 @@ class Collector:
     # ---- serving -----------------------------------------------------------------------------------------------------
 
     def serve(self, bus: "Bus", *, concurrency: int = 1) -> None:
-        """Answer calls until `stop`, or the end of the bus. Blocks.
+        """Answer calls until `stop`, or the end of the bus. Blocks. Announces the process as ready (`Bus.ready`).
 
         With a `concurrency` of 1 the methods run here, one call after the other, each client's in its order; else up to
         so many at a time, in threads of their own.
@@ -107,6 +107,7 @@ class Collector:
 
         with Server(bus, self, concurrency=concurrency) as server:
             self.attach(server)
+            bus.ready()
             server.run()
 
     async def serve_async(self, bus: "AsyncBus", *, concurrency: int = 1) -> None:
@@ -115,6 +116,7 @@ class Collector:
 
         with AsyncServer(bus, self, concurrency=concurrency) as server:
             self.attach(server)
+            bus.ready()
             await server.serve()
 
     @contextmanager

@@ -30,13 +30,13 @@ from shmbus.rpc.pending import Ask, Pending
 from shmbus.rpc.presence import Instance, instances, serves, was_read
 from shmbus.rpc.topics import (
     RESPONSE_LIMITS,
-    RESPONSES,
     exists,
     give_back_client_id,
     make,
     request_topic,
     take_client_id,
 )
+from shmbus.topic import CALL_RESPONSES
 from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload, RpcRoutingInfo
 
@@ -78,7 +78,7 @@ class Exchange:
         Balance(balance)  # raises for what it cannot be
         self.bus, self._policy = bus, balance
         self.client_id: Final = take_client_id(bus)
-        topic = RESPONSES + self.client_id
+        topic = CALL_RESPONSES + self.client_id
         make(bus, topic, RESPONSE_LIMITS)
         self.subscription = bus.subscribe(topic, lossless=True)
         self.late = 0  # answers that came after their calls had ended

@@ -9,13 +9,12 @@ from weakref import WeakKeyDictionary
 
 from shmbus.directory import DirectoryReader
 from shmbus.errors import TopicNameError
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES
 from shmbus.v1.control_pb2 import TopicLimits
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
 
-REQUESTS: Final = "control.collector."
-RESPONSES: Final = "control.rpc.response."
 RESERVED: Final = frozenset({"lifecycle", "config", "task", "registration"})  # leaves of control.collector. themselves
 REQUEST_LIMITS: Final = TopicLimits(slots=1024, arena_bytes=1 << 20)
 RESPONSE_LIMITS: Final = TopicLimits(slots=256, arena_bytes=128 << 10)
@@ -29,15 +28,17 @@ _taken: Final[WeakKeyDictionary["Bus", set[str]]] = WeakKeyDictionary()
 def request_topic(collector_id: str) -> str:
     """Where a collector is asked. Raises TopicNameError for an id that cannot be one."""
     if not _SEGMENT.fullmatch(collector_id):
-        raise TopicNameError(REQUESTS + collector_id, "a collector's id is one segment of a-z, 0-9, '_' and '-'.")
+        raise TopicNameError(CALL_REQUESTS + collector_id, "a collector's id is one segment of a-z, 0-9, '_' and '-'.")
     if collector_id in RESERVED:
-        raise TopicNameError(REQUESTS + collector_id, f"{', '.join(sorted(RESERVED))} are topics of all collectors.")
-    return REQUESTS + collector_id
+        raise TopicNameError(
+            CALL_REQUESTS + collector_id, f"{', '.join(sorted(RESERVED))} are topics of all collectors."
+        )
+    return CALL_REQUESTS + collector_id
 
 
 def response_topic(client_id: str) -> str | None:
     """Where a client is answered; None for an id that cannot be one."""
-    return RESPONSES + client_id if _SEGMENT.fullmatch(client_id) else None
+    return CALL_RESPONSES + client_id if _SEGMENT.fullmatch(client_id) else None
 
 
 def exists(bus: "Bus", topic: str) -> bool:

@@ -132,6 +132,12 @@ class MemoryClient:
 
     # ---- life --------------------------------------------------------------------------------------------------------
 
+    def ready(self) -> None:
+        """As `Bus.ready` of a process that no coordinator started: nobody looks."""
+
+    def beat(self) -> None:
+        """As `Bus.beat`."""
+
     def close(self) -> None:
         """Close everything that was opened here."""
         with self.hub.changed:

@@ -87,10 +87,9 @@ def constrained():
         f"uid {os.getuid()} gid {os.getgid()} groups {groups} files {files[1]} nice {nice} in {os.getcwd()}", flush=True
     )
     with shmbus.connect(name="constrained") as bus, bus.publisher("lab.mine") as publisher:
-        bus.ready()
         publisher.publish(b"mine")
         try:
             bus.publisher("lab.other")
         except shmbus.AccessDenied as error:
             print("refused:", error, flush=True)
-        signal.pause()
+        shmbus.rpc.Collector("constrained").serve(bus)

@@ -10,6 +10,7 @@ import pytest
 import shmbus
 from process.buses import coordinator
 from process.collectors import install, open_directory, wait_for
+from shmbus.rpc import Client
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -35,7 +36,8 @@ def directory(monkeypatch):
 def environment(directory):
     found = install(directory)
     # The interpreter may stand where only root can read: what the collector needs is there before it is another user.
-    program = "import importlib.metadata\nimport resource\nimport labcollectors\nlabcollectors.shmbus.connect\n"
+    needed = ("importlib.metadata", "resource", "labcollectors", "shmbus.rpc.server")
+    program = "".join(f"import {name}\n" for name in needed) + "labcollectors.shmbus.connect\n"
     (directory / "sitecustomize.py").write_text(program)
     return found
 
@@ -60,6 +62,8 @@ def test_privileges_are_dropped_and_limits_and_rights_are_as_configured(bus_name
             message = subscription.receive(timeout=20)
             assert (message.payload, message.producer.uid) == (b"mine", user.pw_uid)
         wait_for(bus, "constrained", "running")
+        with Client(bus) as client:
+            assert client.health("constrained").collector_id == "constrained"
         assert "stopped" in running.end()
 
 

@@ -5,7 +5,7 @@ import pytest
 from shmbus.coordinator.access import Access, covers
 from shmbus.coordinator.negotiation import negotiate
 from shmbus.coordinator.registry import Client
-from shmbus.coordinator.settings import Grant, Settings
+from shmbus.coordinator.settings import CollectorPlan, Grant, Settings
 from shmbus.errors import AccessDenied, VersionError
 from shmbus.process import Identity
 from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest
@@ -52,6 +52,26 @@ def test_a_grant_holds_for_the_members_of_its_group():
     access.check_subscribe(client(1003, groups=(7, 50)), "events.#")
     with pytest.raises(AccessDenied):
         access.check_subscribe(client(1003, groups=(7, 50)), "#")
+
+
+def test_a_supervised_collector_may_be_called_whoever_it_runs_as():
+    plans = (CollectorPlan("one", uid=1001, topics=("lab.mine",)), CollectorPlan("two", uid=1001))
+    access = Access(Settings(collectors=plans), own_uid=0)
+    for name in ("one", "two"):
+        collector = client(1001)
+        collector.collector = name
+        access.check_publish(collector, f"control.collector.{name}")
+        access.check_publish(collector, "control.rpc.response.c1")
+        access.check_subscribe(collector, f"control.collector.{name}")
+        for check, topic in (
+            (access.check_subscribe, "control.collector.three"),
+            (access.check_subscribe, "control.rpc.response.c1"),
+            (access.check_publish, "control.collector.three"),
+        ):
+            with pytest.raises(AccessDenied):
+                check(collector, topic)
+    with pytest.raises(AccessDenied):
+        access.check_publish(client(1001), "control.rpc.response.c1")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_payloads_are_checked_before_anything_is_sent():
             make_ask("lab", operation, payload, 1.0, None, None)
     with pytest.raises(ValueError, match="timeout"):
         make_ask("lab", rpc.PAUSE, None, 0.0, None, None)
-    with pytest.raises(TopicNameError, match="are topics of all collectors"):
+    with pytest.raises(TopicNameError, match="are for all collectors"):
         make_ask("config", rpc.PAUSE, None, 1.0, None, None)
 
 
