@@ -15,6 +15,7 @@ import faulthandler
 import gc
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -33,6 +34,9 @@ os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONFAULTHANDLER"] = "1"
 # No test ever meets the bus of the user who runs it, not even from a fixture of a wider scope.
 os.environ["SHMBUS_BUS"] = f"t{secrets.token_hex(6)}"
+# A shell starts what it puts in the background with Ctrl-C ignored, and so would be every process of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

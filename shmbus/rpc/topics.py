@@ -30,9 +30,7 @@ def request_topic(collector_id: str) -> str:
     if not _SEGMENT.fullmatch(collector_id):
         raise TopicNameError(CALL_REQUESTS + collector_id, "a collector's id is one segment of a-z, 0-9, '_' and '-'.")
     if collector_id in RESERVED:
-        raise TopicNameError(
-            CALL_REQUESTS + collector_id, f"{', '.join(sorted(RESERVED))} are topics of all collectors."
-        )
+        raise TopicNameError(CALL_REQUESTS + collector_id, f"{', '.join(sorted(RESERVED))} are for all collectors.")
     return CALL_REQUESTS + collector_id
 
 
