@@ -12,6 +12,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus.aio import AsyncBus, AsyncSubscription
 from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, RpcError
+from shmbus.message import Message
 from shmbus.rpc import operations as op
 from shmbus.rpc.answer import Answer
 from shmbus.rpc.asking import DEFAULT_TIMEOUT_SECONDS, is_coordinators, make_ask
@@ -143,10 +144,15 @@ class AsyncClient:
         subscription = AsyncSubscription(self._exchange.subscription)
         try:
             while True:
-                for item in await subscription.receive_many():
+                # Answers first: those that the news overtook are in the same batch.
+                for item in sorted(await subscription.receive_many(), key=_is_news):
                     self._exchange.take(item)
         except ClosedError:
             self._exchange.abandon()
+
+
+def _is_news(item: object) -> bool:
+    return not isinstance(item, Message)
 
 
 class AsyncServer(Server):

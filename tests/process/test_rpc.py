@@ -481,6 +481,25 @@ def test_calls_from_an_event_loop(bus_name):
             says(child, line)
 
 
+def test_an_answer_is_taken_also_where_a_loop_that_was_busy_finds_the_death_beside_it(bus_name):
+    async def main(child: subprocess.Popen[str]) -> None:
+        async with shmbus.connect() as bus, rpc.AsyncClient(bus, retry=rpc.NEVER) as client:
+            for name in ("first", "second"):
+                calling = asyncio.create_task(client.call("lab", EXECUTE_TASK, task(name)))
+                if name == "first":
+                    await calling
+            await asyncio.sleep(0)  # it is published; from here on the loop stands still
+            answers = client._exchange.subscription
+            ((ring, position, *_),) = answers._counters()
+            eventually(lambda: ring.tail > position)
+            killed(child)
+            eventually(lambda: answers._notices)
+            assert (await calling).payload.task_id == "second"
+
+    with coordinator(bus_name), shmbus.connect() as bus, lab(bus) as child:
+        asyncio.run(main(child))
+
+
 def test_a_collector_on_an_event_loop(bus_name):
     class Slow(rpc.Collector):
         running = most = cancelled = 0
