@@ -263,15 +263,22 @@ class AsyncSubscription:
 
     async def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Any:
         """As `Subscription.borrow`."""
-        if not await self._has_something(timeout):
-            raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns)
-        return self._subscription.borrow(0, unprotected=unprotected)
-
-    async def _has_something(self, timeout: float | None) -> bool:
-        loop = asyncio.get_running_loop()
-        if not self._subscription.reader._anything() and not self._subscription.ended:
-            await _Waits.of(loop).ready(self._subscription.reader, timeout)
-        return self._subscription.reader._anything() or self._subscription.ended
+        if self._receiving:
+            raise BusyError(repr(self._subscription), "another task is receiving from it")
+        self._receiving = True
+        try:
+            loop = asyncio.get_running_loop()
+            deadline = None if timeout is None else loop.time() + timeout
+            while True:  # what woke us may be for another subscription, or nothing that the filter wants
+                try:
+                    return self._subscription.borrow(0, unprotected=unprotected)
+                except ReceiveTimeout:
+                    remaining = None if deadline is None else deadline - loop.time()
+                    if remaining is not None and remaining <= 0:
+                        raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns) from None
+                await _ready(self._subscription.reader, remaining)
+        finally:
+            self._receiving = False
 
     def close(self) -> None:
         """As `Subscription.close`."""

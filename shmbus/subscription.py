@@ -82,9 +82,8 @@ class Subscription(Reader):
         self._arrivals: list[Arrival] = []  # put there by whichever thread drained the control socket
         self._successors: dict[tuple[int, int, int], Arrival] = {}
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
-        self._finished: dict[
-            tuple[int, int, int], tuple[Ring, int]
-        ] = {}  # read to their seal, their successor not here yet
+        # Read to their seal, their successor not here yet.
+        self._finished: dict[tuple[int, int, int], tuple[Ring, int]] = {}
         self._states: dict[int, StateReader] = {}  # of topics that begin with what they keep, until that is looked at
         self._kept: dict[int, Snapshot] = {}  # what it was then
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use

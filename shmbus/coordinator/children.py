@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from shmbus.bus import TOKEN_VARIABLE
 from shmbus.coordinator import launch
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.output import Output, Outputs
@@ -37,7 +38,6 @@ from shmbus.directory import CollectorEntry, CollectorState
 from shmbus.errors import AccessDenied
 from shmbus.process import Identity, identity_of, is_alive
 
-TOKEN_VARIABLE = "SHMBUS_COLLECTOR_TOKEN"
 _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "JOURNAL_STREAM")
 
 Changed = Callable[["Collector"], None]

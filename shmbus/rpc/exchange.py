@@ -218,7 +218,7 @@ class Exchange:
         try:
             service.publisher.publish(payload, timeout=0)
         except ShmbusError:
-            pass  # the same
+            pass  # full, or the bus has ended: the request's deadline ends it, too
         finally:
             service.lock.release()
 

@@ -1,5 +1,6 @@
 """Messages that are read where they stand in the ring: protected while they are borrowed, and never other bytes."""
 
+import asyncio
 import gc
 import threading
 
@@ -171,3 +172,25 @@ def test_filters_and_acknowledgements_work_on_what_is_borrowed(bus):
             del view
         assert subscription.ack(message) and not subscription.ack(message)
         assert subscription.filtered == 1
+
+
+def test_borrowing_in_asyncio_waits_past_what_is_for_others_and_what_the_filter_does_not_want():
+    async def main():
+        async with shmbus.embedded() as bus, bus.publisher("a.b") as publisher:
+            async with bus.subscribe("a.b", lossless=True, filter=shmbus.Filter(min_priority=5)) as subscription:
+                borrowing = asyncio.create_task(subscription.borrow())
+                await asyncio.sleep(0)
+                with pytest.raises(shmbus.BusyError):
+                    await subscription.borrow()
+                for _ in range(3):
+                    await publisher.publish(b"unwanted")
+                    bus.publisher(f"other.t{_}").close()  # rings this client's bell
+                    await asyncio.sleep(0.05)
+                assert not borrowing.done()
+                await publisher.publish(b"wanted", priority=7)
+                with await borrowing as message:
+                    assert bytes(message.data) == b"wanted"
+                with pytest.raises(shmbus.ReceiveTimeout):
+                    await subscription.borrow(timeout=0.01)
+
+    asyncio.run(main())
