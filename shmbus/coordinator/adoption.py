@@ -46,7 +46,7 @@ from shmbus.coordinator.registry import (
 from shmbus.coordinator.repair import ClaimWatch
 from shmbus.coordinator.store import Segment, Store
 from shmbus.directory import DirectoryReader
-from shmbus.errors import SegmentError, ShmbusError
+from shmbus.errors import BusExists, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 from shmbus.v1.control_pb2 import DurableRecord
 
@@ -59,7 +59,11 @@ class _Found(NamedTuple):
 
 
 def read_directory(bus: str, boot_id: bytes) -> Inheritance:
-    """Of a dead coordinator's directory: what is whole in it. Empty where there is none."""
+    """Of a dead coordinator's directory: what is whole in it. Empty where there is none.
+
+    Raises BusExists when its coordinator lives: it was started with another runtime directory, so the lock there did
+    not keep us out.
+    """
     inherited = Inheritance()
     try:
         descriptor = segment.attach(segment.directory_name(bus))
@@ -67,6 +71,8 @@ def read_directory(bus: str, boot_id: bytes) -> Inheritance:
         return inherited
     try:
         with closing(DirectoryReader(descriptor, boot_id=boot_id)) as reader:
+            if reader.is_alive() and reader.coordinator.pid != os.getpid():
+                raise BusExists(bus, reader.coordinator.pid, reader.started_ns / 1e9)
             found = reader.snapshot()
             inherited.sessions = {one.session: one for one in found.sessions}
             inherited.collectors = found.collectors

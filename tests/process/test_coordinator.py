@@ -87,6 +87,17 @@ def test_a_second_start_says_who_runs_the_bus(bus_name):
         assert works(bus_name)
 
 
+def test_a_second_start_elsewhere_is_refused_too(bus_name, tmp_path):
+    with coordinator(bus_name) as running:
+        second = subprocess.run(
+            [sys.executable, "-m", "shmbus.coordinator", "--bus", bus_name],
+            capture_output=True, text=True, timeout=60, env={**os.environ, "SHMBUS_RUNTIME_DIR": str(tmp_path)},
+        )  # fmt: skip
+        assert second.returncode == 1
+        assert f"already run by pid {running.process.pid} since" in second.stderr
+        assert works(bus_name) and list(tmp_path.iterdir()) == []
+
+
 def test_publishing_and_reading_go_on_when_the_coordinator_is_killed(bus_name):
     with coordinator(bus_name) as running, shmbus.connect() as bus, bus.publisher("a.b") as publisher:
         subscription = bus.subscribe("a.#", lossless=True)
