@@ -50,7 +50,7 @@ def watch_trace(variable: ContextVar[Any] | None, /) -> None:
 
 def configure(
     *,
-    make_gap: Callable[[Source, int, int, str], object],
+    make_gap: Callable[[Source, int, int, str, Any], object],
     make_producer: Callable[[str, int, int, int, int, int], object],
     make_time: Callable[[int], object],
     parse_envelope: Callable[[Message], object],
@@ -153,11 +153,17 @@ class Ring:
     def clear_producer(self, producer: int, /) -> None: ...
     def begin_numbers(self, producer: int, durable: bool, /) -> None:
         """The id is somebody else's from now on, whose messages are numbered from 1."""
+    def carry_numbers(self, before: Ring, /) -> None:
+        """Who has an id here and had it in the ring before is the same; who begins anew is another."""
     def settle_numbers(self, producer: int, /) -> int:
         """Of a producer that is gone: the number of its last message."""
     def raise_numbers(self, producer: int, number: int, /) -> None: ...
     def numbers(self, producer: int, /) -> tuple[int, int, bool]:
         """Number of its last message, of the one it is at, and whether they outlive its process."""
+    def all_numbers(self) -> dict[int, tuple[int, int, bool]]:
+        """By id: number of its last message, which one it is of those who had the id, are they durable."""
+    def numbers_before(self, sequence: int, /) -> dict[int, int] | None:
+        """By id: number of its last message before that sequence; None: the ring has dropped it."""
     def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
         """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
     @property
@@ -240,6 +246,9 @@ class Session:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
     def cursor_active_ns(self, index: int, /) -> int:
         """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
+    def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int]]:
+        """(producer id, which one of that id, number before the first, last number, delivered, overrun, expired,
+        corrupt, filtered, repeated) of each producer of that cursor's topic, each as of one moment."""
     def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:
         """Take a cursor into use with zeroed counters; its position holds at the gate's floor until it is set."""
     def set_position(self, index: int, position: int, /) -> None: ...

@@ -33,7 +33,11 @@ class Producer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """`count` sequences of `topic` from `first` on that will not come.
+    """`count` messages of `topic`, by `producer`, that will not come. `first` is where the stream stood.
+
+    One gap speaks of one producer. It is None where that cannot be known any more: who published them had left, and
+    another publisher had its place in the ring, before this subscription came to them; then `count` is that of
+    sequences, which is at least that of messages.
 
     overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
     bounds were wrong. demoted: nothing is missing yet (`count` is 0), but this lossless subscription held the full
@@ -46,15 +50,16 @@ class Gap:
     first: int
     count: int
     reason: Literal["overrun", "expired", "corrupt", "demoted", "order"]
+    producer: Producer | None = None
 
     @property
     def last(self) -> int:
-        """The last sequence that is missing."""
+        """The last sequence that is missing, if what is missing stood one after the other."""
         return self.first + self.count - 1
 
 
-def _make_gap(source: _core.Source, first: int, count: int, reason: Any) -> Gap:
-    return Gap(source.topic, source.pattern, first, count, reason)
+def _make_gap(source: _core.Source, first: int, count: int, reason: Any, producer: Producer | None) -> Gap:
+    return Gap(source.topic, source.pattern, first, count, reason, producer)
 
 
 def time_of_day(time_ns: int) -> datetime:

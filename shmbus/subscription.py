@@ -12,6 +12,7 @@ from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
+from shmbus.ledger import LedgerEntry, entries
 from shmbus.message import Gap, Message
 from shmbus.process import Identity, is_alive
 from shmbus.start import LastPerKey, Resolved, after_kept, places, position
@@ -131,6 +132,19 @@ class Subscription(Reader):
     def topics(self) -> list[str]:
         """The topics that are read at present."""
         return sorted({counters[0].topic for counters in self._counters()})
+
+    def ledger(self) -> list[LedgerEntry]:
+        """What it got and missed of each producer, and what it has not read yet, in every topic that is still open."""
+        held = [ring for ring, _ in self._held()]
+        waiting = [arrival.ring for arrival in self._successors.values()]
+        found = []
+        for number, index in self._cursors:
+            session = self._bus._sessions[number]
+            place = session.cursor(index)[6]
+            rings = [ring for ring in (*held, *waiting) if _place(ring) == place]
+            if rings:
+                found += entries(session, index, sorted(rings, key=lambda ring: ring.generation))
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -302,7 +316,7 @@ class Subscription(Reader):
         ring, binding = arrival.ring, arrival.binding
         session = self._bus._sessions.get(binding.session)
         if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
-            session.bind_cursor(binding.cursor, ring.topic_id | ring.lane << LANE_SHIFT, self._number)
+            session.bind_cursor(binding.cursor, _place(ring), self._number)
             self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
         if (self.lossless or self.durable) and not binding.lossless and not binding.shed:
@@ -353,3 +367,8 @@ class Subscription(Reader):
 
 def _lane(ring: Ring) -> tuple[int, int]:
     return ring.topic_id, ring.lane
+
+
+def _place(ring: Ring) -> int:
+    """As a cursor says what it reads."""
+    return ring.topic_id | ring.lane << LANE_SHIFT

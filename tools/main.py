@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "tail": "Print what is published, as it comes.",
     "last": "Print the last message of each key of a topic.",
     "topics": "List the topics of a bus.",
+    "ledger": "Account for every message: who got how many of whom, what was lost, and why.",
     "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
     "rpc": "Call a collector: its health, its configuration, its life.",
     "down": "Stop a bus.",

@@ -16,6 +16,7 @@ from shmbus import segment
 from shmbus._core import AttachError, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import ConnectError, SegmentError, ShmbusError
+from shmbus.ledger import LedgerEntry, entries
 from shmbus.process import Identity, is_alive
 
 _Key = TypeVar("_Key")
@@ -52,12 +53,14 @@ class Losses(NamedTuple):
 
 
 class CursorReading(NamedTuple):
-    """One subscription in one topic. Position 0: it has not begun, or has ended, and its counters stay to be read."""
+    """One subscription in one topic and lane. Position 0: it has not begun, or has ended."""
 
     topic_id: int
     position: int
     delivered: int
     losses: Losses
+    lane: int = 0
+    subscription: int = 0
 
     @property
     def reads(self) -> bool:
@@ -144,6 +147,10 @@ class _Attached(Generic[_Key, _Mapped]):
                     os.close(descriptor)
         return self._mapped.get(key)
 
+    def known(self, key: _Key) -> _Mapped | None:
+        """What is mapped under that key."""
+        return self._mapped.get(key)
+
     def part(self, keys: Iterable[_Key]) -> Iterator[tuple[_Key, _Mapped]]:
         """Unmap all others; each can be looked at once more."""
         for key in set(self._mapped).difference(keys):
@@ -185,6 +192,22 @@ class Probe:
             sessions=sessions,
             parted=parted,
         )
+
+    def ledger(self, reading: Reading) -> list[tuple[SessionReading, CursorReading, list[LedgerEntry]]]:
+        """Of every subscription in every topic that was there at that reading: what it got and missed, of whom."""
+        rings: dict[tuple[int, int], Ring] = {}
+        for topic in reading.topics:
+            for key in topic.rings:
+                if (ring := self._rings.known(key)) is not None:
+                    rings[key[0], key[1]] = ring
+        found = []
+        for session in reading.sessions:
+            page = self._sessions.known(session.entry.session)
+            for index, cursor in session.cursors.items() if page is not None else ():
+                read = rings.get((cursor.topic_id, cursor.lane))
+                if read is not None and page is not None:
+                    found.append((session, cursor, entries(page, index, [read])))
+        return found
 
     def close(self) -> None:
         self._rings.close()
@@ -265,8 +288,9 @@ def _publishers(ring: Ring, living: set[int]) -> int:
 def _read_cursors(page: Session) -> dict[int, CursorReading]:
     found = {}
     for index in range(page.capacity):
-        position, delivered, overrun, expired, corrupt, _, place, _ = page.cursor(index)
-        topic_id = place & 0x7FFF_FFFF  # the highest bit is the lane
+        position, delivered, overrun, expired, corrupt, _, place, subscription = page.cursor(index)
+        topic_id, lane = place & 0x7FFF_FFFF, place >> 31
         if topic_id:
-            found[index] = CursorReading(topic_id, position, delivered, Losses(overrun, expired, corrupt))
+            losses = Losses(overrun, expired, corrupt)
+            found[index] = CursorReading(topic_id, position, delivered, losses, lane, subscription)
     return found

@@ -182,6 +182,7 @@ class Topics:
             name = (old.ring.producer(producer) or ("",))[0]
             successor.ring.begin_numbers(producer, producer in durable)
             self._enter(successor, producer, old.owners[producer], name, active=producer in old.producers.active)
+        successor.ring.carry_numbers(old.ring)  # a subscription's ledger goes on with those who were there before
         self._joins.follow(topic, successor)
         for publisher in topic.publishers():
             self._push_successor(publisher, topic, successor)

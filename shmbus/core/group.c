@@ -85,7 +85,7 @@ static size_t lane_bytes(const struct shmbus_group_setup *setup) {
     return (sizeof(struct shmbus_group_lane) + words * sizeof(uint64_t) + 127) & ~(size_t)127;
 }
 
-static size_t page_offset(uint32_t lanes) { return page_up(shmbus_session_bytes(lanes)); }
+static size_t page_offset(uint32_t lanes) { return page_up(shmbus_session_bytes(lanes, 0)); }
 
 static size_t lanes_offset(uint32_t lanes) { return page_offset(lanes) + page_up(sizeof(struct shmbus_group_page)); }
 
@@ -112,6 +112,7 @@ void shmbus_group_init(void *memory, const struct shmbus_session_setup *session,
     /* the session's magic comes last, with release: pairs with the acquire in shmbus_session_check() */
     struct shmbus_session_setup as_session = *session;
     as_session.cursors = setup->lanes;
+    as_session.rows = 0;
     shmbus_session_init(memory, &as_session);
 }
 

@@ -25,6 +25,8 @@
  *   0x0000  magic u64 · layout version · session id · capacity · identity · boot id · bell
  *   0x0080  heartbeat u64
  *   0x0100  cursor[]        64 bytes each, written by the client
+ *           first[]         u32 for each cursor: its first row + 1
+ *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c
  *
  * group segment
  *
@@ -94,6 +96,7 @@ struct shmbus_numbers {
     _Alignas(64) _Atomic uint64_t published; /* number of its last message, stored after the commit */
     _Atomic uint64_t claiming;               /* of the one it is at, stored before the claim */
     _Atomic uint32_t durable;                /* by the coordinator: the numbers outlive the process */
+    _Atomic uint32_t begun;                  /* by the coordinator: how often the id was given to somebody new */
 };
 _Static_assert(sizeof(struct shmbus_numbers) == 64, "a producer's numbers have a cache line of their own");
 
@@ -145,7 +148,7 @@ struct shmbus_session_page {
     _Atomic uint64_t magic;
     uint32_t layout_version, session, capacity, bell;
     int32_t pid;
-    uint32_t reserved;
+    uint32_t rows;
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
     _Alignas(128) _Atomic uint64_t heartbeat;
@@ -153,6 +156,12 @@ struct shmbus_session_page {
 };
 _Static_assert(offsetof(struct shmbus_session_page, heartbeat) == 0x80, "heartbeat stands at 0x80");
 _Static_assert(offsetof(struct shmbus_session_page, cursors) == 0x100, "cursors stand at 0x100");
+
+/* Where the rows begin. */
+static inline size_t shmbus_ledger_offset(uint32_t cursors) {
+    size_t bytes = sizeof(struct shmbus_session_page) + (size_t)cursors * (sizeof(struct shmbus_cursor) + sizeof(uint32_t));
+    return (bytes + 63) & ~(size_t)63;
+}
 
 struct shmbus_group_page {
     _Atomic uint64_t magic;

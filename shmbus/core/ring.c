@@ -657,7 +657,116 @@ void shmbus_numbers_begin(const struct shmbus_ring *ring, uint32_t producer, boo
         return;
     atomic_store_explicit(&numbers->published, 0, memory_order_relaxed);
     atomic_store_explicit(&numbers->claiming, 0, memory_order_relaxed);
-    atomic_store_explicit(&numbers->durable, durable, memory_order_release);
+    atomic_store_explicit(&numbers->durable, durable, memory_order_relaxed);
+    uint32_t begun = atomic_load_explicit(&numbers->begun, memory_order_relaxed) + 1;
+    /* release: who sees another producer sees its numbers */
+    atomic_store_explicit(&numbers->begun, begun ? begun : 1, memory_order_release);
+}
+
+void shmbus_numbers_carry(const struct shmbus_ring *ring, const struct shmbus_ring *before) {
+    for (uint32_t producer = 1; producer <= ring->producers && producer <= before->producers; producer++) {
+        uint32_t begun = atomic_load_explicit(&shmbus_numbers_entry(before, producer)->begun, memory_order_acquire);
+        atomic_store_explicit(&shmbus_numbers_entry(ring, producer)->begun, begun, memory_order_release);
+    }
+}
+
+uint32_t shmbus_producer_tag(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    uint32_t begun = numbers ? atomic_load_explicit(&numbers->begun, memory_order_acquire) : 0;
+    return begun << SHMBUS_PRODUCER_BITS | producer;
+}
+
+bool shmbus_numbers_used(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    return numbers && (atomic_load_explicit(&numbers->begun, memory_order_acquire) ||
+                       atomic_load_explicit(&numbers->claiming, memory_order_relaxed));
+}
+
+uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence) {
+    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_relaxed);
+    return word_lap(word) == lap_of(ring, sequence) ? word_producer(word) : 0;
+}
+
+/* What was published before a sequence.
+ *
+ * A producer's messages have growing numbers and growing sequences. So its first message from `from` on tells how many came
+ * before it. Where there is none up to the tail, everything that was counted as published before the tail was loaded came
+ * before: a commit comes after the tail was moved over its claim, and `published` after the commit (release, acquire).
+ *
+ * An unfinished claim tells its number, too: `claiming` is stored before the claim (release), and not again before it is
+ * finished, so it is of this claim if the slot's word is still the same afterwards. Whether it becomes a message or not, the
+ * next number of that producer from here on is this one, as a number that came to nothing is used again. */
+struct asking {
+    const struct shmbus_ring *ring;
+    uint64_t *numbers;
+    uint32_t producers, left;
+    uint64_t asked[(SHMBUS_MAX_PRODUCERS + 64) / 64];
+};
+
+static bool is_asked(const struct asking *asking, uint32_t producer) {
+    return producer <= asking->producers && asking->asked[producer / 64] >> producer % 64 & 1;
+}
+
+static void answer(struct asking *asking, uint32_t producer, uint64_t number) {
+    asking->asked[producer / 64] &= ~(1ull << producer % 64);
+    asking->left--;
+    asking->numbers[producer] = number;
+}
+
+/* False: the sequence has been overwritten, or nobody has claimed it. */
+static bool ask_slot(struct asking *asking, uint64_t sequence) {
+    const struct shmbus_ring *ring = asking->ring;
+    _Atomic uint64_t *at = &slot_of(ring, sequence)->word;
+    uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+    for (;;) {
+        if (word_lap(word) != lap_of(ring, sequence))
+            return false;
+        uint32_t producer = word_producer(word);
+        if (!is_asked(asking, producer) || word_state(word) == ABORTED)
+            return true;
+        if (word_state(word) == COMMITTED) {
+            struct shmbus_frame frame = header_at(ring, sequence);
+            FENCE(memory_order_acquire);
+            if (frame.sequence != sequence)
+                return shmbus_head(ring) <= sequence; /* corrupt, or overwritten */
+            if (frame.producer == producer && frame.producer_sequence)
+                answer(asking, producer, frame.producer_sequence - 1);
+            return shmbus_head(ring) <= sequence;
+        }
+        uint64_t claiming = atomic_load_explicit(&shmbus_numbers_entry(ring, producer)->claiming, memory_order_acquire);
+        uint64_t again = atomic_load_explicit(at, memory_order_acquire);
+        if (again == word) {
+            if (claiming)
+                answer(asking, producer, claiming - 1);
+            return true;
+        }
+        word = again;
+    }
+}
+
+enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint32_t producers) {
+    struct asking asking = {.ring = ring, .numbers = numbers};
+    asking.producers = producers < ring->producers ? producers : ring->producers;
+    for (uint32_t producer = 1; producer <= asking.producers; producer++) {
+        if (numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        struct shmbus_numbers *its = shmbus_numbers_entry(ring, producer);
+        uint64_t published = atomic_load_explicit(&its->published, memory_order_acquire);
+        uint64_t claiming = atomic_load_explicit(&its->claiming, memory_order_acquire);
+        if ((published > claiming ? published : claiming) <= numbers[producer])
+            continue; /* nothing since */
+        asking.asked[producer / 64] |= 1ull << producer % 64;
+        asking.left++;
+        if (published > numbers[producer])
+            numbers[producer] = published; /* unless a message of it is found */
+    }
+    uint64_t tail = shmbus_tail(ring);
+    if (shmbus_head(ring) > from)
+        return SHMBUS_OVERRUN;
+    for (uint64_t at = from; asking.left && at < tail && at - from <= ring->slot_mask; at++)
+        if (!ask_slot(&asking, at))
+            return SHMBUS_OVERRUN;
+    return SHMBUS_OK;
 }
 
 bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming) {

@@ -4,8 +4,9 @@
 #include "killpoint.h"
 #include "layout.h"
 
-size_t shmbus_session_bytes(uint32_t cursors) {
-    return sizeof(struct shmbus_session_page) + (size_t)cursors * sizeof(struct shmbus_cursor);
+size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows) {
+    size_t bytes = sizeof(struct shmbus_session_page) + (size_t)cursors * sizeof(struct shmbus_cursor);
+    return rows ? shmbus_ledger_offset(cursors) + (size_t)rows * sizeof(struct shmbus_row) : bytes;
 }
 
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup) {
@@ -15,6 +16,7 @@ void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup)
     page->capacity = setup->cursors;
     page->bell = setup->bell;
     page->pid = setup->pid;
+    page->rows = setup->rows;
     page->start_time = setup->start_time;
     page->pid_namespace = setup->pid_namespace;
     memcpy(page->boot_id, setup->boot_id, sizeof page->boot_id);
@@ -42,7 +44,7 @@ enum shmbus_result shmbus_session_check(const void *memory, size_t size, const u
     if (size < sizeof *page)
         return SHMBUS_BAD_SIZE;
     uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
-    return check(magic, SESSION_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_session_bytes(page->capacity),
+    return check(magic, SESSION_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_session_bytes(page->capacity, page->rows),
                  size);
 }
 

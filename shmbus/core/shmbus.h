@@ -19,13 +19,15 @@
 extern "C" {
 #endif
 
-#define SHMBUS_LAYOUT_VERSION 2u
+#define SHMBUS_LAYOUT_VERSION 3u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
 #define SHMBUS_MAX_ARENA_BYTES (1ull << 29)    /* half of what 24 bits of units can name, so full and empty differ */
 #define SHMBUS_MAX_SLOTS (1u << 24)
 #define SHMBUS_MAX_PRODUCERS 4094u             /* ids 1..4094; 0 is the coordinator */
 #define SHMBUS_SEALER 4095u
+#define SHMBUS_PRODUCER_BITS 12u
+#define SHMBUS_MAX_PRODUCER_ID 0xfffu
 #define SHMBUS_NAME_BYTES 32u
 
 enum shmbus_result {
@@ -244,15 +246,30 @@ struct shmbus_identity {
 /* False: no such producer. A NULL identity frees the entry. */
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
+/* Its id and, above that, which one it is of those who had the id one after the other, modulo 2^20. Stays what it is in a successor of the ring, and for the next process of a durable publisher. */
+uint32_t shmbus_producer_tag(const struct shmbus_ring *ring, uint32_t producer);
+/* Was the id ever given out, or published under? */
+bool shmbus_numbers_used(const struct shmbus_ring *ring, uint32_t producer);
 /* The number of a producer's last message, for as long as its id is given to somebody. `durable` ids keep it when their
  * process ends, for the next one of that name. */
 void shmbus_numbers_begin(const struct shmbus_ring *ring, uint32_t producer, bool durable);
+/* A successor's ids are those of the ring before it; whoever begins anew is another than whoever had the id there. */
+void shmbus_numbers_carry(const struct shmbus_ring *ring, const struct shmbus_ring *before);
 /* Of a producer that is gone: find out whether its last claim became a message, and remember; that number. */
 uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer);
 /* At least that many. */
 void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number);
 /* Is it durable? Its last number, and that of the message it is (or was) at. */
 bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming);
+/* What each producer had published before `from`. For every id up to `producers`, `numbers` holds a number that it had surely
+ * reached, or SHMBUS_UNASKED; now it holds that of its last message before that. SHMBUS_OVERRUN: the ring's head has passed
+ * `from`, and what was found is void. Looks at no more slots than it has to: those up to the first message of the last producer
+ * that was asked for and has published anything since. A message that was committed this instant may not be counted yet, nor one
+ * of a publisher that died this instant. */
+#define SHMBUS_UNASKED UINT64_MAX
+enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint32_t producers);
+/* Who claimed what stands at that sequence; 0: nobody, or it stands there no more. */
+uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence);
 /* Let a cursor hold retirement back; `floor` counts until the cursor is placed. Session 0 frees the entry. */
 bool shmbus_gate_set(const struct shmbus_ring *ring, uint32_t index, uint32_t session, uint32_t cursor, uint64_t floor);
 bool shmbus_gate_get(const struct shmbus_ring *ring, uint32_t index, uint32_t *session, uint32_t *cursor, uint64_t *floor);
@@ -269,17 +286,70 @@ _Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line")
 
 struct shmbus_session_setup {
     uint32_t session, cursors, bell;
+    uint32_t rows; /* of the ledger */
     int32_t pid;
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
 };
 
-size_t shmbus_session_bytes(uint32_t cursors);
+size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows);
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup);
 enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]);
 /* The reader is done with everything before `position`. Who rings the space bell after this puts a seq_cst fence between,
  * so that it either sees a waiting writer or is seen by it. */
 void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position);
+
+/* The ledger: one row for each producer that a cursor has to do with. At any moment, also after the client was killed,
+ *
+ *   last - base = delivered + overrun + expired + corrupt + filtered
+ *
+ * and what the producer has published since `last` is in flight, see shmbus_numbers_get(). See ledger.c. */
+struct shmbus_row {
+    _Atomic uint64_t last; /* number of the last message that was accounted for */
+    _Atomic uint64_t base; /* number of the one before the first that is this cursor's business */
+    _Atomic uint64_t overrun, expired, filtered;
+    _Atomic uint32_t corrupt;
+    _Atomic uint32_t repeated; /* delivered once more: published again under a number that had been there before */
+    _Atomic uint32_t changing; /* odd while several of these are being changed */
+    _Atomic uint32_t owner;    /* cursor + 1; 0: free */
+    _Atomic uint32_t next;     /* row + 1 of the same cursor; 0: there is no other */
+    _Atomic uint32_t producer; /* id and, above it, which of those who had that id: see shmbus_producer_tag() */
+};
+_Static_assert(sizeof(struct shmbus_row) == 64, "a row is one cache line");
+
+struct shmbus_ledger {
+    _Atomic uint32_t *first;
+    struct shmbus_row *rows;
+    uint32_t cursors, capacity;
+    uint32_t hint; /* where to look for a free row */
+};
+
+struct shmbus_entry { /* what a row says */
+    uint32_t producer, version;
+    uint64_t last, base, delivered, overrun, expired, corrupt, filtered, repeated;
+};
+
+enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_OVERRUN, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT, SHMBUS_LEFT_FILTERED };
+
+/* Of a session's page that has been checked; bounded by what is mapped. */
+void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size);
+/* A new row; its numbers begin after `base`. NULL: there is none left. One thread of the client at a time. */
+struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base);
+/* The rows of a cursor, one after the other: NULL begins, and ends. */
+struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row);
+/* All rows of a cursor are free again; nobody uses it. */
+void shmbus_rows_close(const struct shmbus_ledger *ledger, uint32_t cursor);
+/* From now on the row is another producer's. */
+void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base);
+/* How many numbers of the producer lie between the last one and this one. */
+uint64_t shmbus_row_leap(const struct shmbus_row *row, uint64_t number);
+/* `lost` of the numbers from the last one on were never read, `unused` are no messages. */
+void shmbus_row_lose(struct shmbus_row *row, uint64_t lost, uint64_t unused);
+/* This message comes after the last one, or had a number that was there before. */
+void shmbus_row_account(struct shmbus_row *row, uint64_t number, enum shmbus_outcome outcome);
+/* What it says, as of one moment. */
+struct shmbus_entry shmbus_row_read(const struct shmbus_row *row);
+
 size_t shmbus_bells_bytes(uint32_t bells);
 void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]);
 enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uint8_t boot_id[16]);

@@ -1,9 +1,10 @@
 """How far a subscription has read a lane, and what it finds there next."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 from weakref import ref
 
-from shmbus.message import Gap
+from shmbus.message import Gap, Producer
 from shmbus.testing.lane import Lane
 from shmbus.testing.message import MemoryMessage, Source
 
@@ -21,6 +22,11 @@ class Cursor:
         self.lane, self.position, self.holds = lane, position, reader.lossless
         self.delivered = self.lost = 0
         self._expired_from = self._expired = 0
+        self._expired_of: Producer | None = None
+        from_the_first = position <= lane.first_sequence
+        # What was dropped before it was read, and not told yet.
+        self._gone: Counter[Producer] = Counter(lane.dropped if from_the_first else ())
+        self._told: list[Gap] = []
         self._moved_ns = 0
         self._client = reader.client
         lane.cursors.add(self)
@@ -43,10 +49,14 @@ class Cursor:
 
     def next(self, reader: "MemorySubscription") -> Found | None:
         """The next thing the lane has to say, if there is any. What is past its time is told in one run."""
+        if self._told:
+            return self._told.pop(0)
         while self.lane.head <= self.position < self.lane.tail:
             content = self.lane.at(self.position)
             if self.lane.is_past(content):
-                self._expire(self.position)
+                if self._expired and self._expired_of != content.producer:
+                    return self._tell_expired()
+                self._expire(self.position, content.producer)
                 self._move(reader, self.position + 1)
             elif self._expired:
                 return self._tell_expired()
@@ -66,20 +76,31 @@ class Cursor:
         if self.holds:
             reader.hub.tell()
 
-    def _tell_overrun(self, reader: "MemorySubscription") -> Gap:
-        gap = self._gap(self.position, self.lane.head - self.position, "overrun")
-        self.lost += gap.count
-        self._move(reader, self.lane.head)
-        return gap
+    def dropped(self, sequence: int, producer: Producer) -> None:
+        """The lane does not have it any more."""
+        if sequence >= self.position:
+            self._gone[producer] += 1
 
-    def _expire(self, sequence: int) -> None:
+    def _tell_overrun(self, reader: "MemorySubscription") -> Gap:
+        unknown = self.lane.head - self.position - self._gone.total()  # it began before what there was
+        lost: list[tuple[Producer | None, int]] = [*self._gone.items()]
+        lost += [(None, unknown)] if unknown else []
+        gaps = [self._gap(self.position, count, "overrun", producer) for producer, count in lost]
+        self._gone.clear()
+        self.lost += self.lane.head - self.position
+        self._move(reader, self.lane.head)
+        self._told = gaps[1:]
+        return gaps[0]
+
+    def _expire(self, sequence: int, producer: Producer) -> None:
         self._expired_from = self._expired_from if self._expired else sequence
         self._expired += 1
+        self._expired_of = producer
         self.lost += 1
 
     def _tell_expired(self) -> Gap:
         count, self._expired = self._expired, 0
-        return self._gap(self._expired_from, count, "expired")
+        return self._gap(self._expired_from, count, "expired", self._expired_of)
 
-    def _gap(self, first: int, count: int, reason: Literal["overrun", "expired"]) -> Gap:
-        return Gap(self.lane.topic, self.source.pattern, first, count, reason)
+    def _gap(self, first: int, count: int, reason: Literal["overrun", "expired"], producer: Producer | None) -> Gap:
+        return Gap(self.lane.topic, self.source.pattern, first, count, reason, producer)

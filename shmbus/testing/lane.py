@@ -1,6 +1,6 @@
 """One lane of a topic: what it retains, what may go, and who is in the way of that. It does as a ring does."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import WeakSet
@@ -9,6 +9,7 @@ from shmbus._core import FRAME_HEADER_BYTES, UNIT
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.stalls import StallWatch
 from shmbus.errors import BackpressureError, MessageTooLarge
+from shmbus.message import Producer
 from shmbus.testing.clock import Clock
 from shmbus.testing.message import Content, units_of
 
@@ -58,6 +59,7 @@ class Lane:
         self.cursors: WeakSet[Cursor] = WeakSet()
         self.groups: dict[str, GroupLane] = {}
         self.durables: dict[str, Numbers] = {}  # of durable publishers
+        self.dropped: Counter[Producer] = Counter()  # ever
         self._contents: deque[Content] = deque()
         self._units = 0
         self._stalls = StallWatch()
@@ -112,8 +114,12 @@ class Lane:
         """Drop up to `count` of the oldest, as far as nobody holds them; how many."""
         dropped = max(0, min(count, self._gate() - self.head))  # who began too far back stands before the head
         for _ in range(dropped):
-            self._units -= self._contents.popleft().units
-        self.head += dropped
+            content = self._contents.popleft()
+            self._units -= content.units
+            self.dropped[content.producer] += 1
+            for cursor in self.cursors:
+                cursor.dropped(self.head, content.producer)
+            self.head += 1
         return dropped
 
     def trim(self) -> None:

@@ -56,9 +56,11 @@ class Member(Cursor):
 
     def _settle_expired(self, taken: Taken) -> Gap | None:
         """They are told in runs: the one before, if this is not its next."""
-        breaks = self._expired and self._expired_from + self._expired != taken.sequence
+        producer = self.lane.at(taken.sequence).producer
+        follows = self._expired_from + self._expired == taken.sequence and self._expired_of == producer
+        breaks = self._expired and not follows
         told = self._tell_expired() if breaks else None
-        self._expire(taken.sequence)
+        self._expire(taken.sequence, producer)
         self.shared.settle(taken)
         return told
 
@@ -77,4 +79,4 @@ class Member(Cursor):
 
     def _tell_lost(self, first: int, count: int) -> Gap:
         self.lost += count
-        return self._gap(first, count, "overrun")
+        return self._gap(first, count, "overrun", None)

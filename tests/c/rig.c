@@ -131,7 +131,7 @@ enum shmbus_result rig_read(const struct shmbus_ring *ring, uint64_t cursor, boo
 
 struct rig_session rig_session(uint32_t session, uint32_t cursors) {
     struct shmbus_session_setup setup = {.session = session, .cursors = cursors, .boot_id = "the same boot 1"};
-    size_t size = shmbus_session_bytes(cursors);
+    size_t size = shmbus_session_bytes(cursors, 0);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(memory != MAP_FAILED);
     shmbus_session_init(memory, &setup);
@@ -140,7 +140,7 @@ struct rig_session rig_session(uint32_t session, uint32_t cursors) {
 }
 
 void rig_session_close(struct rig_session *session) {
-    munmap(session->page, shmbus_session_bytes(session->ref.capacity));
+    munmap(session->page, shmbus_session_bytes(session->ref.capacity, 0));
 }
 
 struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers) {

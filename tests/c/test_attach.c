@@ -129,7 +129,7 @@ static _Alignas(4096) unsigned char page[3 * 4096];
 
 TEST(a_session_is_checked_like_a_ring) {
     struct shmbus_session_setup setup = {.session = 5, .cursors = 16, .bell = 2, .pid = 4121, .boot_id = "the same boot 1"};
-    size_t size = shmbus_session_bytes(16);
+    size_t size = shmbus_session_bytes(16, 0);
     CHECK_EQUAL(shmbus_session_check(page, size, rig_boot), SHMBUS_EARLY);
     shmbus_session_init(page, &setup);
     struct shmbus_session_page *session = (void *)page;

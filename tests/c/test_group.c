@@ -499,7 +499,7 @@ TEST(an_ordinary_session_is_no_group) {
     for (uint32_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
         struct rig_session session = rig_session(5, capacities[i]);
         struct shmbus_group_setup setup;
-        size_t size = shmbus_session_bytes(capacities[i]);
+        size_t size = shmbus_session_bytes(capacities[i], 0);
         CHECK_EQUAL(shmbus_group_check(session.page, size, rig_boot, &setup), SHMBUS_FOREIGN);
         rig_session_close(&session);
     }

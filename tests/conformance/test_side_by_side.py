@@ -45,8 +45,11 @@ OPERATIONS = st.one_of(
 
 def told(found: Any) -> Any:
     """What can be compared of a message or gap."""
-    if found is None or isinstance(found, Gap):
-        return found
+    if found is None:
+        return None
+    if isinstance(found, Gap):
+        whose = None if found.producer is None else found.producer.name
+        return found.topic, found.pattern, found.first, found.count, found.reason, whose
     return (
         found.topic, found.lane, found.pattern, found.sequence, found.payload, found.kind, found.priority,
         found.deliveries, found.producer_sequence, found.flags, found.type_name, found.producer.name,

@@ -12,7 +12,9 @@ def test_what_is_past_its_time_comes_as_one_gap(bus, world):
         publisher.publish(b"y", ttl=100)
         world.pass_time(LONG)
         found = rest(subscription)
-        assert found[0] == shmbus.Gap("lab.x", "lab.x", 1, 5, "expired") and payloads(found) == [b"y"]
+        assert found[0] == shmbus.Gap("lab.x", "lab.x", 1, 5, "expired", found[1].producer) and payloads(found) == [
+            b"y"
+        ]
         assert (subscription.lost, subscription.delivered) == (5, 1)
 
 

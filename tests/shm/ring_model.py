@@ -1,5 +1,6 @@
 """A ring as it should behave, in plain Python: no memory, no words, no wrap. What the real one is compared with."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from shm.memory import ABORTED, CLAIMED, COMMITTED, SKIPPED
@@ -101,11 +102,14 @@ class ReaderModel:
 
     def __init__(self, ring, position, gated):
         self.ring, self.position, self.gated = ring, position, gated
-        self.brief_from, self.brief_count = 0, 0
+        self.brief_from, self.brief_count, self.brief_of = 0, 0, 0
+        self.told = []  # gaps of an overrun, one for each producer
         self.counts = {"delivered": 0, "lost": 0, "expired": 0, "corrupt": 0, "stepped": 0}
 
     def step(self):
         while True:
+            if self.told:
+                return self.told.pop(0)
             what, told = self._look()
             if what != "again":
                 return told
@@ -119,7 +123,7 @@ class ReaderModel:
         if self.brief_count:
             return "done", self._told_expired()
         if at < ring.next:
-            return "done", self._overrun()
+            return self._overrun()
         self.ring = ring.successor
         self.position = self.ring.first
         if not self.gated:
@@ -135,6 +139,9 @@ class ReaderModel:
         if slot.state == CLAIMED:
             return "done", self._told_expired()
         if self.position >= self.ring.head and not slot.corrupt and self.ring.has_expired(slot):
+            if self.brief_count and self.brief_of != slot.producer:
+                return "done", self._told_expired()
+            self.brief_of = slot.producer
             self.brief_from = self.brief_from if self.brief_count else self.position
             self.brief_count += 1
             self._count("expired")
@@ -142,7 +149,7 @@ class ReaderModel:
         if self.brief_count:
             return "done", self._told_expired()
         if self.position < self.ring.head:
-            return "done", self._overrun()
+            return self._overrun()
         at = self.position
         self._count("corrupt" if slot.corrupt else "delivered")
         return "done", ("gap", at, 1, "corrupt") if slot.corrupt else ("message", at)
@@ -156,7 +163,11 @@ class ReaderModel:
         return ("gap", first, count, "expired") if count else None
 
     def _overrun(self):
-        first, count = self.position, self.ring.head - self.position
-        self.position = self.ring.head
-        self.counts["lost"] += count
-        return "gap", first, count, "overrun"
+        """A gap for each producer that lost a message: what came to nothing is none."""
+        first, self.position = self.position, self.ring.head
+        gone = Counter(
+            slot.producer for at in range(first, self.position) if (slot := self.ring.slots[at]).state == COMMITTED
+        )
+        self.counts["lost"] += gone.total()
+        self.told = [("gap", first, count, "overrun") for _, count in sorted(gone.items())]
+        return "again", None

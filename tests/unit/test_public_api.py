@@ -23,7 +23,7 @@ METHODS = {
     "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
     " status stop subscribe subscribe_in_order",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
-    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
+    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered ledger lost nack reader receive"
     " receive_many topics try_receive",
     "OrderedSubscription": "close reader receive receive_many try_receive",
     "AsyncBus": "address beat close forget last name publisher ready subscribe subscribe_in_order",
@@ -32,7 +32,7 @@ METHODS = {
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
-    "Gap": "count first last pattern reason topic",
+    "Gap": "count first last pattern producer reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Borrowed": "data deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence release sequence time time_ns topic type_name",

@@ -12,7 +12,7 @@ extern unsigned long fork_generation;
 
 /* Set once by shmbus.message: what is made in Python. */
 struct hooks {
-    PyObject *make_gap;       /* (source, first sequence, count, reason) */
+    PyObject *make_gap;       /* (source, first sequence, count, reason, producer) */
     PyObject *make_producer;  /* (name, pid, start time, pid namespace, session, uid) */
     PyObject *make_time;      /* (CLOCK_MONOTONIC ns) */
     PyObject *parse_envelope; /* (message) */
@@ -58,6 +58,7 @@ typedef struct {
     struct shmbus_session_page *page;
     uint32_t session, capacity, bell;
     bool writable;
+    struct shmbus_ledger ledger;
 } SessionObject;
 
 /* A group's segment: a session's, and more. */

@@ -14,8 +14,10 @@ PyObject *borrowed_new(ReaderObject *reader, Entry *entry, const struct shmbus_v
     *result = shmbus_look(&entry->ring->ring, view, &frame);
     if (*result == SHMBUS_OK && shmbus_expired(&entry->ring->ring, &frame, shmbus_now_ns()))
         *result = SHMBUS_EXPIRED;
-    if (*result != SHMBUS_OK)
+    if (*result != SHMBUS_OK) {
+        entry->passed = frame;
         return NULL;
+    }
     BorrowedObject *self = PyObject_NewVar(BorrowedObject, &BorrowedType, 0);
     if (!self)
         return NULL;

@@ -101,7 +101,7 @@ static void settle(Entry *entry, struct shmbus_taken taken) {
 
 /* Told first: if Ctrl-C falls into the making of it, the message is given back, and found missing again. */
 static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, _Atomic uint64_t *counter) {
-    PyObject *told = reader_gap(entry, taken.sequence, 1, reason);
+    PyObject *told = reader_gap(entry, taken.sequence, 1, reason, shmbus_owner(&entry->ring->ring, taken.sequence));
     if (!told) {
         shmbus_group_return(&entry->source->lane, taken);
         return NULL;
@@ -114,7 +114,8 @@ static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char
 /* Gaps of expired messages are told in runs: the one before, if this is not its next. */
 static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
     PyObject *told = NULL;
-    if (entry->expired_count && entry->expired_from + entry->expired_count != taken.sequence) {
+    if (entry->expired_count && (entry->expired_from + entry->expired_count != taken.sequence ||
+                                 entry->expired_producer != entry->passed.producer)) {
         told = reader_tell_expired(entry);
         if (!told) {
             shmbus_group_return(&entry->source->lane, taken);
@@ -123,6 +124,7 @@ static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
     }
     if (!entry->expired_count++)
         entry->expired_from = taken.sequence;
+    entry->expired_producer = entry->passed.producer;
     add_to(&entry->cursor->expired, 1);
     settle(entry, taken);
     return told;
@@ -207,7 +209,7 @@ static PyObject *tell_untold(Entry *entry) {
     uint64_t floor = shmbus_group_floor(lane);
     if (!count)
         return NULL;
-    PyObject *told = reader_gap(entry, floor > count ? floor - count : 1, count, "overrun");
+    PyObject *told = reader_gap(entry, floor > count ? floor - count : 1, count, "overrun", 0);
     if (told)
         add_to(&entry->cursor->lost, count);
     else
@@ -222,7 +224,7 @@ static PyObject *skip_overrun(Entry *entry) {
     group_signal(entry->source, 1, true); /* the floor has moved, whatever was lost */
     if (!lost)
         return NULL;
-    PyObject *told = reader_gap(entry, head - lost, lost, "overrun");
+    PyObject *told = reader_gap(entry, head - lost, lost, "overrun", 0);
     if (told)
         add_to(&entry->cursor->lost, lost);
     else

@@ -171,6 +171,7 @@ void session_fill(SessionObject *self, struct segment segment, bool writable) {
     size_t room = (segment.size - sizeof *page) / sizeof(struct shmbus_cursor);
     self->capacity = page->capacity < room ? page->capacity : (uint32_t)room;
     self->writable = writable;
+    shmbus_ledger_view(&self->ledger, segment.memory, segment.size);
 }
 
 static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool writable) {
@@ -182,11 +183,14 @@ static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool w
     return (PyObject *)self;
 }
 
+/* Of the ledger: enough for a few publishers a topic. Where there are more, the last are counted together. */
+static uint32_t rows_for(uint32_t cursors) { return cursors * 4; }
+
 static PyObject *session_layout(PyObject *Py_UNUSED(type), PyObject *arg) {
     unsigned long cursors = PyLong_AsUnsignedLong(arg);
     if (PyErr_Occurred())
         return NULL;
-    return PyLong_FromSize_t(shmbus_session_bytes((uint32_t)cursors));
+    return PyLong_FromSize_t(shmbus_session_bytes((uint32_t)cursors, rows_for((uint32_t)cursors)));
 }
 
 static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs) {
@@ -199,8 +203,9 @@ static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &setup.bell,
                                      &setup.pid, &start, &namespace, &boot) ||
         !copy_bytes(boot, setup.boot_id, sizeof setup.boot_id, "boot_id") ||
-        !segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors), 0, true))
+        !segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors, rows_for(setup.cursors)), 0, true))
         return NULL;
+    setup.rows = rows_for(setup.cursors);
     setup.start_time = start;
     setup.pid_namespace = namespace;
     shmbus_session_init(segment.memory, &setup);
@@ -257,9 +262,33 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     atomic_store_explicit(&c->position, 0, memory_order_relaxed);
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);
+    shmbus_rows_close(&self->ledger, (uint32_t)index);
     atomic_store_explicit(&c->topic_id, topic_id, memory_order_relaxed);
     atomic_store_explicit(&c->subscription, subscription, memory_order_release);
     Py_RETURN_NONE;
+}
+
+/* What the ledger says of that cursor, producer by producer. */
+static PyObject *session_ledger(SessionObject *self, PyObject *index) {
+    unsigned long at = PyLong_AsUnsignedLong(index);
+    if (PyErr_Occurred() || !cursor_at(self, at, false))
+        return NULL;
+    PyObject *list = PyList_New(0);
+    struct shmbus_row *row = NULL;
+    for (uint32_t seen = 0; list && seen < self->ledger.capacity; seen++) {
+        row = shmbus_row_next(&self->ledger, (uint32_t)at, row);
+        if (!row)
+            break;
+        struct shmbus_entry e = shmbus_row_read(row);
+        PyObject *item = Py_BuildValue("IIKKKKKKKK", e.producer, e.version, (unsigned long long)e.base, (unsigned long long)e.last,
+                                       (unsigned long long)e.delivered, (unsigned long long)e.overrun,
+                                       (unsigned long long)e.expired, (unsigned long long)e.corrupt,
+                                       (unsigned long long)e.filtered, (unsigned long long)e.repeated);
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
 }
 
 static PyObject *session_set_position(SessionObject *self, PyObject *args) {
@@ -336,6 +365,7 @@ static PyMethodDef session_methods[] = {
     {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"cursor", (PyCFunction)session_cursor, METH_O, NULL},
     {"cursor_active_ns", (PyCFunction)session_cursor_active, METH_O, NULL},
+    {"ledger", (PyCFunction)session_ledger, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
     {"beat", (PyCFunction)session_beat, METH_NOARGS, NULL},

@@ -24,6 +24,7 @@ static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 static void entry_clear(Entry *entry) {
+    ledger_end(entry);
     Py_CLEAR(entry->source);
     Py_CLEAR(entry->session);
     PyMem_Free(entry->own);
@@ -40,6 +41,7 @@ static void reader_drop_all(ReaderObject *self) {
     self->entries = NULL;
     self->count = self->urgent = 0;
     Py_CLEAR(self->pending);
+    Py_CLEAR(self->told);
     Py_CLEAR(self->first);
 }
 
@@ -122,6 +124,7 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
             return NULL;
         }
         entry.cursor = &((SessionObject *)session)->page->cursors[cursor];
+        entry.place = cursor;
     } else {
         entry.cursor = entry.own = PyMem_Calloc(1, sizeof *entry.own);
         if (!entry.own)
@@ -147,6 +150,10 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
     entry.data_bell = &self->bells->bells[ring->bell].data;
     entry.space_bell = &self->bells->bells[ring->bell].space;
     self->entries = grown;
+    if (!ledger_begin(&entry)) {
+        entry_clear(&entry);
+        return NULL;
+    }
     if (ring->lane == SHMBUS_LANE_URGENT) {
         memmove(grown + 1, grown, self->count * sizeof *grown);
         grown[0] = entry;
@@ -208,6 +215,19 @@ static PyObject *reader_hand_out_first(ReaderObject *self, PyObject *messages) {
     Py_RETURN_NONE;
 }
 
+/* The next gap of an overrun that has been counted; NULL, with or without an exception. */
+static PyObject *next_told(ReaderObject *self) {
+    PyObject *told = NULL;
+    if (self->told && PyList_GET_SIZE(self->told)) {
+        told = Py_NewRef(PyList_GET_ITEM(self->told, 0));
+        if (PyList_SetSlice(self->told, 0, 1, NULL) < 0)
+            Py_CLEAR(told);
+    }
+    if (self->told && !PyList_GET_SIZE(self->told))
+        Py_CLEAR(self->told);
+    return told;
+}
+
 /* The next of them that is wanted. NULL with an exception, or there is none any more. */
 static PyObject *next_first(ReaderObject *self) {
     while (self->first && PyList_GET_SIZE(self->first)) {
@@ -265,41 +285,46 @@ void reader_place(Entry *entry, uint64_t position) {
 }
 
 /* Told before the position moves: if Ctrl-C falls into the making of it, it is told again. */
-PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason) {
+PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason, uint32_t producer) {
     if (!hooks.make_gap) {
         PyErr_SetString(PyExc_RuntimeError, "shmbus.message has not been imported");
         return NULL;
     }
-    return PyObject_CallFunction(hooks.make_gap, "OKKs", entry->source, (unsigned long long)first, (unsigned long long)count,
-                                 reason);
+    PyObject *whose = producer ? ring_producer(entry->ring, producer) : Py_NewRef(Py_None);
+    return whose ? PyObject_CallFunction(hooks.make_gap, "OKKsN", entry->source, (unsigned long long)first,
+                                         (unsigned long long)count, reason, whose)
+                 : NULL;
 }
 
 PyObject *reader_tell_expired(Entry *entry) {
-    PyObject *told = reader_gap(entry, entry->expired_from, entry->expired_count, "expired");
+    PyObject *told = reader_gap(entry, entry->expired_from, entry->expired_count, "expired", entry->expired_producer);
     if (told)
         entry->expired_count = 0;
     return told;
 }
 
 static PyObject *tell_corrupt(Entry *entry) {
-    PyObject *told = reader_gap(entry, entry->position, 1, "corrupt");
+    uint32_t producer = shmbus_owner(&entry->ring->ring, entry->position);
+    PyObject *told = reader_gap(entry, entry->position, 1, "corrupt", producer);
     if (told) {
         add_to(&entry->cursor->corrupt, 1);
+        ledger_account_unread(entry, producer, SHMBUS_LOST_CORRUPT);
         reader_place(entry, entry->position + 1);
     }
     return told;
 }
 
-static PyObject *tell_overrun(Entry *entry) {
-    uint64_t head = shmbus_head(&entry->ring->ring), at = entry->position;
-    if (head <= at) /* a slot of a later lap, and yet nothing was retired: not what a publisher of ours does */
+/* A gap, or NULL: with an exception, or because no message was lost. */
+static PyObject *tell_overrun(ReaderObject *self, Entry *entry) {
+    uint64_t head = shmbus_head(&entry->ring->ring);
+    if (head <= entry->position) /* a slot of a later lap, and yet nothing was retired: not what a publisher of ours does */
         return tell_corrupt(entry);
-    PyObject *told = reader_gap(entry, at, head - at, "overrun");
-    if (told) {
-        add_to(&entry->cursor->lost, head - at);
-        reader_place(entry, head);
-    }
-    return told;
+    PyObject *gaps = ledger_overrun(entry, &head);
+    if (!gaps)
+        return NULL;
+    reader_place(entry, head);
+    Py_XSETREF(self->told, gaps);
+    return next_told(self);
 }
 
 /* Take one message. A new reference, or NULL: with an exception, or nothing came of it and the loop goes on. */
@@ -313,6 +338,7 @@ PyObject *reader_take(Entry *entry, const struct shmbus_view *view, enum shmbus_
         shmbus_expired(&entry->ring->ring, &message->frame, shmbus_now_ns()))
         *result = SHMBUS_EXPIRED;
     if (*result != SHMBUS_OK) {
+        entry->passed = message->frame;
         Py_DECREF(message);
         return NULL;
     }
@@ -358,12 +384,21 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                     Py_DECREF(message); /* told first; the message is read again right after */
                     return reader_tell_expired(entry);
                 }
+                const struct shmbus_frame *frame = &((MessageHead *)message)->frame;
+                PyObject *missing = ledger_missing(entry, frame);
+                if (missing || PyErr_Occurred()) {
+                    Py_DECREF(message); /* told first, as above */
+                    return missing;
+                }
                 int wanted = self->filter ? reader_judge(self, message) : 1;
+                uint32_t producer = frame->producer;
+                uint64_t number = frame->producer_sequence;
                 if (wanted != 1) {
                     Py_DECREF(message);
                     if (wanted < 0 || self->closed)
                         return NULL;
                     self->filtered++;
+                    ledger_account(entry, producer, number, SHMBUS_LEFT_FILTERED);
                     stop = stop ? stop : shmbus_tail(&entry->ring->ring);
                     reader_place(entry, entry->position + 1);
                     if (entry->position < stop)
@@ -372,6 +407,7 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                     return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
+                ledger_account(entry, producer, number, SHMBUS_DELIVERED);
                 if (self->borrowing)
                     self->borrowed = message; /* the position moves when it is given back */
                 else
@@ -386,11 +422,19 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             if (entry->expired_count)
                 return reader_tell_expired(entry); /* a gap is a run: no message was here */
             add_to(&entry->cursor->stepped, 1);
+            entry->voids++;
             reader_place(entry, entry->position + 1);
             continue;
         case SHMBUS_EXPIRED:
+            if (entry->expired_count && entry->expired_producer != entry->passed.producer)
+                return reader_tell_expired(entry);
+            PyObject *missing = ledger_missing(entry, &entry->passed);
+            if (missing || PyErr_Occurred())
+                return missing;
             if (!entry->expired_count++)
                 entry->expired_from = entry->position;
+            entry->expired_producer = entry->passed.producer;
+            ledger_account(entry, entry->passed.producer, entry->passed.producer_sequence, SHMBUS_LOST_EXPIRED);
             add_to(&entry->cursor->expired, 1);
             reader_place(entry, entry->position + 1);
             continue;
@@ -399,8 +443,12 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
         }
         if (entry->expired_count)
             return reader_tell_expired(entry);
-        if (result == SHMBUS_OVERRUN)
-            return tell_overrun(entry);
+        if (result == SHMBUS_OVERRUN) {
+            PyObject *told = tell_overrun(self, entry);
+            if (told || PyErr_Occurred())
+                return told;
+            continue;
+        }
         if (result == SHMBUS_CORRUPT)
             return tell_corrupt(entry);
         if (result == SHMBUS_SEALED && !entry->sealed)
@@ -462,6 +510,11 @@ static PyObject *reader_step(ReaderObject *self) {
         notice = self->pending;
         self->pending = NULL;
         return notice;
+    }
+    if (self->told) {
+        notice = next_told(self);
+        if (notice || PyErr_Occurred())
+            return notice;
     }
     if (self->first) {
         notice = next_first(self);

@@ -4,6 +4,12 @@
 
 #include "binding.h"
 
+/* What the ledger says of one producer: valid while its entry in the ring is that version. */
+struct row_ref {
+    struct shmbus_row *row;
+    uint32_t version;
+};
+
 /* One ring in this subscription. */
 typedef struct {
     RingObject *ring;
@@ -13,7 +19,14 @@ typedef struct {
     struct shmbus_cursor *own;
     _Atomic uint32_t *data_bell, *space_bell;
     uint64_t position;
-    uint64_t expired_from, expired_count; /* a run of expired messages that has not been told yet */
+    uint64_t expired_from, expired_count; /* a run of one producer's expired messages that has not been told yet */
+    uint32_t expired_producer;
+    struct shmbus_frame passed;           /* of the message that was found expired */
+    struct row_ref *rows;                 /* by producer id; the rows are the session's, or ours if there is none */
+    uint32_t row_count, place;            /* place: which cursor of the session's it is */
+    uint64_t unread;                      /* sequences that went by unread and are no producer's loss yet */
+    uint64_t voids;                       /* aborted claims of this ring that are none of our losses */
+    uint64_t unknown;                     /* so many, at least, may have been somebody's who is not known any more */
     uint64_t busy_word_since_ns;
     uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
     uint64_t returned_seen;               /* of a group: how often messages had been given back at the last look for them */
@@ -41,6 +54,7 @@ typedef struct {
     uint32_t lent;            /* buffers of borrowed messages that are in use */
     bool borrowing;           /* what is received now is not copied */
     PyObject *pending;        /* a message that comes after the gap that was just told */
+    PyObject *told;           /* list: gaps of an overrun, one for each producer, that are told before anything is read; or NULL */
     PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
@@ -48,7 +62,7 @@ typedef struct {
 } ReaderObject;
 
 /* What this ring has to say next, or NULL without an exception. Told gaps move the position afterwards. */
-PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason);
+PyObject *reader_gap(Entry *entry, uint64_t first, uint64_t count, const char *reason, uint32_t producer); /* 0: unknown */
 PyObject *reader_tell_expired(Entry *entry);
 PyObject *reader_take(Entry *entry, const struct shmbus_view *view, enum shmbus_result *result);
 /* The same without a copy, see borrowed.c. */
@@ -64,6 +78,17 @@ void reader_given_back(ReaderObject *self, SourceObject *source, uint64_t sequen
 int reader_judge(const ReaderObject *self, PyObject *message);
 /* The ring is read to its seal: Python puts the successor in its place. */
 PyObject *reader_sealed(ReaderObject *self, Entry *entry);
+
+/* Losses by producer, see ledger.c. The rows of a new entry; false with an exception. */
+bool ledger_begin(Entry *entry);
+void ledger_end(Entry *entry);
+/* What is missing before this message, which has not been accounted for: a gap, or NULL, with or without an exception. */
+PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame);
+void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbus_outcome outcome);
+/* The same for one whose number could not be read. */
+void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome outcome);
+/* The ring has gone past the position, up to `*head`: a list of gaps, which are counted; NULL with an exception. */
+PyObject *ledger_overrun(Entry *entry, uint64_t *head);
 
 /* The same for an entry that a group's members read together, see group_reader.c. */
 PyObject *group_next(ReaderObject *self, Entry *entry);

@@ -239,6 +239,17 @@ static PyObject *ring_begin_numbers(RingObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *ring_carry_numbers(RingObject *self, PyObject *before) {
+    if (!PyObject_TypeCheck(before, &RingType)) {
+        PyErr_SetString(PyExc_TypeError, "carry_numbers() takes the Ring before this one");
+        return NULL;
+    }
+    if (!usable(self, true) || !usable((RingObject *)before, false))
+        return NULL;
+    shmbus_numbers_carry(&self->ring, &((RingObject *)before)->ring);
+    Py_RETURN_NONE;
+}
+
 static PyObject *ring_settle_numbers(RingObject *self, PyObject *arg) {
     unsigned long producer = PyLong_AsUnsignedLong(arg);
     if (PyErr_Occurred() || !usable(self, true))
@@ -262,6 +273,57 @@ static PyObject *ring_numbers(RingObject *self, PyObject *arg) {
         return NULL;
     bool durable = shmbus_numbers_get(&self->ring, (uint32_t)producer, &published, &claiming);
     return Py_BuildValue("KKO", (unsigned long long)published, (unsigned long long)claiming, durable ? Py_True : Py_False);
+}
+
+/* (published, which one of those who had the id, is it durable) of every id that was ever given out, by id. */
+static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
+    if (!usable(self, false))
+        return NULL;
+    PyObject *all = PyDict_New();
+    for (uint32_t producer = 1; all && producer <= self->ring.producers; producer++) {
+        uint32_t tag = shmbus_producer_tag(&self->ring, producer);
+        uint64_t published = 0, claiming = 0;
+        if (!shmbus_numbers_used(&self->ring, producer))
+            continue;
+        bool durable = shmbus_numbers_get(&self->ring, producer, &published, &claiming);
+        PyObject *id = PyLong_FromUnsignedLong(producer);
+        PyObject *its = Py_BuildValue("KIO", (unsigned long long)published, tag >> SHMBUS_PRODUCER_BITS,
+                                      durable ? Py_True : Py_False);
+        if (!id || !its || PyDict_SetItem(all, id, its) < 0)
+            Py_CLEAR(all);
+        Py_XDECREF(id);
+        Py_XDECREF(its);
+    }
+    return all;
+}
+
+/* What each of them had published before that sequence, by id; None: the ring has dropped it. */
+static PyObject *ring_numbers_before(RingObject *self, PyObject *arg) {
+    uint64_t from = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    uint32_t count = self->ring.producers + 1;
+    uint64_t *numbers = PyMem_Malloc(count * sizeof *numbers);
+    if (!numbers)
+        return PyErr_NoMemory();
+    for (uint32_t producer = 0; producer < count; producer++)
+        numbers[producer] = shmbus_numbers_used(&self->ring, producer) ? 0 : SHMBUS_UNASKED;
+    if (shmbus_numbers_before(&self->ring, from, numbers, count - 1) != SHMBUS_OK) {
+        PyMem_Free(numbers);
+        Py_RETURN_NONE;
+    }
+    PyObject *all = PyDict_New();
+    for (uint32_t producer = 1; all && producer < count; producer++) {
+        if (numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        PyObject *id = PyLong_FromUnsignedLong(producer), *number = PyLong_FromUnsignedLongLong(numbers[producer]);
+        if (!id || !number || PyDict_SetItem(all, id, number) < 0)
+            Py_CLEAR(all);
+        Py_XDECREF(id);
+        Py_XDECREF(number);
+    }
+    PyMem_Free(numbers);
+    return all;
 }
 
 static PyObject *ring_clear_producer(RingObject *self, PyObject *arg) {
@@ -509,9 +571,12 @@ static PyMethodDef ring_methods[] = {
     {"set_producer", (PyCFunction)ring_set_producer, METH_VARARGS, NULL},
     {"clear_producer", (PyCFunction)ring_clear_producer, METH_O, NULL},
     {"begin_numbers", (PyCFunction)ring_begin_numbers, METH_VARARGS, NULL},
+    {"carry_numbers", (PyCFunction)ring_carry_numbers, METH_O, NULL},
     {"settle_numbers", (PyCFunction)ring_settle_numbers, METH_O, NULL},
     {"raise_numbers", (PyCFunction)ring_raise_numbers, METH_VARARGS, NULL},
     {"numbers", (PyCFunction)ring_numbers, METH_O, NULL},
+    {"all_numbers", (PyCFunction)ring_all_numbers, METH_NOARGS, NULL},
+    {"numbers_before", (PyCFunction)ring_numbers_before, METH_O, NULL},
     {"producer", (PyCFunction)ring_get_producer, METH_O, NULL},
     {"claims", (PyCFunction)ring_claims, METH_NOARGS, NULL},
     {"find_time", (PyCFunction)ring_find_time, METH_O, NULL},

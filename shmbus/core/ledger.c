@@ -1,0 +1,160 @@
+/* The ledger: what one cursor got, and what it missed and why, of each producer.
+ *
+ * Only the client writes its rows, and the coordinator frees them when the cursor is nobody's; anybody may read them. What is
+ * delivered is the case that matters, so it costs one plain store: `last` moves on by one, and what was delivered is what is
+ * left of last - base when the losses are taken away. A client that is killed between two instructions has either counted a
+ * message or not. Where more than one number changes, `changing` is odd meanwhile: a reader that finds it so looks again, for
+ * as long as a live client could take, and then takes what it finds.
+ */
+#include <string.h>
+
+#include "layout.h"
+
+enum { LOOKS = 1000 };
+
+void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size) {
+    struct shmbus_session_page *page = memory;
+    *ledger = (struct shmbus_ledger){.cursors = 0};
+    uint32_t cursors = page->capacity, rows = page->rows;
+    if (!rows || shmbus_session_bytes(cursors, rows) > size)
+        return;
+    ledger->first = (void *)&page->cursors[cursors];
+    ledger->rows = (void *)((unsigned char *)memory + shmbus_ledger_offset(cursors));
+    ledger->cursors = cursors;
+    ledger->capacity = rows;
+}
+
+static void begin_change(struct shmbus_row *row) {
+    atomic_store_explicit(&row->changing, atomic_load_explicit(&row->changing, memory_order_relaxed) | 1u, memory_order_relaxed);
+    FENCE(memory_order_release); /* pairs with the acquire fence in shmbus_row_read(): who sees a new number sees it odd */
+}
+
+static void end_change(struct shmbus_row *row) {
+    /* release: pairs with the first load in shmbus_row_read(), who sees it even sees all numbers before it */
+    atomic_store_explicit(&row->changing, atomic_load_explicit(&row->changing, memory_order_relaxed) + 1u, memory_order_release);
+}
+
+static uint64_t get(const _Atomic uint64_t *number) { return atomic_load_explicit(number, memory_order_relaxed); }
+static void set(_Atomic uint64_t *number, uint64_t value) { atomic_store_explicit(number, value, memory_order_relaxed); }
+static void grow(_Atomic uint64_t *number, uint64_t by) { set(number, get(number) + by); }
+static void grow_small(_Atomic uint32_t *number) {
+    atomic_store_explicit(number, atomic_load_explicit(number, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base) {
+    _Atomic uint64_t *numbers[] = {&row->overrun, &row->expired, &row->filtered};
+    begin_change(row);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        set(numbers[i], 0);
+    atomic_store_explicit(&row->corrupt, 0, memory_order_relaxed);
+    atomic_store_explicit(&row->repeated, 0, memory_order_relaxed);
+    set(&row->base, base);
+    set(&row->last, base);
+    atomic_store_explicit(&row->producer, tag, memory_order_relaxed);
+    end_change(row);
+}
+
+struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base) {
+    if (cursor >= ledger->cursors)
+        return NULL;
+    for (uint32_t looked = 0; looked < ledger->capacity; looked++) {
+        uint32_t at = (ledger->hint + looked) % ledger->capacity;
+        struct shmbus_row *row = &ledger->rows[at];
+        /* acquire: pairs with shmbus_rows_close(), by the coordinator */
+        if (atomic_load_explicit(&row->owner, memory_order_acquire) != 0)
+            continue;
+        ledger->hint = at + 1;
+        shmbus_row_restart(row, tag, base);
+        atomic_store_explicit(&row->next, atomic_load_explicit(&ledger->first[cursor], memory_order_relaxed), memory_order_relaxed);
+        atomic_store_explicit(&row->owner, cursor + 1, memory_order_relaxed);
+        /* release: who finds the row finds it filled in */
+        atomic_store_explicit(&ledger->first[cursor], at + 1, memory_order_release);
+        return row;
+    }
+    return NULL;
+}
+
+struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row) {
+    if (cursor >= ledger->cursors)
+        return NULL;
+    uint32_t at = atomic_load_explicit(row ? &row->next : &ledger->first[cursor], memory_order_acquire);
+    if (at == 0 || at > ledger->capacity)
+        return NULL;
+    struct shmbus_row *found = &ledger->rows[at - 1];
+    return atomic_load_explicit(&found->owner, memory_order_acquire) == cursor + 1 ? found : NULL; /* freed meanwhile */
+}
+
+void shmbus_rows_close(const struct shmbus_ledger *ledger, uint32_t cursor) {
+    struct shmbus_row *row = shmbus_row_next(ledger, cursor, NULL);
+    if (cursor < ledger->cursors)
+        atomic_store_explicit(&ledger->first[cursor], 0, memory_order_release);
+    while (row) {
+        struct shmbus_row *gone = row;
+        row = shmbus_row_next(ledger, cursor, gone);
+        /* Freed as we go, so a chain that a client bent into a ring ends where it was begun. */
+        atomic_store_explicit(&gone->owner, 0, memory_order_release);
+    }
+}
+
+uint64_t shmbus_row_leap(const struct shmbus_row *row, uint64_t number) {
+    uint64_t last = get(&row->last);
+    return number > last ? number - last - 1 : 0;
+}
+
+void shmbus_row_lose(struct shmbus_row *row, uint64_t lost, uint64_t unused) {
+    begin_change(row);
+    grow(&row->overrun, lost);
+    grow(&row->base, unused);
+    grow(&row->last, lost + unused);
+    end_change(row);
+}
+
+void shmbus_row_account(struct shmbus_row *row, uint64_t number, enum shmbus_outcome outcome) {
+    uint64_t last = get(&row->last);
+    if (number == last + 1 && outcome == SHMBUS_DELIVERED) {
+        set(&row->last, number);
+        return;
+    }
+    if (number <= last) {
+        grow_small(&row->repeated);
+        return;
+    }
+    begin_change(row);
+    grow(&row->base, number - last - 1);
+    set(&row->last, number);
+    switch (outcome) {
+    case SHMBUS_LOST_OVERRUN: grow(&row->overrun, 1); break;
+    case SHMBUS_LOST_EXPIRED: grow(&row->expired, 1); break;
+    case SHMBUS_LOST_CORRUPT: grow_small(&row->corrupt); break;
+    case SHMBUS_LEFT_FILTERED: grow(&row->filtered, 1); break;
+    case SHMBUS_DELIVERED: break;
+    }
+    end_change(row);
+}
+
+struct shmbus_entry shmbus_row_read(const struct shmbus_row *row) {
+    struct shmbus_entry entry;
+    for (unsigned looks = 0;; looks++) {
+        uint32_t before = atomic_load_explicit(&row->changing, memory_order_acquire);
+        uint32_t tag = atomic_load_explicit(&row->producer, memory_order_relaxed);
+        entry = (struct shmbus_entry){
+            .producer = tag & SHMBUS_MAX_PRODUCER_ID,
+            .version = tag >> SHMBUS_PRODUCER_BITS,
+            .base = get(&row->base),
+            .overrun = get(&row->overrun),
+            .expired = get(&row->expired),
+            .corrupt = atomic_load_explicit(&row->corrupt, memory_order_relaxed),
+            .filtered = get(&row->filtered),
+            .repeated = atomic_load_explicit(&row->repeated, memory_order_relaxed),
+            .last = get(&row->last),
+        };
+        FENCE(memory_order_acquire);
+        if (!(before & 1) && before == atomic_load_explicit(&row->changing, memory_order_relaxed))
+            break;
+        if (looks >= LOOKS)
+            break;
+    }
+    uint64_t missed = entry.overrun + entry.expired + entry.corrupt + entry.filtered, all = entry.last - entry.base;
+    entry.delivered = all > missed ? all - missed : 0;
+    return entry;
+}

@@ -1,0 +1,280 @@
+/* Losses by producer: what one ring of a subscription says of each of those who publish to it, see ../ledger.c.
+ *
+ * Where a reader was overrun, the numbers of the messages that are still there tell how many of each producer are not. A
+ * sequence that went by unread is at most one message, so no publisher can have more counted as lost than went by; numbers
+ * that it leaves out itself are no messages.
+ */
+#include "reader.h"
+
+enum { TRIES = 8 };
+
+static uint32_t ids(const Entry *entry) { return entry->ring->ring.producers + 1; }
+
+static struct row_ref *ref_of(Entry *entry, uint32_t producer) {
+    if (producer >= ids(entry))
+        return NULL;
+    if (producer >= entry->row_count) {
+        uint32_t count = producer + 1;
+        struct row_ref *grown = PyMem_Realloc(entry->rows, count * sizeof *grown);
+        if (!grown)
+            return NULL;
+        memset(grown + entry->row_count, 0, (count - entry->row_count) * sizeof *grown);
+        entry->rows = grown;
+        entry->row_count = count;
+    }
+    return &entry->rows[producer];
+}
+
+static uint32_t version_of(const Entry *entry, uint32_t producer) {
+    struct shmbus_producer *its = shmbus_producer_entry(&entry->ring->ring, producer);
+    return its ? atomic_load_explicit(&its->version, memory_order_acquire) : 0;
+}
+
+static struct shmbus_row *new_row(Entry *entry, uint32_t tag, uint64_t base) {
+    if (entry->session)
+        return shmbus_row_open(&entry->session->ledger, entry->place, tag, base);
+    struct shmbus_row *row = PyMem_Calloc(1, sizeof *row);
+    if (row)
+        shmbus_row_restart(row, tag, base);
+    return row;
+}
+
+void ledger_end(Entry *entry) {
+    for (uint32_t i = 0; !entry->session && i < entry->row_count; i++)
+        PyMem_Free(entry->rows[i].row);
+    PyMem_Free(entry->rows);
+    entry->rows = NULL;
+    entry->row_count = 0;
+}
+
+/* The row of a producer, if there is room for it. `stranger`: the id was another's, of whom nothing more can be told. */
+static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base, bool *stranger) {
+    struct row_ref *ref = ref_of(entry, producer);
+    if (!ref)
+        return NULL;
+    uint32_t version = version_of(entry, producer);
+    if (ref->row && ref->version == version)
+        return ref->row;
+    uint32_t tag = shmbus_producer_tag(&entry->ring->ring, producer);
+    ref->version = version; /* before the tag was loaded: an id gets its next owner's numbers before its next owner's name */
+    if (!ref->row) {
+        ref->row = new_row(entry, tag, base);
+    } else if (atomic_load_explicit(&ref->row->producer, memory_order_relaxed) != tag) {
+        *stranger = true;
+        shmbus_row_restart(ref->row, tag, base);
+    }
+    return ref->row;
+}
+
+/* What each producer had published before this sequence: an array by id, or NULL with an exception. `known` of it begins with
+ * what the rows say. */
+static uint64_t *numbers_asked(Entry *entry) {
+    uint64_t *numbers = PyMem_Malloc(ids(entry) * sizeof *numbers);
+    if (!numbers)
+        return (uint64_t *)PyErr_NoMemory();
+    numbers[0] = SHMBUS_UNASKED;
+    for (uint32_t producer = 1; producer < ids(entry); producer++)
+        numbers[producer] = shmbus_numbers_used(&entry->ring->ring, producer) ? 0 : SHMBUS_UNASKED;
+    return numbers;
+}
+
+static bool take_up(Entry *entry) {
+    struct shmbus_row *row = NULL;
+    bool any = false;
+    while (entry->session && (row = shmbus_row_next(&entry->session->ledger, entry->place, row))) {
+        uint32_t producer = atomic_load_explicit(&row->producer, memory_order_relaxed) & SHMBUS_MAX_PRODUCER_ID;
+        struct row_ref *ref = ref_of(entry, producer);
+        if (ref && !ref->row)
+            *ref = (struct row_ref){.row = row, .version = UINT32_MAX};
+        any = true;
+    }
+    return any;
+}
+
+/* Is it somebody's, or nobody says whose? What an id that was given back has published is gone. */
+static bool may_publish(const Entry *entry, uint32_t producer) {
+    struct shmbus_identity who;
+    return shmbus_producer_get(&entry->ring->ring, producer, &who) ||
+           shmbus_producer_tag(&entry->ring->ring, producer) >> SHMBUS_PRODUCER_BITS == 0;
+}
+
+/* It gets what was published from the beginning on: all that is missing is lost. */
+static void from_the_first(Entry *entry, uint64_t *numbers) {
+    bool stranger = false;
+    for (uint32_t producer = 1; producer < ids(entry); producer++) {
+        struct shmbus_row *row = numbers[producer] == SHMBUS_UNASKED ? NULL : row_of(entry, producer, 0, &stranger);
+        if (row && atomic_load_explicit(&row->producer, memory_order_relaxed) >> SHMBUS_PRODUCER_BITS > 1)
+            entry->unknown = 1; /* the id was another's before */
+    }
+    PyMem_Free(numbers);
+}
+
+bool ledger_begin(Entry *entry) {
+    if (entry->position >= shmbus_tail(&entry->ring->ring))
+        entry->voids = atomic_load_explicit(&entry->ring->ring.header->aborted, memory_order_relaxed);
+    if (entry->source->group || take_up(entry))
+        return true; /* the group counts, or this ring is the successor of one that we have rows from */
+    uint64_t *numbers = numbers_asked(entry), from = entry->position;
+    if (!numbers)
+        return false;
+    if (entry->ring->generation == 0 && from <= entry->ring->ring.header->first_sequence) {
+        from_the_first(entry, numbers);
+        return true;
+    }
+    for (int tries = 0; shmbus_numbers_before(&entry->ring->ring, from, numbers, ids(entry) - 1) != SHMBUS_OK && tries < TRIES;
+         tries++) {
+        from = shmbus_head(&entry->ring->ring);
+        PyMem_Free(numbers);
+        if (!(numbers = numbers_asked(entry)))
+            return false;
+    }
+    entry->unknown = from > entry->position ? from - entry->position : 0;
+    bool stranger = false;
+    for (uint32_t producer = 1; producer < ids(entry); producer++)
+        if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer))
+            row_of(entry, producer, numbers[producer], &stranger);
+    PyMem_Free(numbers);
+    return true;
+}
+
+/* ---- what comes ---------------------------------------------------------------------------------------------------- */
+
+PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame) {
+    if (entry->unread == 0)
+        return NULL;
+    bool stranger = false;
+    struct shmbus_row *row = row_of(entry, frame->producer, 0, &stranger);
+    uint64_t leap = row ? shmbus_row_leap(row, frame->producer_sequence) : 0;
+    uint64_t lost = leap < entry->unread ? leap : entry->unread;
+    if (!lost)
+        return NULL;
+    PyObject *told = reader_gap(entry, entry->position, lost, "overrun", frame->producer);
+    if (told) {
+        entry->unread -= lost;
+        add_to(&entry->cursor->lost, lost);
+        shmbus_row_lose(row, lost, leap - lost);
+    }
+    return told;
+}
+
+void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbus_outcome outcome) {
+    if (entry->source->group)
+        return;
+    bool stranger = false;
+    struct shmbus_row *row = row_of(entry, producer, number - 1, &stranger);
+    if (row)
+        shmbus_row_account(row, number, outcome);
+}
+
+void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome outcome) {
+    bool stranger = false;
+    if (entry->source->group || !producer || producer >= ids(entry))
+        return;
+    struct shmbus_row *row = row_of(entry, producer, 0, &stranger);
+    if (row)
+        shmbus_row_account(row, atomic_load_explicit(&row->last, memory_order_relaxed) + 1, outcome);
+}
+
+/* ---- what is gone -------------------------------------------------------------------------------------------------- */
+
+/* What the rows know. */
+static void ask_rows(Entry *entry, uint64_t *numbers, bool *rowless, bool *stranger) {
+    for (uint32_t producer = 1; producer < ids(entry); producer++) {
+        if (numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        struct shmbus_row *row = row_of(entry, producer, 0, stranger);
+        *rowless |= !row;
+        numbers[producer] = row ? atomic_load_explicit(&row->last, memory_order_relaxed) : SHMBUS_UNASKED;
+    }
+}
+
+static bool add_gap(Entry *entry, PyObject *gaps, uint64_t first, uint64_t count, uint32_t producer) {
+    PyObject *gap = reader_gap(entry, first, count, "overrun", producer);
+    bool added = gap && PyList_Append(gaps, gap) == 0;
+    Py_XDECREF(gap);
+    return added;
+}
+
+/* Gaps of all who lost something of `*budget` sequences, which loses as much. False with an exception. */
+static bool gaps_of(Entry *entry, PyObject *gaps, const uint64_t *numbers, uint64_t first, uint64_t *budget) {
+    for (uint32_t producer = 1; producer < entry->row_count; producer++) {
+        struct shmbus_row *row = entry->rows[producer].row;
+        if (!row || numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        uint64_t lost = shmbus_row_leap(row, numbers[producer] + 1);
+        lost = lost < *budget ? lost : *budget;
+        *budget -= lost;
+        if (lost && !add_gap(entry, gaps, first, lost, producer))
+            return false;
+    }
+    return true;
+}
+
+static void count_lost(Entry *entry, const uint64_t *numbers, uint64_t budget) {
+    for (uint32_t producer = 1; producer < entry->row_count; producer++) {
+        struct shmbus_row *row = entry->rows[producer].row;
+        if (!row || numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        uint64_t leap = shmbus_row_leap(row, numbers[producer] + 1), lost = leap < budget ? leap : budget;
+        if (leap)
+            shmbus_row_lose(row, lost, leap - lost);
+        budget -= lost;
+    }
+}
+
+/* So many producers may have published a message whose number they have not stored yet: it will be told with their next. */
+static uint64_t uncounted(const Entry *entry) {
+    uint64_t count = 0, published, claiming;
+    for (uint32_t producer = 1; producer < entry->row_count; producer++) {
+        published = claiming = 0;
+        shmbus_numbers_get(&entry->ring->ring, producer, &published, &claiming);
+        count += claiming > published;
+    }
+    return count;
+}
+
+/* So many claims came to nothing, and have not been stepped over or accounted for: what went by unread may have been these. */
+static uint64_t aborted(const Entry *entry) {
+    uint64_t all = atomic_load_explicit(&entry->ring->ring.header->aborted, memory_order_relaxed);
+    return all > entry->voids ? all - entry->voids : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
+    uint64_t at = entry->position, *numbers = numbers_asked(entry);
+    PyObject *gaps = numbers ? PyList_New(0) : NULL;
+    enum shmbus_result result = SHMBUS_OVERRUN;
+    bool rowless = false, stranger = entry->unknown != 0;
+    for (int tries = 0; gaps && result != SHMBUS_OK && tries < TRIES; tries++) {
+        ask_rows(entry, numbers, &rowless, &stranger);
+        /* Publishers that overwrite what is asked for would overwrite what stands there before it could be read, too: so the
+         * next time we ask a little further on. */
+        uint64_t tail = shmbus_tail(&entry->ring->ring);
+        *head = shmbus_head(&entry->ring->ring);
+        *head += tail > *head ? (tail - *head) / 16 * (uint64_t)tries : 0;
+        result = shmbus_numbers_before(&entry->ring->ring, *head, numbers, ids(entry) - 1);
+    }
+    uint64_t range = *head - at, all = range + entry->unread, left = all, nobodys = 0, voids = 0;
+    if (gaps && result == SHMBUS_OK) {
+        bool whole = gaps_of(entry, gaps, numbers, at, &left);
+        uint64_t unstored = uncounted(entry);
+        voids = least(left, aborted(entry));
+        nobodys = rowless || stranger ? left : left - voids > unstored ? left - voids - unstored : 0;
+        if (whole && nobodys)
+            whole = add_gap(entry, gaps, at, nobodys, 0);
+        if (!whole)
+            Py_CLEAR(gaps);
+    }
+    if (gaps && result == SHMBUS_OK) {
+        count_lost(entry, numbers, all);
+        add_to(&entry->cursor->lost, all - left + nobodys);
+        entry->unread = rowless || stranger ? 0 : left - voids - nobodys;
+        entry->voids += voids;
+        entry->unknown = 0;
+    } else if (gaps) { /* publishers are faster than we look: told with the next message of each */
+        entry->unread = all;
+    }
+    PyMem_Free(numbers);
+    return gaps;
+}

@@ -1,0 +1,86 @@
+"""The ledger: what a subscription got of each producer, and what it missed and why.
+
+It stands in shared memory, in the page of the subscription's client, and what a producer has published stands in the
+topic's ring. So whoever may read both can tell at any moment, also of processes that were killed, for each producer
+
+    published = delivered + overrun + expired + corrupt + filtered + in flight
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from shmbus._core import Ring, Session
+from shmbus.message import Producer
+
+LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
+
+
+class LedgerEntry(NamedTuple):
+    """One producer in one topic and lane, from where the subscription began. Messages, by their producer's numbers."""
+
+    topic: str
+    lane: Literal["normal", "urgent"]
+    producer: Producer | None  # None: it has left, and nothing in the ring is its any more
+    published: int
+    delivered: int  # handed out
+    overrun: int  # lost: the ring went round before they were read
+    expired: int  # lost: past their time
+    corrupt: int  # lost: their checksum or bounds were wrong
+    filtered: int  # read, and not wanted
+    repeated: int  # handed out once more: published again under a number that had been there (not among the others)
+    in_flight: int  # published, and not read yet
+
+    @property
+    def lost(self) -> int:
+        """What was wanted, or may have been, and is gone."""
+        return self.overrun + self.expired + self.corrupt
+
+
+def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[LedgerEntry]:
+    """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
+    rows = session.ledger(cursor)  # before what is published: that only grows
+    published = _published(rings)
+    known = {(producer, version) for producer, version, *_ in rows}
+    for (producer, version), number in published.items():
+        # Whoever was there when the subscription began has a row from then on.
+        if number and (producer, version) not in known and _whose(rings, producer, version):
+            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0))
+    found = []
+    for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, repeated in sorted(rows):
+        reached = max(last, published.get((producer, version), 0))
+        ring = rings[-1]
+        found.append(
+            LedgerEntry(
+                topic=ring.topic,
+                lane=LANES[ring.lane],
+                producer=_whose(rings, producer, version),
+                published=reached - base,
+                delivered=delivered,
+                overrun=overrun,
+                expired=expired,
+                corrupt=corrupt,
+                filtered=filtered,
+                repeated=repeated,
+                in_flight=reached - last,
+            )
+        )
+    return found
+
+
+def _published(rings: Iterable[Ring]) -> dict[tuple[int, int], int]:
+    """The number of the last message of each producer. In a successor they go on from where they were."""
+    found: dict[tuple[int, int], int] = {}
+    for ring in rings:
+        for producer, (number, version, _) in ring.all_numbers().items():
+            key = producer, version
+            found[key] = max(found.get(key, 0), number)
+    return found
+
+
+def _whose(rings: Sequence[Ring], producer: int, version: int) -> Producer | None:
+    for ring in reversed(rings):
+        its = ring.all_numbers().get(producer)
+        entry = ring.producer(producer)
+        if its is not None and its[1] == version and entry is not None:
+            return Producer(*entry)
+    return None

@@ -1,0 +1,275 @@
+/* The ledger: what was published before a sequence, whatever state the ring is in; and what the rows of it say. */
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include "rig.h"
+
+enum { IDS = 3, WRITERS = 3 };
+
+static struct rig rig;
+static struct shmbus_writer writers[IDS + 1];
+
+static void open_ring(uint32_t slots) {
+    rig = rig_small(slots, 1 << 16);
+    for (uint32_t id = 1; id <= IDS; id++) {
+        shmbus_numbers_begin(&rig.ring, id, false);
+        shmbus_writer_init(&writers[id], &rig.ring, id);
+    }
+}
+
+static uint64_t publish(uint32_t id) { return rig_must_publish(&writers[id], writers[id].producer_sequence + 1, 20); }
+
+/* What is known of 1, 2 and 3; then what they had published before `from`. */
+static enum shmbus_result ask(uint64_t from, uint64_t numbers[IDS + 1]) {
+    return shmbus_numbers_before(&rig.ring, from, numbers, IDS);
+}
+#define NUMBERS(a, b, c) ((uint64_t[IDS + 1]){SHMBUS_UNASKED, a, b, c})
+
+#define CHECK_BEFORE(from, a, b, c)                                                                                   \
+    do {                                                                                                              \
+        uint64_t *numbers = NUMBERS(0, 0, 0);                                                                         \
+        CHECK_EQUAL(ask(from, numbers), SHMBUS_OK);                                                                   \
+        CHECK_EQUAL(numbers[1], a);                                                                                   \
+        CHECK_EQUAL(numbers[2], b);                                                                                   \
+        CHECK_EQUAL(numbers[3], c);                                                                                   \
+    } while (0)
+
+TEST(the_first_message_of_each_from_a_sequence_on_tells_what_came_before) {
+    open_ring(16);
+    uint64_t first = publish(1);
+    publish(2);
+    publish(1);
+    publish(1);
+    publish(2);
+    uint64_t tail = shmbus_tail(&rig.ring);
+    CHECK_BEFORE(first, 0, 0, 0);
+    CHECK_BEFORE(first + 1, 1, 0, 0);
+    CHECK_BEFORE(first + 2, 1, 1, 0);
+    CHECK_BEFORE(first + 4, 3, 1, 0);
+    CHECK_BEFORE(tail, 3, 2, 0);
+    uint64_t *numbers = NUMBERS(3, SHMBUS_UNASKED, 0);
+    CHECK_EQUAL(ask(first + 1, numbers), SHMBUS_OK);
+    CHECK_EQUAL(numbers[1], 3); /* known already, so not looked for */
+    CHECK_EQUAL(numbers[2], SHMBUS_UNASKED);
+}
+
+TEST(a_sequence_that_the_ring_has_dropped_cannot_be_asked_for) {
+    open_ring(8);
+    uint64_t first = publish(1);
+    for (int i = 0; i < 20; i++)
+        publish(2);
+    uint64_t *numbers = NUMBERS(0, 0, 0);
+    CHECK_EQUAL(ask(first, numbers), SHMBUS_OVERRUN);
+    uint64_t head = shmbus_head(&rig.ring);
+    CHECK_BEFORE(head, 1, head - first - 1, 0);
+}
+
+TEST(an_unfinished_claim_counts_with_the_number_that_it_may_get) {
+    open_ring(16);
+    uint64_t first = publish(1), word;
+    publish(2);
+    atomic_store(&writers[1].numbers->claiming, 2);
+    uint64_t claimed = rig_claim(&rig.ring, 1, 2, true, &word);
+    publish(2);
+    CHECK_BEFORE(first + 1, 1, 0, 0);
+    CHECK_BEFORE(claimed, 1, 1, 0);
+    CHECK_BEFORE(claimed + 1, 1, 1, 0); /* it is not published yet, nor counted */
+    CHECK_EQUAL(shmbus_owner(&rig.ring, claimed), 1);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 1), 1);
+    CHECK_BEFORE(claimed, 1, 1, 0);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    writers[1].producer_sequence = 1;
+    publish(1); /* a claim that came to nothing used up no number */
+    CHECK_BEFORE(claimed, 1, 1, 0);
+    CHECK_BEFORE(shmbus_tail(&rig.ring), 2, 2, 0);
+}
+
+TEST(whoever_gets_an_id_anew_is_another_also_in_the_successor) {
+    open_ring(16);
+    uint32_t tag = shmbus_producer_tag(&rig.ring, 2);
+    CHECK(tag != 0 && (tag & SHMBUS_MAX_PRODUCER_ID) == 2);
+    shmbus_numbers_begin(&rig.ring, 2, true);
+    uint32_t other = shmbus_producer_tag(&rig.ring, 2);
+    CHECK(other != tag);
+    struct rig next = rig_small(16, 1 << 16);
+    CHECK(!shmbus_numbers_used(&next.ring, 2));
+    shmbus_numbers_carry(&next.ring, &rig.ring);
+    CHECK_EQUAL(shmbus_producer_tag(&next.ring, 2), other);
+    CHECK(shmbus_numbers_used(&next.ring, 2));
+    shmbus_numbers_begin(&next.ring, 2, false);
+    CHECK(shmbus_producer_tag(&next.ring, 2) != other);
+    CHECK(!shmbus_numbers_used(&next.ring, SHMBUS_MAX_PRODUCERS));
+}
+
+/* ---- rows ---- */
+
+static struct {
+    _Alignas(128) unsigned char memory[1 << 14];
+} page;
+static struct shmbus_ledger ledger;
+enum { CURSORS = 4, ROWS = 6 };
+
+static void open_page(void) {
+    struct shmbus_session_setup setup = {.session = 1, .cursors = CURSORS, .rows = ROWS};
+    memcpy(setup.boot_id, rig_boot, sizeof setup.boot_id);
+    memset(&page, 0, sizeof page);
+    shmbus_session_init(&page, &setup);
+    CHECK_EQUAL(shmbus_session_check(&page, sizeof page, rig_boot), SHMBUS_OK);
+    shmbus_ledger_view(&ledger, &page, sizeof page);
+    CHECK_EQUAL(ledger.capacity, ROWS);
+}
+
+static uint32_t rows_of(uint32_t cursor) {
+    uint32_t count = 0;
+    for (struct shmbus_row *row = NULL; (row = shmbus_row_next(&ledger, cursor, row)) && count < 100;)
+        count++;
+    return count;
+}
+
+TEST(rows_are_given_out_found_and_given_back) {
+    open_page();
+    for (uint32_t id = 1; id <= 4; id++)
+        CHECK(shmbus_row_open(&ledger, 1, id, 10 * id));
+    CHECK(shmbus_row_open(&ledger, 3, 1, 0));
+    CHECK(shmbus_row_open(&ledger, 3, 2, 0));
+    CHECK(!shmbus_row_open(&ledger, 0, 1, 0)); /* there are six */
+    CHECK(!shmbus_row_open(&ledger, CURSORS, 1, 0));
+    CHECK_EQUAL(rows_of(1), 4);
+    CHECK_EQUAL(rows_of(3), 2);
+    CHECK_EQUAL(rows_of(0), 0);
+    CHECK_EQUAL(rows_of(CURSORS), 0);
+    shmbus_rows_close(&ledger, 1);
+    shmbus_rows_close(&ledger, CURSORS);
+    CHECK_EQUAL(rows_of(1), 0);
+    CHECK(shmbus_row_open(&ledger, 0, 1, 0));
+    CHECK_EQUAL(rows_of(3), 2);
+}
+
+TEST(a_chain_that_a_client_bent_ends) {
+    open_page();
+    struct shmbus_row *a = shmbus_row_open(&ledger, 1, 1, 0), *b = shmbus_row_open(&ledger, 1, 2, 0);
+    CHECK(a && b);
+    atomic_store(&a->next, (uint32_t)(b - ledger.rows) + 1); /* a ring */
+    shmbus_rows_close(&ledger, 1);
+    CHECK_EQUAL(rows_of(1), 0);
+    atomic_store(&ledger.first[2], 1000000);
+    CHECK_EQUAL(rows_of(2), 0);
+    shmbus_rows_close(&ledger, 2);
+    ((struct shmbus_session_page *)&page)->rows = UINT32_MAX; /* more than is mapped */
+    shmbus_ledger_view(&ledger, &page, sizeof page);
+    CHECK_EQUAL(ledger.capacity, 0);
+}
+
+TEST(a_row_counts_each_message_once_and_says_what_became_of_it) {
+    open_page();
+    struct shmbus_row *row = shmbus_row_open(&ledger, 1, 5u << SHMBUS_PRODUCER_BITS | 7, 100);
+    CHECK(row);
+    shmbus_row_account(row, 101, SHMBUS_DELIVERED);
+    shmbus_row_account(row, 102, SHMBUS_LOST_EXPIRED);
+    shmbus_row_account(row, 103, SHMBUS_LEFT_FILTERED);
+    shmbus_row_account(row, 104, SHMBUS_LOST_CORRUPT);
+    shmbus_row_account(row, 104, SHMBUS_DELIVERED); /* published again */
+    CHECK_EQUAL(shmbus_row_leap(row, 110), 5);
+    CHECK_EQUAL(shmbus_row_leap(row, 104), 0);
+    shmbus_row_lose(row, 3, 2); /* 105 to 109: three were lost, two numbers never used */
+    shmbus_row_account(row, 110, SHMBUS_DELIVERED);
+    shmbus_row_account(row, 112, SHMBUS_DELIVERED); /* and one more left out */
+    struct shmbus_entry says = shmbus_row_read(row);
+    CHECK_EQUAL(says.producer, 7);
+    CHECK_EQUAL(says.version, 5);
+    CHECK_EQUAL(says.base, 103);
+    CHECK_EQUAL(says.last, 112);
+    CHECK_EQUAL(says.delivered, 3);
+    CHECK_EQUAL(says.overrun, 3);
+    CHECK_EQUAL(says.expired, 1);
+    CHECK_EQUAL(says.filtered, 1);
+    CHECK_EQUAL(says.corrupt, 1);
+    CHECK_EQUAL(says.repeated, 1);
+    atomic_fetch_add(&row->changing, 1); /* its client was killed in the middle of a change: whoever looks does not wait for ever */
+    CHECK_EQUAL(shmbus_row_read(row).last, 112);
+    shmbus_row_restart(row, 6u << SHMBUS_PRODUCER_BITS | 7, 0);
+    says = shmbus_row_read(row);
+    CHECK_EQUAL(says.version, 6);
+    CHECK_EQUAL(says.last + says.base + says.delivered + says.overrun, 0);
+    CHECK(!(atomic_load(&row->changing) & 1));
+}
+
+/* ---- all at once: a reader that is overrun all the time finds each writer's messages, or their loss, exactly ---- */
+
+static _Atomic uint32_t writing;
+
+static void *write_many(void *argument) {
+    struct shmbus_writer *writer = argument;
+    uint64_t count = check_times(20000), sequence;
+    for (uint64_t number = 1; number <= count; number++) {
+        while (rig_publish(writer, number, 20 + (uint32_t)(number % 40), &sequence) == SHMBUS_FULL)
+            sched_yield();
+        if (number % 64 == 0)
+            sched_yield();
+    }
+    atomic_fetch_sub(&writing, 1);
+    return NULL;
+}
+
+static uint64_t got[IDS + 1], lost[IDS + 1], last[IDS + 1], budget;
+
+/* What the reader does: asks at each overrun, and may be too slow to be answered; then each producer's next message tells. */
+static void overrun(uint64_t *at) {
+    uint64_t numbers[IDS + 1] = {SHMBUS_UNASKED, last[1], last[2], last[3]};
+    uint64_t head = shmbus_head(&rig.ring);
+    CHECK(head > *at);
+    budget += head - *at;
+    *at = head;
+    if (ask(head, numbers) != SHMBUS_OK)
+        return;
+    for (uint32_t id = 1; id <= IDS; id++) {
+        CHECK(numbers[id] >= last[id] && numbers[id] - last[id] <= budget);
+        budget -= numbers[id] - last[id];
+        lost[id] += numbers[id] - last[id];
+        last[id] = numbers[id];
+    }
+}
+
+TEST(a_reader_that_is_overrun_all_the_time_knows_of_every_writer_what_it_lost) {
+    open_ring(32);
+    uint64_t at = shmbus_tail(&rig.ring), overruns = 0;
+    pthread_t threads[WRITERS];
+    atomic_store(&writing, WRITERS);
+    for (uint32_t i = 0; i < WRITERS; i++)
+        CHECK(pthread_create(&threads[i], NULL, write_many, &writers[i + 1]) == 0);
+    for (bool over = false;;) {
+        struct rig_message message;
+        enum shmbus_result result = rig_read(&rig.ring, at, false, &message);
+        if (result == SHMBUS_OVERRUN) {
+            overrun(&at);
+            overruns++;
+        } else if (result == SHMBUS_OK) {
+            uint32_t id = message.producer;
+            uint64_t number = message.frame.producer_sequence;
+            CHECK_EQUAL(number, message.number);
+            CHECK(number > last[id] && number - last[id] - 1 <= budget);
+            budget -= number - last[id] - 1;
+            lost[id] += number - last[id] - 1;
+            last[id] = number;
+            got[id]++;
+            at++;
+        } else if (result == SHMBUS_EMPTY && over) {
+            break;
+        } else {
+            over = atomic_load(&writing) == 0;
+            sched_yield();
+        }
+        if (at % 997 == 0)
+            sched_yield();
+    }
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < WRITERS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    for (uint32_t id = 1; id <= IDS; id++) {
+        CHECK_EQUAL(got[id] + lost[id], check_times(20000));
+        all += lost[id];
+    }
+    CHECK_EQUAL(budget, 0); /* nobody's claim was aborted: all that went by unread were messages */
+    CHECK(all > 0 && overruns > 0);
+}

@@ -1,0 +1,229 @@
+"""The ledger: by subscription, topic and producer published = delivered + lost by reason + in flight, whoever dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+
+import pytest
+
+import shmbus
+from process.buses import coordinator, eventually, python
+from process.rings import small
+from shmbus.errors import ReceiveTimeout
+from shmbus.tools.snapshot import Probe
+
+PUBLISHES = """
+import sys
+import shmbus
+with shmbus.connect(sys.argv[1], name="collector") as bus, bus.publisher("lab.x", name=sys.argv[2]) as publisher:
+    print("ready", flush=True)
+    count = int(sys.argv[3])
+    number = 0
+    while number != count:
+        number += 1
+        publisher.publish(b"%d" % number, priority=200 if number % 7 == 0 else 0)
+    print("done", flush=True)
+    sys.stdin.readline()
+"""
+READS = """
+import sys
+import shmbus
+with shmbus.connect(sys.argv[1], name="reader") as bus, bus.subscribe("lab.#") as subscription:
+    print("ready", flush=True)
+    while True:
+        subscription.receive()
+"""
+
+
+def adds_up(entry):
+    accounted = entry.delivered + entry.overrun + entry.expired + entry.corrupt + entry.filtered + entry.in_flight
+    return entry.published == accounted
+
+
+def by_producer(entries):
+    return {entry.producer.name: entry for entry in entries}
+
+
+def ledger_of(bus_name, client):
+    """As somebody who asks nobody finds it."""
+    with Probe(bus_name) as probe:
+        reading = probe.read()
+        found = probe.ledger(reading)
+    return [entry for session, _, entries in found if session.entry.client == client for entry in entries]
+
+
+@pytest.fixture
+def bus():
+    with shmbus.embedded(small(), name="lab") as bus:
+        yield bus
+
+
+def test_it_tells_delivered_lost_and_waiting_of_each_producer(bus):
+    one, other = bus.publisher("lab.x", name="one"), bus.publisher("lab.x", name="other")
+    one.publish_many([b"before"] * 5)
+    with bus.subscribe("lab.x") as subscription:
+        one.publish_many([b"x"] * 4)
+        other.publish_many([b"x"] * 20)
+        gaps = [found for found in subscription.receive_many(limit=7) if isinstance(found, shmbus.Gap)]
+        assert [(gap.producer.name, gap.count) for gap in gaps] == [("one", 4), ("other", 5)]
+        found = by_producer(subscription.ledger())
+        assert set(found) == {"one", "other"} and all(map(adds_up, found.values()))
+        assert (found["one"].published, found["one"].overrun, found["one"].in_flight) == (4, 4, 0)
+        assert found["other"][3:] == (20, 5, 5, 0, 0, 0, 0, 10)
+        assert (subscription.delivered, subscription.lost) == (5, 9)
+        one.close()
+        other.close()
+
+
+def test_a_claim_that_came_to_nothing_is_no_message():
+    with shmbus.embedded(small(), name="lab") as bus, bus.subscribe("lab.x") as subscription:
+        with python(PUBLISHES, bus.address, "one", "3") as child:
+            child.stdout.readline()
+            child.stdout.readline()
+            child.kill()
+            child.wait(20)
+        with bus.publisher("lab.x", name="other") as publisher:
+            publisher.publish_many([b"x"] * 40)
+            found = subscription.receive_many(limit=100)
+        gaps = {gap.producer.name: gap.count for gap in found if isinstance(gap, shmbus.Gap)}
+        messages = Counter(message.producer.name for message in found if isinstance(message, shmbus.Message))
+        assert {name: gaps.get(name, 0) + messages[name] for name in ("one", "other")} == {"one": 3, "other": 40}
+
+
+def test_what_is_filtered_expired_or_published_again_is_told_apart(bus):
+    with (
+        bus.publisher("lab.x", name="one", durable=True) as publisher,
+        bus.subscribe("lab.x", filter=shmbus.Filter(min_priority=10)) as subscription,
+    ):
+        publisher.publish_many([b"low"] * 2)
+        publisher.publish_many([b"high"] * 3, priority=20)
+        publisher.publish_many([b"brief"] * 2, ttl=0.000_001, priority=20)
+        time.sleep(0.001)
+        publisher.publish(b"last", number=100, priority=20)
+        found = subscription.receive_many()
+        assert [type(one).__name__ for one in found] == ["Message"] * 3 + ["Gap", "Message"]
+        assert (found[3].reason, found[3].count, found[3].producer.name) == ("expired", 2, "one")
+        (entry,) = subscription.ledger()
+        assert (entry.delivered, entry.filtered, entry.expired, entry.overrun, entry.in_flight) == (4, 2, 2, 0, 0)
+        assert entry.published == 8 and adds_up(entry) and entry.lost == 2  # 92 numbers were never used
+
+
+def test_both_lanes_and_all_generations_of_a_topic_are_in_it(bus):
+    with bus.publisher("lab.x", name="one") as publisher, bus.subscribe("lab.x") as subscription:
+        publisher.publish_many([b"x"] * 3)
+        publisher.publish_many([b"x"] * 2, priority=200)
+        assert len(subscription.receive_many()) == 5
+        bus.resize("lab.x", slots=32)
+        publisher.publish_many([b"x"] * 40)
+        found = subscription.receive_many(limit=5)
+        assert isinstance(found[0], shmbus.Gap) and found[0].producer.name == "one"
+        lanes = {entry.lane: entry for entry in subscription.ledger()}
+        assert (lanes["urgent"].published, lanes["urgent"].delivered) == (2, 2)
+        assert lanes["normal"].published == 43 and adds_up(lanes["normal"])
+        assert lanes["normal"].delivered == 3 + 4 and lanes["normal"].overrun == found[0].count
+
+
+def test_whoever_joins_late_has_nothing_to_do_with_what_was_before(bus):
+    with bus.publisher("lab.x", name="one") as publisher:
+        publisher.publish_many([b"x"] * 100)
+        with bus.subscribe("lab.x") as latest, bus.subscribe("lab.x", start="earliest") as earliest:
+            kept = len(earliest.receive_many())
+            publisher.publish(b"x")
+            latest.receive()
+            assert [(entry.published, entry.delivered) for entry in latest.ledger()] == [(1, 1)]
+            assert [(entry.published, entry.delivered) for entry in earliest.ledger()] == [(kept + 1, kept)]
+        with bus.subscribe("lab.x", start=2) as before:  # who had published that was not known by then
+            gap = before.receive()
+            assert (gap.reason, gap.producer) == ("overrun", None) and gap.count > 80
+
+
+def test_an_id_that_was_anothers_is_a_producer_of_its_own(bus):
+    with bus.subscribe("lab.x") as subscription:
+        for _ in range(200):  # more than there are ids
+            with bus.publisher("lab.x", name="brief") as publisher:
+                publisher.publish_many([b"x"] * 3)
+        told = Counter()
+        for found in subscription.receive_many(limit=1000):
+            told[type(found).__name__] += found.count if isinstance(found, shmbus.Gap) else 1
+        assert told.total() == 600 and told["Message"] > 0
+
+
+@pytest.mark.parametrize("victim", ["reader", "publisher"])
+def test_it_is_right_at_any_moment_also_of_who_was_killed(victim, bus_name):
+    with coordinator(bus_name) as running, ExitStack() as stack:
+        reader = stack.enter_context(python(READS, bus_name))
+        assert reader.stdout.readline() == "ready\n"
+        publishers = [stack.enter_context(python(PUBLISHES, bus_name, f"p{n}", "-1")) for n in range(2)]
+        for publisher in publishers:
+            assert publisher.stdout.readline() == "ready\n"
+        eventually(lambda: any(entry.delivered > 1000 for entry in ledger_of(bus_name, "reader")))
+        if victim == "reader":
+            os.kill(reader.pid, signal.SIGSTOP)  # as good as killed, and its page is still listed
+            time.sleep(0.2)
+            for publisher in publishers:
+                publisher.kill()
+                publisher.wait(20)
+            first, second = ledger_of(bus_name, "reader"), ledger_of(bus_name, "reader")
+            assert first == second and len(first) >= 4 and all(map(adds_up, first))
+            os.kill(reader.pid, signal.SIGCONT)
+        else:
+            publishers[0].kill()
+            publishers[0].wait(20)
+            publishers[1].kill()
+            publishers[1].wait(20)
+        eventually(lambda: not any(entry.in_flight for entry in ledger_of(bus_name, "reader")))
+        entries = ledger_of(bus_name, "reader")
+        assert all(map(adds_up, entries)) and sum(entry.published for entry in entries) > 1000
+        assert "Traceback" not in "".join(running.lines)
+
+
+def test_what_a_flooded_reader_was_told_is_what_its_ledger_says():
+    with shmbus.embedded(small(64), name="lab") as bus, ExitStack() as stack, bus.subscribe("lab.#") as subscription:
+        count = 20_000
+        for n in range(3):
+            child = stack.enter_context(python(PUBLISHES, bus.address, f"p{n}", str(count)))
+            assert child.stdout.readline() == "ready\n"
+        told, ends = Counter(), 0
+        with suppress(ReceiveTimeout):
+            while True:
+                found = subscription.receive(timeout=3)
+                if isinstance(found, shmbus.Gap):
+                    told[found.producer.name, "lost"] += found.count
+                else:
+                    told[found.producer.name, "got"] += 1
+                ends += 1
+                if ends % 100 == 0:
+                    assert all(map(adds_up, subscription.ledger()))
+        for n in range(3):
+            assert told[f"p{n}", "got"] + told[f"p{n}", "lost"] == count
+            its = [entry for entry in subscription.ledger() if entry.producer.name == f"p{n}"]
+            assert sum(entry.overrun for entry in its) == told[f"p{n}", "lost"] > 0
+            assert sum(entry.delivered for entry in its) == told[f"p{n}", "got"]
+            assert sum(entry.published for entry in its) == count
+
+
+def test_the_command_prints_it(bus_name):
+    with (
+        coordinator(bus_name),
+        shmbus.connect(bus_name, name="agent") as bus,
+        bus.publisher("lab.x", name="one") as publisher,
+        bus.subscribe("lab.x") as subscription,
+    ):
+        publisher.publish_many([b"x"] * 20)
+        subscription.receive_many(limit=4)
+        assert ledger_of(bus_name, "agent") == subscription.ledger()
+        command = [sys.executable, "-m", "shmbus.tools", "ledger", "--bus", bus_name]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        titles = "topic reads publisher publ. deliv. overrun expired corrupt filtered waiting"
+        assert shown[0].split() == titles.split()
+        assert shown[1].split() == ["lab.x", "agent", "one", "20", "4", "0", "0", "0", "0", "16"]
+        said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+        (fact,) = map(json.loads, said.splitlines())
+        assert (fact["subscriber"], fact["publisher"], fact["delivered"], fact["in_flight"]) == ("agent", "one", 4, 16)
+        none = subprocess.run([*command, "--lost"], capture_output=True, text=True, check=True).stdout
+        assert none == f"nobody on the bus '{bus_name}' has anything to account for\n"
