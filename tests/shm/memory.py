@@ -16,7 +16,7 @@ from shmbus._core import Bells, Reader, Ring, Session, Writer
 BOOT = bytes(range(16))
 UNIT = 64
 HEADER_BYTES = 0x600
-TAIL, HEAD, HINT = 0x280, 0x300, 0x400
+TAIL, HEAD, HINT, ABORTED_COUNT = 0x280, 0x300, 0x400, 0x488
 CLAIMED, COMMITTED, SKIPPED, ABORTED = range(4)
 NO_TIME_LIMIT = 0
 MASK = 2**64 - 1
@@ -198,6 +198,8 @@ class Raw:
     def set_state(self, sequence: int, state: int) -> None:
         at = self.slot_at(sequence)
         self.set_u64(at, self.u64(at) & ~(3 << 30) | state << 30)
+        if state == ABORTED:  # whoever does that counts it
+            self.set_u64(ABORTED_COUNT, self.u64(ABORTED_COUNT) + 1)
 
     def frame_at(self, sequence: int) -> int:
         """Where the frame of a committed sequence begins."""

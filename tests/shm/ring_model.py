@@ -104,6 +104,7 @@ class ReaderModel:
         self.ring, self.position, self.gated = ring, position, gated
         self.brief_from, self.brief_count, self.brief_of = 0, 0, 0
         self.told = []  # gaps of an overrun, one for each producer
+        self.late = False  # what it begins with was dropped before it could see whose that was
         self.counts = {"delivered": 0, "lost": 0, "expired": 0, "corrupt": 0, "stepped": 0}
 
     def step(self):
@@ -126,6 +127,7 @@ class ReaderModel:
             return self._overrun()
         self.ring = ring.successor
         self.position = self.ring.first
+        self.late = not self.gated and self.ring.head > self.position
         if not self.gated:
             self.counts = dict.fromkeys(self.counts, 0)
         return "again", None
@@ -165,6 +167,10 @@ class ReaderModel:
     def _overrun(self):
         """A gap for each producer that lost a message: what came to nothing is none."""
         first, self.position = self.position, self.ring.head
+        if self.late:
+            self.late = False
+            self.counts["lost"] += self.position - first
+            return "done", ("gap", first, self.position - first, "overrun")
         gone = Counter(
             slot.producer for at in range(first, self.position) if (slot := self.ring.slots[at]).state == COMMITTED
         )

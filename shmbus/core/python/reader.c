@@ -385,10 +385,12 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                     return reader_tell_expired(entry);
                 }
                 const struct shmbus_frame *frame = &((MessageHead *)message)->frame;
-                PyObject *missing = ledger_missing(entry, frame);
-                if (missing || PyErr_Occurred()) {
-                    Py_DECREF(message); /* told first, as above */
-                    return missing;
+                if (entry->unread) {
+                    PyObject *missing = ledger_missing(entry, frame);
+                    if (missing || PyErr_Occurred()) {
+                        Py_DECREF(message); /* told first, as above */
+                        return missing;
+                    }
                 }
                 int wanted = self->filter ? reader_judge(self, message) : 1;
                 uint32_t producer = frame->producer;
@@ -407,7 +409,7 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                     return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
-                ledger_account(entry, producer, number, SHMBUS_DELIVERED);
+                ledger_delivered(entry, producer, number);
                 if (self->borrowing)
                     self->borrowed = message; /* the position moves when it is given back */
                 else

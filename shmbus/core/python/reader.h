@@ -85,6 +85,19 @@ void ledger_end(Entry *entry);
 /* What is missing before this message, which has not been accounted for: a gap, or NULL, with or without an exception. */
 PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame);
 void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbus_outcome outcome);
+/* It was delivered; nearly always right after its producer's last one, which costs one store. Its producer has just been looked
+ * up, so the version of that is known. */
+static inline void ledger_delivered(Entry *entry, uint32_t producer, uint64_t number) {
+    if (producer < entry->row_count) {
+        struct shmbus_row *row = entry->rows[producer].row;
+        if (row && entry->rows[producer].version == entry->ring->producers[producer].version &&
+            atomic_load_explicit(&row->last, memory_order_relaxed) + 1 == number) {
+            atomic_store_explicit(&row->last, number, memory_order_relaxed);
+            return;
+        }
+    }
+    ledger_account(entry, producer, number, SHMBUS_DELIVERED);
+}
 /* The same for one whose number could not be read. */
 void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome outcome);
 /* The ring has gone past the position, up to `*head`: a list of gaps, which are counted; NULL with an exception. */
