@@ -121,15 +121,6 @@ class MemorySubscription:
             LOOPS.begin(self, found)
         return found
 
-    @property
-    def reader(self) -> Self:
-        """What is waited for."""
-        return self
-
-    def _due(self) -> float | None:
-        """When there is something to do though nothing comes: never."""
-        return None
-
     async def ready(self, timeout: float | None) -> None:
         """Return when there may be something, or `timeout` seconds have passed."""
         await self.hub.told(self._seen, timeout)
