@@ -118,3 +118,159 @@ def test_a_full_window_holds_up_what_comes_after_it(steps, members):
 @given(st.lists(st.one_of(steps_of, resizes, st.just(("ack_all",))), max_size=50), st.integers(1, 2))
 def test_topics_that_move_are_in_order_too(steps, members):
     play(steps, Members, members=members)
+
+
+# ---- one by one ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bus():
+    with shmbus.embedded(small(SLOTS), name="lab") as bus:
+        yield bus
+
+
+def numbers(found):
+    return [int(message.payload) for message in found]
+
+
+def rest(subscription):
+    return list(iter(subscription.try_receive, None))
+
+
+def test_what_stands_behind_a_resize_holds_up_what_came_after_it_until_all_before_it_is_settled(bus):
+    with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+        a, b = bus.publisher("s.a"), bus.publisher("s.b")
+        a.publish(b"0")
+        (first,) = rest(subscription)
+        bus.resize("s.a", slots=SLOTS)
+        a.publish(b"1")
+        b.publish(b"2")
+        a.publish(b"3", priority=shmbus.URGENT)
+        assert rest(subscription) == []
+        waiting = threading.Timer(0.2, subscription.ack, (first,))
+        waiting.start()
+        assert numbers([subscription.receive(timeout=20) for _ in range(3)]) == [1, 2, 3]
+        waiting.join()
+
+
+def test_a_full_window_wakes_who_waits_in_order_when_it_opens(bus):
+    durable = Durable("agent", window=2)
+    with bus.subscribe("s.#", durable=durable, order="producer") as one:
+        a, b = bus.publisher("s.a"), bus.publisher("s.b")
+        for number in range(3):
+            a.publish(b"%d" % number)
+        b.publish(b"3")
+        first, second = rest(one)
+        began = time.monotonic()
+        waiting = threading.Timer(0.3, one.ack, (first,))
+        waiting.start()
+        assert numbers([one.receive(timeout=20)]) == [2] and time.monotonic() - began >= 0.25
+        waiting.join()
+        assert numbers(rest(one)) == [3] and one.ack(second)
+
+
+def test_what_is_given_back_comes_again_before_what_came_after_it(bus):
+    with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+        publishers = [bus.publisher(f"s.t{number}") for number in range(3)]
+        for number in range(9):
+            publishers[number % 3].publish(b"%d" % number)
+        found = [subscription.receive(timeout=5) for _ in range(6)]
+        for message in reversed(found):
+            assert subscription.nack(message)
+        again = rest(subscription)
+        assert numbers(again) == list(range(9))
+        assert [message.deliveries for message in again] == [2] * 6 + [1] * 3
+
+
+def test_what_is_held_too_long_comes_again_in_its_turn(bus):
+    durable = Durable("agent", ack_deadline=0.2)
+    with bus.subscribe("s.#", durable=durable, order="producer") as subscription:
+        a, b = bus.publisher("s.a"), bus.publisher("s.b")
+        for number in range(4):
+            (a, b)[number % 2].publish(b"%d" % number)
+        assert numbers(rest(subscription)) == [0, 1, 2, 3]
+        again = [subscription.receive(timeout=20) for _ in range(4)]
+        assert numbers(again) == [0, 1, 2, 3] and {message.deliveries for message in again} == {2}
+        assert subscription.ack_many(again) == 4
+
+
+def test_what_was_dropped_while_nobody_was_there_is_told_and_the_rest_is_in_order(bus):
+    bus.subscribe("s.#", durable="agent", order="producer").close()
+    a, b = bus.publisher("s.a"), bus.publisher("s.b")
+    for number in range(100):
+        (a, b)[number % 5 == 0].publish(b"%d" % number)
+    with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+        found = rest(subscription)
+        messages = [one for one in found if not isinstance(one, Gap)]
+        gaps = [one for one in found if isinstance(one, Gap)]
+        assert sum(gap.count for gap in gaps) + len(messages) == 100 and {gap.topic for gap in gaps} == {"s.a"}
+        assert numbers(messages) == sorted(numbers(messages))
+
+
+def test_what_expires_is_told_once_and_holds_nothing_up(bus):
+    with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+        a, b = bus.publisher("s.a"), bus.publisher("s.b")
+        for number in range(4):
+            a.publish(b"%d" % number, ttl=0.05 if number < 3 else None)
+            b.publish(b"%d" % (number + 4))
+        time.sleep(0.06)
+        found = rest(subscription)
+        assert [(gap.count, gap.reason) for gap in found if isinstance(gap, Gap)] == [(3, "expired")]
+        assert sorted(numbers(one for one in found if not isinstance(one, Gap))) == [3, 4, 5, 6, 7]
+
+
+def test_a_filters_rejects_are_settled_and_the_order_stays(bus):
+    wanted = Filter(min_priority=5)
+    with bus.subscribe("s.#", durable="agent", order="producer", filter=wanted) as subscription:
+        publishers = [bus.publisher(f"s.t{number}") for number in range(3)]
+        for number in range(30):
+            publishers[number % 3].publish(b"%d" % number, priority=number % 2 * 9)
+        found = rest(subscription)
+        assert numbers(found) == list(range(1, 30, 2)) and subscription.filtered == 15
+        assert subscription.ack_many(found) == 15
+
+
+def test_asyncio_takes_in_order_and_settles(bus):
+    async def main():
+        async with shmbus.connect(bus.address) as other:
+            subscription = other.subscribe("s.#", durable="agent", order="producer")
+            publishers = [other.publisher(f"s.t{number}") for number in range(3)]
+
+            async def publish():
+                for number in range(300):
+                    await publishers[number % 3].publish(b"%d" % number)
+
+            publishing = asyncio.ensure_future(publish())
+            for number in range(300):
+                message = await subscription.receive(timeout=30)
+                assert int(message.payload) == number and subscription.ack(message)
+            await publishing
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_borrowed_message_keeps_its_place_in_the_order(bus):
+    with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+        a, b = bus.publisher("s.a"), bus.publisher("s.b")
+        for number in range(4):
+            (a, b)[number % 2].publish(b"%d" % number)
+        for number in range(4):
+            with subscription.borrow(5) as message:
+                assert bytes(message.data) == b"%d" % number
+            assert subscription.ack(message)
+
+
+def test_a_claim_that_is_left_open_holds_up_who_published_behind_it_and_nobody_else(bus):
+    with shmbus.connect(bus.address) as stopped, shmbus.connect(bus.address) as free:
+        with bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+            a, b, theirs = bus.publisher("s.a"), bus.publisher("s.b"), stopped.publisher("s.a")
+            sequence = theirs.publish(b"0")
+            raw = raw_of(bus, theirs._ring)
+            raw.set_state(sequence, CLAIMED)
+            a.publish(b"1")
+            b.publish(b"2")
+            free.publisher("s.c").publish(b"3")
+            assert numbers(rest(subscription)) == [3]
+            raw.set_state(sequence, COMMITTED)
+            raw.close()
+            assert numbers(rest(subscription)) == [0, 1, 2]

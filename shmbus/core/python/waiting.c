@@ -28,7 +28,7 @@ bool reader_has_something(ReaderObject *self) {
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->entries[i].source->group) {
             if (group_has_something(&self->entries[i]))
-                return true;
+                return !self->by_producer || merge_has_something(self);
             continue;
         }
         struct shmbus_view view;
