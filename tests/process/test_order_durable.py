@@ -1,26 +1,20 @@
 """Order across topics of what is durable: members together, what comes again, windows, resizes, deaths."""
 
 import asyncio
-import signal
 import threading
 import time
-from collections import Counter
-from contextlib import ExitStack
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shmbus
-from process.buses import coordinator, python
 from process.ordering import SLOTS, Scene, goes_on, play, publishes, raw_of, resizes, stops
 from process.rings import small
 from shm.memory import CLAIMED, COMMITTED
 from shmbus import Durable, Filter, Gap
-from shmbus.aio import AsyncSubscription
-from shmbus.errors import ReceiveTimeout
 from shmbus.v1.common_pb2 import ProcessRecord
-from shmbus.v1.eventbus_pb2 import CorrelationMetadata, ProcessEventData
+from shmbus.v1.eventbus_pb2 import ProcessEventData
 
 EVENT = ProcessEventData(process=ProcessRecord(pid=7))
 WINDOW = 1024
