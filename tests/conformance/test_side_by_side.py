@@ -79,7 +79,7 @@ class Side:
                 error.behind,
                 error.messages,
                 error.capacity_bytes,
-                error.published,
+                getattr(error, "published", None),
             )  # any holder will do
         except ShmbusError as error:
             return type(error), str(error).partition(":")[0]

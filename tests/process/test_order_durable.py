@@ -1,20 +1,24 @@
 """Order across topics of what is durable: members together, what comes again, windows, resizes, deaths."""
 
 import asyncio
+import itertools
+import queue
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shmbus
+from process.buses import python
 from process.ordering import SLOTS, Scene, goes_on, play, publishes, raw_of, resizes, stops
 from process.rings import small
 from shm.memory import CLAIMED, COMMITTED
 from shmbus import Durable, Filter, Gap
 from shmbus.v1.common_pb2 import ProcessRecord
-from shmbus.v1.eventbus_pb2 import ProcessEventData
+from shmbus.v1.eventbus_pb2 import CorrelationMetadata, ProcessEventData
 
 EVENT = ProcessEventData(process=ProcessRecord(pid=7))
 WINDOW = 1024
@@ -268,3 +272,133 @@ def test_a_claim_that_is_left_open_holds_up_who_published_behind_it_and_nobody_e
             raw.set_state(sequence, COMMITTED)
             raw.close()
             assert numbers(rest(subscription)) == [0, 1, 2]
+
+
+# ---- by correlation group --------------------------------------------------------------------------------------------
+
+
+def publish_group(publisher, *numbers, root="g"):
+    for number in numbers:
+        its = CorrelationMetadata(correlation_id=f"{root}{number}", root_correlation_id=root, sequence_number=number)
+        publisher.publish(EVENT, correlation=its)
+
+
+def shown(found):
+    """Numbers of messages; of gaps, (first, count)."""
+    return [
+        (one.first, one.count) if isinstance(one, Gap) else one.envelope.correlation.sequence_number for one in found
+    ]
+
+
+def test_a_window_full_of_what_is_held_back_opens_when_the_wait_is_over(bus):
+    durable = Durable("agent", window=4)
+    with bus.subscribe("s.#", durable=durable, order="correlation", order_wait=0.2) as subscription:
+        with bus.publisher("s.a") as publisher:
+            publish_group(publisher, 0, 2, 3, 4, 5, 1)  # 1 stands behind the window
+        found = []
+        while shown(found)[-1:] != [1]:
+            message = subscription.receive(timeout=20)
+            found.append(message)
+            if not isinstance(message, Gap):
+                assert subscription.ack(message)
+        assert shown(found) in ([0, (1, 1), 2, 3, 4, 5, 1], [0, 1, 2, 3, 4, 5])
+
+
+def test_one_that_waits_in_asyncio_wakes_for_the_bound(bus):
+    async def main():
+        async with shmbus.connect(bus.address) as other:
+            subscription = other.subscribe("s.#", durable="agent", order="correlation", order_wait=0.2)
+            with bus.publisher("s.a") as publisher:
+                publish_group(publisher, 0, 2)
+            assert shown([await subscription.receive(timeout=20)]) == [0]
+            assert shown(await subscription.receive_many(timeout=20)) == [(1, 1), 2]
+            assert subscription.held_back == 0
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+PUBLISHES = """
+import random, sys, shmbus
+who, count = int(sys.argv[2]), int(sys.argv[3])
+chance = random.Random(who)
+with shmbus.connect(sys.argv[1], name=f"p{who}") as bus:
+    publishers = [bus.publisher(f"s.t{n}", timeout=60) for n in range(4)]
+    number = 0
+    while number < count:
+        batch = min(chance.choice((1, 1, 1, 5, 20)), count - number)
+        payloads = [b"%d %d" % (who, number + n) for n in range(batch)]
+        chance.choice(publishers).publish_many(payloads, priority=255 if chance.random() < 0.1 else 0)
+        number += batch
+"""
+READS = """
+import sys, shmbus
+with shmbus.connect(sys.argv[1]) as bus, bus.subscribe("s.#", durable="agent", order="producer") as subscription:
+    print("ready", flush=True)
+    while True:
+        found = subscription.receive_many(limit=int(sys.argv[2]))
+        for one in found:
+            print("gap" if isinstance(one, shmbus.Gap) else one.payload.decode(), getattr(one, "deliveries", 0))
+        sys.stdout.flush()
+        subscription.ack_many(found)
+"""
+
+
+class Readers:
+    """Reading processes, and what each of them said until it was killed."""
+
+    def __init__(self, bus, several):
+        self.bus, self.lines = bus, queue.SimpleQueue()
+        self.said, self.running = [], []
+        for _ in range(several):
+            self.start()
+
+    def start(self):
+        opened = ExitStack()
+        child = opened.enter_context(python(READS, self.bus.address, str(1 + 10 * (len(self.said) % 3))))
+        assert child.stdout.readline() == "ready\n"
+        lines = []
+        self.said.append(lines)
+        thread = threading.Thread(target=self.listen, args=(child, lines))
+        thread.start()
+        self.running.append((opened, child, thread))
+
+    def listen(self, child, lines):
+        for line in child.stdout:
+            if line.endswith("\n"):  # the last one may be half a line
+                lines.append(line.split())
+                self.lines.put(line.split())
+
+    def kill_oldest(self):
+        opened, child, thread = self.running.pop(0)
+        child.kill()
+        thread.join(30)
+        opened.close()
+
+
+@pytest.mark.parametrize("several", [1, 3])
+def test_readers_that_are_killed_miss_nothing_and_each_was_given_all_in_order(several):
+    count, processes = 1500, 2
+    left = {(str(who), str(number)) for who in range(processes) for number in range(count)}
+    with shmbus.embedded(small(256, arena_bytes=1 << 18)) as bus, ExitStack() as stack:
+        stack.enter_context(bus.subscribe("s.#", durable="agent"))  # so that publishers wait while nobody reads
+        readers = Readers(bus, several)
+        children = [stack.enter_context(python(PUBLISHES, bus.address, str(n), str(count))) for n in range(processes)]
+        for number in itertools.count(1):
+            left.discard(tuple(readers.lines.get(timeout=60)[:2]))
+            if not left:
+                break
+            if number % 400 == 0:
+                readers.kill_oldest()
+                readers.start()
+        while readers.running:
+            readers.kill_oldest()
+        assert [child.wait(30) for child in children] == [0] * processes
+    assert len(readers.said) > several + 3
+    for lines in readers.said:
+        # What a killed member held comes to one of several others when they are past it already.
+        judged = [line for line in lines if several == 1 or line[2] == "1"]
+        for who in range(processes):
+            numbers = [int(number) for name, number, _ in judged if name == str(who)]
+            assert numbers == sorted(set(numbers))
