@@ -161,11 +161,15 @@ def receive(bus: shmbus.Bus, size: int) -> TimeFunction:
     return timed
 
 
-def receive_in_order(bus: shmbus.Bus, order: Order | None, topics: int) -> TimeFunction:
-    """The same from several topics, published in turn: roots of correlation groups, one call a message."""
-    event, area = build_event(process_facts()[0]), f"perf.order.{order}.{topics}".lower()
+def receive_in_order(bus: shmbus.Bus, order: Order | None, topics: int, durable: bool) -> TimeFunction:
+    """The same from several topics, published in turn: roots of correlation groups, one call a message.
+
+    What is durable is settled afterwards, which is not in the figure.
+    """
+    event, area = build_event(process_facts()[0]), f"perf.order.{order}.{topics}.{durable}".lower()
     publishers = [bus.publisher(f"{area}.t{number}") for number in range(topics)]
-    subscription = bus.subscribe(f"{area}.#", lossless=True, order=order)
+    named = shmbus.Durable("perf", window=4096) if durable else None
+    subscription = bus.subscribe(f"{area}.#", lossless=True, durable=named, order=order)
 
     def timed(loops: int) -> float:
         call, spent = subscription.try_receive, 0.0
@@ -174,9 +178,14 @@ def receive_in_order(bus: shmbus.Bus, order: Order | None, topics: int) -> TimeF
             for publisher in itertools.islice(itertools.cycle(publishers), count):
                 publisher.publish(event, correlation=correlation.new())
             started = time.perf_counter()
-            for _ in itertools.repeat(None, count):
-                call()
+            if durable:
+                found = [call() for _ in itertools.repeat(None, count)]
+            else:
+                for _ in itertools.repeat(None, count):
+                    call()
             spent += time.perf_counter() - started
+            if durable:
+                subscription.ack_many(found)
             loops -= count
         return spent
 
@@ -219,9 +228,9 @@ def main() -> None:
         _time(runner, "observe it", lambda: observe(bus(), event))
         for keys in (4, 256):
             _time(runner, f"keep one of {keys} keys", lambda keys=keys: fold(bus(), event, keys))
-        for topics, order in itertools.product((1, 10), (None, "producer", "correlation")):
-            name = f"receive from {topics} topics, order {order}"
-            _time(runner, name, lambda topics=topics, order=order: receive_in_order(bus(), order, topics))
+        for how in itertools.product((None, "producer", "correlation"), (1, 10), (False, True)):
+            name = f"receive from {how[1]} topics, order {how[0]}{', durable' if how[2] else ''}"
+            _time(runner, name, lambda how=how: receive_in_order(bus(), *how))
         for patterns in PATTERNS:
             _time(runner, f"match among {patterns:,} patterns", lambda patterns=patterns: match(patterns))
         for size in SIZES:
