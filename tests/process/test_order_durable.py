@@ -304,6 +304,22 @@ def test_a_window_full_of_what_is_held_back_opens_when_the_wait_is_over(bus):
         assert shown(found) in ([0, (1, 1), 2, 3, 4, 5, 1], [0, 1, 2, 3, 4, 5])
 
 
+def test_a_flood_elsewhere_does_not_keep_a_full_window_shut(bus):
+    durable = Durable("agent", window=2)
+    with bus.subscribe("s.#", durable=durable, order="correlation", order_wait=0.05) as subscription:
+        with bus.publisher("s.a") as publisher, bus.publisher("s.b") as flood:
+            publish_group(publisher, 1, 2, 3)
+            flood.publish(b"flood")
+            assert subscription.ack(subscription.receive(timeout=5)) and subscription.held_back == 2
+            time.sleep(0.06)  # the time that it is held for
+            found = []
+            for _ in range(100):
+                flood.publish(b"flood")
+                found.append(subscription.receive(timeout=5))
+                assert subscription.ack(found[-1])
+            assert shown(one for one in found if one.topic == "s.a") == [1, 2, 3]
+
+
 def test_one_that_waits_in_asyncio_wakes_for_the_bound(bus):
     async def main():
         async with shmbus.connect(bus.address) as other:

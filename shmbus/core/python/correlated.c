@@ -257,10 +257,15 @@ static bool release_oldest(struct correlated *self) {
     return true;
 }
 
+/* Is there nothing more to be had before the mark? A group may have to wait for others to settle: that may take longer. */
+static bool read_to_mark(Entry *entry) {
+    return entry->position >= entry->head.mark || (entry->source->group && !group_has_something(entry));
+}
+
 /* Has everything been read that was in the rings when the marks were set? */
-static bool read_to_marks(const ReaderObject *reader) {
+static bool read_to_marks(ReaderObject *reader) {
     for (uint32_t i = 0; i < reader->count; i++)
-        if (reader->entries[i].position < reader->entries[i].head.mark)
+        if (!read_to_mark(&reader->entries[i]))
             return false;
     return true;
 }

@@ -24,6 +24,11 @@
  * a look at the slots up to the mark): what is urgent; and, while a claim blocks, whatever there is. Nothing is read
  * ahead and nothing held back: what waits, waits in its ring, and is overrun, expires or holds publishers there as ever.
  *
+ * Of a group, the next message of a ring is the oldest that was given back, or else the first that nobody was given. What
+ * is taken is what was seen there (group_next() in group_reader.c), or nothing, if another member was faster; so the members
+ * together take in this order. A full window, and a seal before which something is not settled, block as a claim does: what
+ * stands behind them may not be had yet, and behind a seal it cannot even be seen, so nothing overtakes.
+ *
  * Times are what publishers wrote. One from the future counts as now, so that a liar delays its own ring by one round.
  */
 #include "reader.h"

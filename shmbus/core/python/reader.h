@@ -100,6 +100,7 @@ PyObject *group_ack(PyObject *self, PyObject *message);
 PyObject *group_ack_many(PyObject *self, PyObject *messages);
 PyObject *group_nack(PyObject *self, PyObject *message);
 PyObject *group_extend(PyObject *self, PyObject *message);
+
 /* The next thing this ring has to say, or NULL without an exception: nothing, or nothing comes of one of its slots. */
 PyObject *reader_entry_next(ReaderObject *self, Entry *entry);
 /* Python looks at what the coordinator pushed; what it answers, if not None, is handed out. False with an exception. */
