@@ -15,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
 import shmbus
 from shmbus import _core, correlation, tracing
+from shmbus.order import Order
 from shmbus.state import StateWriter, size_of
 from shmbus.tools.measure.payload import SIZES, build_event, opaque, process_facts
 from shmbus.topic import PatternTrie
@@ -160,6 +161,37 @@ def receive(bus: shmbus.Bus, size: int) -> TimeFunction:
     return timed
 
 
+def receive_in_order(bus: shmbus.Bus, order: Order | None, topics: int, durable: bool) -> TimeFunction:
+    """The same from several topics, published in turn: roots of correlation groups, one call a message.
+
+    What is durable is settled afterwards, which is not in the figure.
+    """
+    event, area = build_event(process_facts()[0]), f"perf.order.{order}.{topics}.{durable}".lower()
+    publishers = [bus.publisher(f"{area}.t{number}") for number in range(topics)]
+    named = shmbus.Durable("perf", window=4096) if durable else None
+    subscription = bus.subscribe(f"{area}.#", lossless=True, durable=named, order=order)
+
+    def timed(loops: int) -> float:
+        call, spent = subscription.try_receive, 0.0
+        while loops > 0:
+            count = min(loops, HELD)
+            for publisher in itertools.islice(itertools.cycle(publishers), count):
+                publisher.publish(event, correlation=correlation.new())
+            started = time.perf_counter()
+            if durable:
+                found = [call() for _ in itertools.repeat(None, count)]
+            else:
+                for _ in itertools.repeat(None, count):
+                    call()
+            spent += time.perf_counter() - started
+            if durable:
+                subscription.ack_many(found)
+            loops -= count
+        return spent
+
+    return timed
+
+
 def match(patterns: int) -> TimeFunction:
     """Which of so many patterns match a topic: two do, whatever their number."""
     trie: PatternTrie[int] = PatternTrie()
@@ -196,6 +228,9 @@ def main() -> None:
         _time(runner, "observe it", lambda: observe(bus(), event))
         for keys in (4, 256):
             _time(runner, f"keep one of {keys} keys", lambda keys=keys: fold(bus(), event, keys))
+        for how in itertools.product((None, "producer", "correlation"), (1, 10), (False, True)):
+            name = f"receive from {how[1]} topics, order {how[0]}{', durable' if how[2] else ''}"
+            _time(runner, name, lambda how=how: receive_in_order(bus(), *how))
         for patterns in PATTERNS:
             _time(runner, f"match among {patterns:,} patterns", lambda patterns=patterns: match(patterns))
         for size in SIZES:

@@ -60,7 +60,6 @@ from shmbus.errors import (
 )
 from shmbus.filter import Filter
 from shmbus.message import Gap, Message, Producer
-from shmbus.order import OrderedSubscription
 from shmbus.publisher import URGENT, Publisher
 from shmbus.start import Last, LastPerKey
 from shmbus.subscription import Subscription
@@ -102,7 +101,6 @@ __all__ = [
     "LimitError",
     "Message",
     "MessageTooLarge",
-    "OrderedSubscription",
     "PatternError",
     "Producer",
     "ProtocolError",

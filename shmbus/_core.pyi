@@ -50,7 +50,7 @@ def watch_trace(variable: ContextVar[Any] | None, /) -> None:
 
 def configure(
     *,
-    make_gap: Callable[[Source, int, int, str, Any], object],
+    make_gap: Callable[..., object],
     make_producer: Callable[[str, int, int, int, int, int], object],
     make_time: Callable[[int], object],
     parse_envelope: Callable[[Message], object],
@@ -458,6 +458,14 @@ class Reader:
     def _source(self, ring: Ring, /) -> Source: ...
     def _hand_out_first(self, messages: Sequence[Message], /) -> None:
         """Before anything is read."""
+    def _set_order(self, order: str, wait_ns: int, /) -> None:
+        """Once, before anything is read: "producer" or "correlation"."""
+    @property
+    def held_back(self) -> int:
+        """Messages that wait for their turn, in the order of correlation groups."""
+    @property
+    def released_early(self) -> int:
+        """How often one of them went before its time, because too much was held back."""
     def _counters(self) -> list[tuple[Ring, int, int, int, int, int, int]]: ...
     def _close(self) -> None: ...
     def _end(self) -> None: ...

@@ -7,7 +7,6 @@ whatever their number; it runs nothing but the wait.
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, overload
@@ -20,7 +19,7 @@ from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.durable import Durable
 from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
-from shmbus.order import OrderedSubscription
+from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
@@ -71,17 +70,20 @@ class AsyncBus:
         durable: str | Durable | None = None,
         start: Start = "latest",
         filter: Filter | None = None,
+        order: Order | None = None,
+        order_wait: float = DEFAULT_WAIT_SECONDS,
     ) -> "AsyncSubscription":
         """As `Bus.subscribe`."""
-        return AsyncSubscription(
-            self._bus.subscribe(*patterns, lossless=lossless, durable=durable, start=start, filter=filter)
+        subscription = self._bus.subscribe(
+            *patterns,
+            lossless=lossless,
+            durable=durable,
+            start=start,
+            filter=filter,
+            order=order,
+            order_wait=order_wait,
         )
-
-    def subscribe_in_order(
-        self, *patterns: str, order: str, order_wait: float = 1.0, **options: Any
-    ) -> "AsyncSubscription":
-        """As `Bus.subscribe_in_order`."""
-        return AsyncSubscription(self._bus.subscribe_in_order(*patterns, order=order, order_wait=order_wait, **options))
+        return AsyncSubscription(subscription)
 
     def forget(self, durable: str) -> None:
         """As `Bus.forget`."""
@@ -196,7 +198,7 @@ class AsyncSubscription:
     What settles messages never waits, so `ack`, `ack_many`, `nack` and `extend` are plain methods.
     """
 
-    def __init__(self, subscription: Subscription | OrderedSubscription) -> None:
+    def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
         self._receiving = False
 
@@ -246,20 +248,13 @@ class AsyncSubscription:
                 remaining = None if deadline is None else deadline - loop.time()
                 if self._subscription.ended or (remaining is not None and remaining <= 0):
                     return self._subscription.receive(timeout=0)  # the last chance, or the error that says why not
-                await _ready(self._subscription.reader, self._patience(remaining))
+                await _ready(self._subscription, remaining)
                 if (found := self._subscription.try_receive()) is not None:
                     return found
         except ReceiveTimeout:
             raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns) from None
         finally:
             self._receiving = False
-
-    def _patience(self, remaining: float | None) -> float | None:
-        due = self._subscription._due()
-        if due is None:
-            return remaining
-        until_due = max(0.0, due - time.monotonic())
-        return until_due if remaining is None else min(remaining, until_due)
 
     async def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Any:
         """As `Subscription.borrow`."""
@@ -276,7 +271,7 @@ class AsyncSubscription:
                     remaining = None if deadline is None else deadline - loop.time()
                     if remaining is not None and remaining <= 0:
                         raise ReceiveTimeout(timeout or 0.0, self._subscription.patterns) from None
-                await _ready(self._subscription.reader, remaining)
+                await _ready(self._subscription, remaining)
         finally:
             self._receiving = False
 
@@ -293,6 +288,16 @@ class AsyncSubscription:
     def lost(self) -> int:
         """Messages that were overrun, expired or corrupt so far."""
         return self._subscription.lost
+
+    @property
+    def held_back(self) -> int:
+        """As `Subscription.held_back`."""
+        return self._subscription.held_back
+
+    @property
+    def released_early(self) -> int:
+        """As `Subscription.released_early`."""
+        return self._subscription.released_early
 
     def __aiter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
 from google.protobuf.message import DecodeError
@@ -28,7 +28,8 @@ from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
 from shmbus.filter import Filter, tolerant
 from shmbus.message import Message
-from shmbus.order import OrderedSubscription, sorter_for
+from shmbus.order import DEFAULT_WAIT_SECONDS, Order
+from shmbus.order import resolve as resolve_order
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, resolve
@@ -262,6 +263,8 @@ class Bus:
         durable: str | Durable | None = None,
         start: Start = "latest",
         filter: Filter | None = None,
+        order: Order | None = None,
+        order_wait: float = DEFAULT_WAIT_SECONDS,
     ) -> Subscription:
         """Read every topic, present or future, that matches one of `patterns` (`+` one segment, `#` any number, last).
 
@@ -275,8 +278,6 @@ class Bus:
         again, to whoever subscribes with the name; publishers wait for it as for a lossless one while anybody does.
         `start` counts when it is made.
 
-        See `subscribe_in_order` for an order across topics.
-
         `LastPerKey()` begins with the last message of each key of every topic that keeps them (`keep_last`), and goes
         on with all that came after those. Of topics that keep none, those that a pattern matches begin with the latest;
         one that is named is an error. Those first messages are settled already: a durable subscription gets them once.
@@ -284,12 +285,16 @@ class Bus:
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
         durable subscription it is settled, whatever the filters of other members would say.
 
+        `order` reaches across topics: "producer" (what one client published, as it published it) or "correlation" (what
+        belongs to one root, by sequence_number; what is missing is waited for `order_wait` seconds, then told in a
+        `Gap` of reason "order"). See `shmbus.order`.
+
         Raises PatternError, AccessDenied, TypeMismatch, LimitError, FilterError, DurableError, ConnectionLost;
-        ValueError for no such start.
+        ValueError for no such start or order.
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
-        return self._subscribe(patterns, lossless, durable, start, filter)
+        return self._subscribe(patterns, lossless, durable, start, filter, order, order_wait)
 
     def _subscribe(
         self,
@@ -298,16 +303,19 @@ class Bus:
         durable: str | Durable | None = None,
         start: Start = "latest",
         filter: Filter | None = None,
+        order: Order | None = None,
+        order_wait: float = DEFAULT_WAIT_SECONDS,
         mark: int = 0,
     ) -> Subscription:
         """`mark` are bits of its number, which its cursors show to the publishers that it holds."""
         self._check_usable()
         begin, judge = resolve(start), tolerant(filter.judge()) if filter is not None else None
         named = Durable(durable) if isinstance(durable, str) else durable
+        ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         with self._lock:
             number, self._next_subscription = self._next_subscription | mark, self._next_subscription + 1
             lossless = lossless and named is None  # a durable one holds by a gate of its own
-            subscription = Subscription(self, number, patterns, lossless, begin, judge, named)
+            subscription = Subscription(self, number, patterns, lossless, begin, judge, named, ordering)
             self._subscriptions[number] = subscription
             try:
                 self._request(subscription._declared()).close()
@@ -320,18 +328,6 @@ class Bus:
                 self._release_unused()
                 raise
             return subscription
-
-    def subscribe_in_order(
-        self, *patterns: str, order: str, order_wait: float = 1.0, **options: Any
-    ) -> OrderedSubscription:
-        """As `subscribe`, with its options, and messages come in an order across topics.
-
-        "producer": what one connection published (from one thread), as it published it. "correlation": the messages
-        of one root_correlation_id by their sequence numbers; a missing one is waited for `order_wait` seconds at most,
-        then a `Gap` of reason "order" stands for it. Within a topic and lane messages are in order anyway.
-        """
-        sorter = sorter_for(order, order_wait)
-        return OrderedSubscription(self.subscribe(*patterns, **options), sorter)
 
     @overload
     def last(self, topic: str, key: None = None) -> list[Message]: ...

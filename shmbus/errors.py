@@ -292,14 +292,21 @@ class BusyError(ShmbusError):
 
 
 class BorrowError(ShmbusError, BufferError):
-    """Nothing of `subscription` would protect a borrowed message from being overwritten."""
+    """Nothing of `subscription` would protect a borrowed message; or it has left the ring, being `held_back`."""
 
-    def __init__(self, subscription: str) -> None:
-        self.subscription = subscription
-        super().__init__(
-            f"{subscription} is lossy: nothing keeps publishers from overwriting what is borrowed. Subscribe with "
-            "lossless=True or durable=..., receive a copy, or borrow(unprotected=True) and be told afterwards."
-        )
+    def __init__(self, subscription: str, held_back: bool = False) -> None:
+        self.subscription, self.held_back = subscription, held_back
+        if held_back:
+            message = (
+                f"{subscription} lends nothing: what it holds back to put it in order has left the ring. Receive a "
+                'copy, or subscribe with order="producer" or without an order.'
+            )
+        else:
+            message = (
+                f"{subscription} is lossy: nothing keeps publishers from overwriting what is borrowed. Subscribe with "
+                "lossless=True or durable=..., receive a copy, or borrow(unprotected=True) and be told afterwards."
+            )
+        super().__init__(message)
 
 
 class ForkedError(ShmbusError):

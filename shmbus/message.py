@@ -41,8 +41,9 @@ class Gap:
 
     overrun: the ring went round before they were read. expired: they were past their time. corrupt: their checksum or
     bounds were wrong. demoted: nothing is missing yet (`count` is 0), but this lossless subscription held the full
-    topic up for too long, and from `first` on it is read as by a lossy one. order: these sequence numbers of a
-    correlation group were waited for and did not come; the stream's next message is the group's next, and of `topic`.
+    topic up for too long, and from `first` on it is read as by a lossy one. order: what comes next in the correlation
+    group `group` has been held back for `order_wait` seconds, or there was no room to hold more; `first` and `count`
+    are sequence_numbers of the group that may still come, late, and `topic` is that of the message behind the gap.
     """
 
     topic: str
@@ -51,6 +52,7 @@ class Gap:
     count: int
     reason: Literal["overrun", "expired", "corrupt", "demoted", "order"]
     producer: Producer | None = None
+    group: str = ""
 
     @property
     def last(self) -> int:
@@ -58,8 +60,10 @@ class Gap:
         return self.first + self.count - 1
 
 
-def _make_gap(source: _core.Source, first: int, count: int, reason: Any, producer: Producer | None) -> Gap:
-    return Gap(source.topic, source.pattern, first, count, reason, producer)
+def _make_gap(
+    source: _core.Source, first: int, count: int, reason: Any, producer: Producer | None, group: str = ""
+) -> Gap:
+    return Gap(source.topic, source.pattern, first, count, reason, producer, group)
 
 
 def time_of_day(time_ns: int) -> datetime:

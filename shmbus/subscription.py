@@ -14,6 +14,7 @@ from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, Limi
 from shmbus.filter import Judge
 from shmbus.ledger import LedgerEntry, entries
 from shmbus.message import Gap, Message
+from shmbus.order import Ordering
 from shmbus.process import Identity, is_alive
 from shmbus.start import LastPerKey, Resolved, after_kept, places, position
 from shmbus.state import Snapshot, StateReader
@@ -63,11 +64,15 @@ class Subscription(Reader):
         start: Resolved,
         judge: Judge | None,
         durable: Durable | None = None,
+        ordering: Ordering | None = None,
     ) -> None:
         super().__init__(bus._bells, bus._session_bell)
         self.durable: Final = durable
+        self._ordering: Final = ordering
         if durable is not None:
             self._set_delivery(durable.ack_deadline_ns, durable.max_deliveries)
+        if ordering is not None:
+            self._set_order(*ordering)
         if judge is not None:
             self._set_filter(judge)
         self.patterns: Final = patterns
@@ -110,9 +115,12 @@ class Subscription(Reader):
 
         A lossless subscription's publishers cannot overwrite it before the block is left, a durable one's not before it
         is settled; a lossy one is refused, unless it is `unprotected`: then leaving the block raises BufferError if it
-        was overwritten meanwhile, and what was read is void. A view that outlives the block keeps the message where it
+        was overwritten meanwhile, and what was read is void. One in the order of correlation groups is refused: what
+        it holds back has left the ring. A view that outlives the block keeps the message where it
         is, and leaving the block raises BufferError. Otherwise as `receive`.
         """
+        if self._ordering is not None and self._ordering.order == "correlation":
+            raise BorrowError(repr(self), held_back=True)
         if not (self.lossless or self.durable or unprotected):
             raise BorrowError(repr(self))
         found: Borrowed | Gap = self._borrow(timeout)
@@ -126,7 +134,7 @@ class Subscription(Reader):
     @property
     def delivered(self) -> int:
         """Messages handed out so far, over all topics that are still open."""
-        return sum(counters[2] for counters in self._counters())
+        return sum(counters[2] for counters in self._counters()) - self.held_back
 
     @property
     def topics(self) -> list[str]:
@@ -263,19 +271,6 @@ class Subscription(Reader):
         return True
 
     # ---- rings -------------------------------------------------------------------------------------------------------
-
-    @property
-    def reader(self) -> Reader:
-        """What is waited for, by whoever waits for several."""
-        return self
-
-    def _due(self) -> float | None:
-        """When there is something to do though nothing comes: never."""
-        return None
-
-    def _positions(self) -> list[tuple[Ring, int]]:
-        """The rings, and the sequence that is read next in each."""
-        return [(counters[0], counters[1]) for counters in self._counters()]
 
     def _held(self) -> list[tuple[Ring, str]]:
         return [(ring, self._matched[ring.topic_id, ring.lane]) for ring, *_ in self._counters()]

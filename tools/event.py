@@ -36,6 +36,7 @@ _REASONS: Final = {
     "expired": "expired: they were past their time",
     "corrupt": "corrupt: their checksum or bounds were wrong",
     "demoted": "demoted: this reader held the full topic up for too long, publishers wait for it no more",
+    "order": "order: these numbers of a correlation group did not come in time",
 }
 _URGENT_LANE: Final = 1
 _PROCESS_VERBS: Final = {

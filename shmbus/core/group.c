@@ -432,7 +432,7 @@ enum shmbus_result shmbus_group_return(const struct shmbus_group *group, struct 
     return give_back(group, taken, group->member);
 }
 
-bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, struct shmbus_taken *taken) {
+bool shmbus_group_returned(const struct shmbus_group *group, uint64_t *sequence) {
     uint64_t floor = shmbus_group_floor(group);
     for (uint64_t at = floor; at - floor <= group->mask; at++) {
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
@@ -440,16 +440,32 @@ bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, stru
             return false; /* nobody was given this one yet, nor any after it */
         if (lap_in(word) != lap_of(group, at) || state_in(word) != RETURNED)
             continue;
-        uint32_t tries = tries_in(word) < SHMBUS_MAX_TRIES ? tries_in(word) + 1 : SHMBUS_MAX_TRIES;
-        uint64_t made = make_word(lap_in(word), TAKEN, tries, group->member);
-        if (!change(group, at, word, made))
-            continue;
-        KILLPOINT("group.retaken");
-        note_time(group, at, made, now_ns);
-        atomic_fetch_add_explicit(&group->lane->redelivered, 1, memory_order_relaxed);
-        *taken = (struct shmbus_taken){at, tries};
+        *sequence = at;
         return true;
     }
+    return false;
+}
+
+bool shmbus_group_retake_at(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns, struct shmbus_taken *taken) {
+    uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
+    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != RETURNED)
+        return false;
+    uint32_t tries = tries_in(word) < SHMBUS_MAX_TRIES ? tries_in(word) + 1 : SHMBUS_MAX_TRIES;
+    uint64_t made = make_word(lap_in(word), TAKEN, tries, group->member);
+    if (!change(group, sequence, word, made))
+        return false;
+    KILLPOINT("group.retaken");
+    note_time(group, sequence, made, now_ns);
+    atomic_fetch_add_explicit(&group->lane->redelivered, 1, memory_order_relaxed);
+    *taken = (struct shmbus_taken){sequence, tries};
+    return true;
+}
+
+bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, struct shmbus_taken *taken) {
+    uint64_t sequence;
+    while (shmbus_group_returned(group, &sequence))
+        if (shmbus_group_retake_at(group, sequence, now_ns, taken))
+            return true;
     return false;
 }
 

@@ -428,6 +428,10 @@ uint64_t shmbus_group_advance(const struct shmbus_group *group);
 /* Give it back, to be given out again: SHMBUS_OK, SHMBUS_PASSED (it was not ours), SHMBUS_OVERRUN (the ring has dropped it:
  * counted as untold). */
 enum shmbus_result shmbus_group_return(const struct shmbus_group *group, struct shmbus_taken taken);
+/* The oldest that was given back; false: none. */
+bool shmbus_group_returned(const struct shmbus_group *group, uint64_t *sequence);
+/* Take that one, if it is still there. */
+bool shmbus_group_retake_at(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns, struct shmbus_taken *taken);
 /* Take the oldest that was given back. */
 bool shmbus_group_retake(const struct shmbus_group *group, uint64_t now_ns, struct shmbus_taken *taken);
 /* The time for it begins anew. False: it was not ours any more. */

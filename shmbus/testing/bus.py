@@ -13,6 +13,8 @@ from shmbus.coordinator.requests import MAX_PATTERNS
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, DurableError, LimitError
 from shmbus.filter import Filter, tolerant
+from shmbus.order import DEFAULT_WAIT_SECONDS, Order
+from shmbus.order import resolve as resolve_order
 from shmbus.publisher import Backpressure, check_on_full
 from shmbus.start import Start
 from shmbus.testing.client import Client
@@ -93,16 +95,20 @@ class MemoryClient:
         durable: str | Durable | None = None,
         start: Start = "latest",
         filter: Filter | None = None,
+        order: Order | None = None,
+        order_wait: float = DEFAULT_WAIT_SECONDS,
     ) -> MemorySubscription:
-        """As `Bus.subscribe`. Raises PatternError, LimitError, FilterError, DurableError; ValueError for a start."""
+        """As `Bus.subscribe`. Raises PatternError, LimitError, FilterError, DurableError; ValueError for a start or an
+        order."""
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
         begin, judge = resolve(start, self.hub.clock), tolerant(filter.judge()) if filter is not None else None
         named = Durable(durable) if isinstance(durable, str) else durable
+        ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         _check_patterns(patterns)
         with self.hub.changed:
-            subscription = MemorySubscription(self, patterns, lossless and named is None, judge, named)
+            subscription = MemorySubscription(self, patterns, lossless and named is None, judge, named, ordering)
             subscription.begin(begin)
         return subscription
 

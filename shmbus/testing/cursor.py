@@ -1,17 +1,27 @@
 """How far a subscription has read a lane, and what it finds there next."""
 
 from collections import Counter
+from collections.abc import Iterator
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Literal
 from weakref import ref
 
 from shmbus.message import Gap, Producer
 from shmbus.testing.lane import Lane
-from shmbus.testing.message import MemoryMessage, Source
+from shmbus.testing.message import Content, MemoryMessage, Source
 
 if TYPE_CHECKING:
     from shmbus.testing.subscription import MemorySubscription
 
 Found = MemoryMessage | Gap
+
+
+class Look(Enum):
+    """What stands in a lane where no message can be had."""
+
+    GO_ON = auto()  # something is to be told or passed over at once
+    HELD_UP = auto()  # a message that may not be had yet
+    NOTHING = auto()
 
 
 class Cursor:
@@ -47,8 +57,25 @@ class Cursor:
         if (reader := self.source.subscription()) is not None:
             reader.notices.append(Gap(self.lane.topic, self.source.pattern, self.position, 0, "demoted"))
 
+    def look(self) -> Content | Look:
+        """What `next` would find first."""
+        if self.position < self.lane.head:
+            return Look.GO_ON
+        if self.position == self.lane.tail:
+            return Look.GO_ON if self._expired else Look.NOTHING
+        content = self.lane.at(self.position)
+        return Look.GO_ON if self._expired or self.lane.is_past(content) else content
+
+    def unread(self) -> Iterator[Content]:
+        """All that the lane still has for this subscription."""
+        for sequence in range(max(self.position, self.lane.head), self.lane.tail):
+            yield self.lane.at(sequence)
+
     def next(self, reader: "MemorySubscription") -> Found | None:
-        """The next thing the lane has to say, if there is any. What is past its time is told in one run."""
+        """The next thing the lane has to say, if there is any. What is past its time is told in one run.
+
+        In an order across topics also nothing, if the filter does not want the next message.
+        """
         if self._told:
             return self._told.pop(0)
         while self.lane.head <= self.position < self.lane.tail:
@@ -67,6 +94,8 @@ class Cursor:
                 if wanted:
                     self.delivered += 1
                     return message
+                if reader.by_producer:
+                    return None
         if self._expired:
             return self._tell_expired()
         return self._tell_overrun(reader) if self.position < self.lane.head else None

@@ -75,9 +75,13 @@ class GroupLane:
         self.next += 1
         return taken
 
+    def returned(self) -> int | None:
+        """The oldest that was given back."""
+        return min((sequence for sequence, word in self._words.items() if word.returned), default=None)
+
     def take_returned(self, member: int) -> Taken | None:
         """The oldest that was given back is that member's, if there is one."""
-        returned = min((sequence for sequence, word in self._words.items() if word.returned), default=None)
+        returned = self.returned()
         if returned is None:
             return None
         taken = Taken(returned, min(self._words[returned].taken.tries + 1, MAX_TRIES), member)

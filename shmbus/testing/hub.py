@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
@@ -40,6 +41,7 @@ class Hub:
         self.clock = clock
         self.changed = threading.Condition()
         self.version = 0
+        self.places = count(1)  # in the order of all that is published
         self.end_reason: str | None = None
         self.subscriptions: WeakSet[MemorySubscription] = WeakSet()
         self._settings, self._planner = settings, Planner(settings)

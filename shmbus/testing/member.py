@@ -1,11 +1,12 @@
 """What a member of a group finds next in a lane: what was given back first, then what is new."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from shmbus.message import Gap
-from shmbus.testing.cursor import Cursor, Found
+from shmbus.testing.cursor import Cursor, Found, Look
 from shmbus.testing.group import GroupLane, Taken
-from shmbus.testing.message import MemoryMessage
+from shmbus.testing.message import Content, MemoryMessage
 
 if TYPE_CHECKING:
     from shmbus.testing.subscription import MemorySubscription
@@ -22,22 +23,46 @@ class Member(Cursor):
         """As which the message was given out here."""
         return Taken(message.sequence, message.deliveries, self.number)
 
+    def look(self) -> Content | Look:
+        """What `next` would find first."""
+        self.shared.give_back_overdue()
+        if self.shared.untold or self.shared.floor < self.lane.head:
+            return Look.GO_ON
+        sequence = self.shared.returned()
+        if sequence is None:
+            sequence = self.shared.next
+            if sequence >= self.lane.tail:
+                return Look.GO_ON if self._expired else Look.NOTHING
+            if not self.shared.is_open():
+                return Look.HELD_UP
+        content = self.lane.at(sequence)
+        return Look.GO_ON if self.lane.is_past(content) else content
+
+    def unread(self) -> Iterator[Content]:
+        """All that the lane still has for anybody."""
+        first = self.shared.returned()
+        for sequence in range(self.shared.next if first is None else first, self.lane.tail):
+            yield self.lane.at(sequence)
+
     def next(self, reader: "MemorySubscription") -> Found | None:
-        """The next thing the lane has to say, if there is any."""
+        """The next thing the lane has to say, if there is any; in an order across topics one step towards it."""
         self.shared.give_back_overdue()
         if self.shared.untold:
             return self._tell_untold()
         looks, stop = self.shared.group.settings.window, self.lane.tail
         while looks or self.shared.next < stop:
-            if self.shared.floor < self.lane.head and (lost := self.shared.skip_dropped()):
-                return self._tell_lost(self.lane.head - lost, lost)
+            if self.shared.floor < self.lane.head:
+                if lost := self.shared.skip_dropped():
+                    return self._tell_lost(self.lane.head - lost, lost)
+                if reader.by_producer:
+                    return None
             taken = self.shared.take_returned(self.number) if looks else None
             looks -= taken is not None
             if taken is None:
                 if self.shared.next >= self.lane.tail or not self.shared.is_open():
                     break
                 taken = self.shared.take_next(self.number)
-            if (found := self._found(reader, taken)) is not None:
+            if (found := self._found(reader, taken)) is not None or reader.by_producer:
                 return found
         return self._tell_expired() if self._expired else None
 

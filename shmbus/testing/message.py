@@ -23,6 +23,7 @@ class Content(NamedTuple):
     expires_ns: int  # 0: never
     producer: Producer
     producer_sequence: int
+    place: int  # among all that was published on the bus
 
     @property
     def units(self) -> int:

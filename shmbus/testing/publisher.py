@@ -183,7 +183,8 @@ class MemoryPublisher:
         now = self._hub.clock.now_ns()
         kind, payload = self._serialised(event, options, number, now)
         expires = now + options.ttl_ns if options.ttl_ns else 0
-        return Content(payload, kind, options.priority, now, expires, self._producer, number)
+        place = next(self._hub.places)
+        return Content(payload, kind, options.priority, now, expires, self._producer, number, place)
 
     def _serialised(self, event: Any, options: "_Options", number: int, now: int) -> tuple[int, bytes]:
         if (raw := _bytes_of(event)) is not None:

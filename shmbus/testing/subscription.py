@@ -12,14 +12,17 @@ from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BusyError, ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
 from shmbus.message import Gap
+from shmbus.order import Ordering
 from shmbus.publisher import URGENT_LANE
 from shmbus.start import Resolved, places
 from shmbus.testing.client import Client
+from shmbus.testing.correlated import Correlated
 from shmbus.testing.cursor import Cursor, Found
 from shmbus.testing.group import Group, GroupLane, Taken
 from shmbus.testing.hub import SLEEP_SECONDS, Hub
 from shmbus.testing.lane import Lane
 from shmbus.testing.member import Member
+from shmbus.testing.merge import Merge
 from shmbus.testing.message import MemoryMessage
 from shmbus.testing.turns import Turns
 from shmbus.topic import most_specific
@@ -40,6 +43,7 @@ class MemorySubscription:
         lossless: bool,
         judge: Judge | None,
         durable: Durable | None,
+        ordering: Ordering | None,
     ) -> None:
         self.patterns: Final = patterns
         self.lossless: Final = lossless
@@ -49,7 +53,13 @@ class MemorySubscription:
         self.pending: MemoryMessage | None = None  # to be handed out after what is told of those before it
         self.notices: deque[Gap] = deque()  # to be told in the stream
         self._bus, self._judge = bus, judge
-        self._turns = Turns()
+        self.by_producer: Final = ordering is not None and ordering.order == "producer"
+        self._turns = Merge() if self.by_producer else Turns()
+        self._correlated = (
+            Correlated(ordering.wait_ns, bus.hub.clock)
+            if ordering is not None and ordering.order == "correlation"
+            else None
+        )
         self._group: Group | None = None
         self._number = 0  # as a member
         self._dead_letters: MemoryPublisher | None = None
@@ -121,15 +131,6 @@ class MemorySubscription:
             LOOPS.begin(self, found)
         return found
 
-    @property
-    def reader(self) -> Self:
-        """What is waited for."""
-        return self
-
-    def _due(self) -> float | None:
-        """When there is something to do though nothing comes: never."""
-        return None
-
     async def ready(self, timeout: float | None) -> None:
         """Return when there may be something, or `timeout` seconds have passed."""
         await self.hub.told(self._seen, timeout)
@@ -165,7 +166,19 @@ class MemorySubscription:
         if self.pending is not None:
             found, self.pending = self.pending, None
             return found
-        return self._turns.next(self)
+        return self._turns.next(self) if self._correlated is None else self._next_of(self._correlated)
+
+    def _next_of(self, correlated: Correlated) -> Found | None:
+        while (found := correlated.ready()) is None:
+            found = self._turns.next(self)
+            if found is None:
+                if not correlated.release_due(at_end=self.ended):
+                    return None
+            elif type(found) is not MemoryMessage or correlated.take(found):
+                return found
+        if self.durable is not None and type(found) is MemoryMessage:
+            self.extend(found)  # its deadline begins when it is handed out
+        return found
 
     def _step_or_stop(self) -> Found | None:
         """What has been taken is handed out; the next call meets the fault again."""
@@ -183,7 +196,14 @@ class MemorySubscription:
         """Is it one that the filter wants? The others are counted."""
         wanted = self._judge is None or self._judge(message)  # type: ignore[arg-type]
         self._filtered += not wanted
+        if not wanted:
+            self._pass_by(message)
         return wanted
+
+    def _pass_by(self, message: MemoryMessage) -> None:
+        """It is not handed out, but it is not missing."""
+        if self._correlated is not None:
+            self._correlated.take(message, wanted=False)
 
     def bury(self, message: MemoryMessage) -> bool:
         """It has been given out too often. False: it cannot be published now, so it is given out once more."""
@@ -196,6 +216,7 @@ class MemorySubscription:
             self._dead_letters.publish(letter, correlation=False)
         except ShmbusError:
             return False
+        self._pass_by(message)
         return True
 
     # ---- settling ----------------------------------------------------------------------------------------------------
@@ -244,7 +265,17 @@ class MemorySubscription:
     @property
     def delivered(self) -> int:
         """Messages handed out so far, over all topics that are still open."""
-        return sum(cursor.delivered for cursor in self._turns)
+        return sum(cursor.delivered for cursor in self._turns) - self.held_back
+
+    @property
+    def held_back(self) -> int:
+        """Messages that wait for their turn, in the order of correlation groups."""
+        return 0 if self._correlated is None else self._correlated.held
+
+    @property
+    def released_early(self) -> int:
+        """How often one of them went before its time, because too much was held back."""
+        return 0 if self._correlated is None else self._correlated.early
 
     @property
     def filtered(self) -> int:
@@ -274,6 +305,8 @@ class MemorySubscription:
                 return
             self._closed, self.pending = True, None
             self._turns.clear()
+            if self._correlated is not None:
+                self._correlated.clear()
             self.hub.subscriptions.discard(self)
             if self._group is not None:
                 self._group.leave(self._number)

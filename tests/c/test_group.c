@@ -119,6 +119,27 @@ TEST(what_is_given_back_is_given_out_again_oldest_first_and_says_how_often) {
     CHECK_EQUAL(floor_now(), 5);
 }
 
+TEST(what_is_given_back_can_be_looked_at_before_it_is_taken) {
+    struct shmbus_taken again;
+    uint64_t sequence = 0;
+    open_group(WINDOW, 0, 1);
+    must_claim(&anna, 1, 4);
+    CHECK(!shmbus_group_returned(&bert, &sequence));
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(3, 1)), SHMBUS_OK);
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(2, 1)), SHMBUS_OK);
+    CHECK(shmbus_group_returned(&bert, &sequence));
+    CHECK_EQUAL(sequence, 2);
+    CHECK(!shmbus_group_retake_at(&bert, 1, MS, &again)); /* anna has it */
+    CHECK(!shmbus_group_retake_at(&bert, 5, MS, &again)); /* nobody was given it */
+    CHECK(!shmbus_group_retake_at(&bert, 2 + WINDOW, MS, &again)); /* another lap of the same word */
+    CHECK(shmbus_group_retake_at(&bert, 3, MS, &again));
+    CHECK_EQUAL(again.sequence, 3);
+    CHECK_EQUAL(again.tries, 2);
+    CHECK(!shmbus_group_retake_at(&anna, 3, MS, &again)); /* bert was faster */
+    CHECK(shmbus_group_returned(&bert, &sequence));
+    CHECK_EQUAL(sequence, 2);
+}
+
 TEST(a_holder_that_comes_late_changes_nothing) {
     open_group(WINDOW, 0, 1);
     must_claim(&anna, 1, 1);

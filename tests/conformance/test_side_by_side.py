@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import shmbus
 from process.rings import small
-from shmbus import Durable, Filter, Gap, Last
+from shmbus import URGENT, Durable, Filter, Gap, Last
 from shmbus.errors import BackpressureError, ShmbusError
 from shmbus.testing import ManualClock, MemoryBus
 from shmbus.v1 import common_pb2
-from shmbus.v1.eventbus_pb2 import AlertPayload, EventBusMessage, ProcessEventData
+from shmbus.v1.eventbus_pb2 import AlertPayload, CorrelationMetadata, EventBusMessage, ProcessEventData
 
 UNSWEPT_SECONDS = 0.8  # once a second the real bus drops what is past its time, which is then told as overrun
 
@@ -22,6 +22,7 @@ TOPICS = st.sampled_from(["lab.x", "lab.y", "lab.x.z"])
 PATTERNS = st.sampled_from([("lab.#",), ("lab.x",), ("lab.+", "lab.x.z"), ("lab.+", "#"), ("lab.y", "lab.x.+")])
 STARTS = st.sampled_from(["latest", "earliest", 1, 5, 20, Last(1), Last(4)])
 KINDS = st.sampled_from(["lossy", "lossless", "patient", "eager", "narrow"])
+ORDERS = st.sampled_from([None, None, "producer", "correlation"])
 DURABLES = {
     "patient": Durable("patient", ack_deadline=None),
     "eager": Durable("eager", ack_deadline=None, max_deliveries=2, dead_letter="letters"),
@@ -32,7 +33,8 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("publish"), TOPICS, st.sampled_from([0, 7, 200]), st.sampled_from([None, None, 1e-9])),
     st.tuples(st.just("publish_many"), TOPICS, st.integers(0, 25)),
     st.tuples(st.just("publish_numbered"), TOPICS, st.integers(1, 30), st.integers(1, 4)),
-    st.tuples(st.just("subscribe"), PATTERNS, KINDS, STARTS, st.sampled_from([0, 0, 5])),
+    st.tuples(st.just("subscribe"), PATTERNS, KINDS, STARTS, st.sampled_from([0, 0, 5]), ORDERS),
+    st.tuples(st.just("publish_child"), TOPICS, st.sampled_from(["g", "h"]), st.integers(0, 6), st.booleans()),
     st.tuples(st.just("receive"), WHICH, st.integers(1, 20)),
     st.tuples(st.just("receive"), WHICH, st.integers(1, 20)),
     st.tuples(st.just("settle"), st.sampled_from(["ack", "ack", "nack", "extend"]), WHICH),
@@ -43,6 +45,11 @@ OPERATIONS = st.one_of(
 )
 
 
+def payload_of(found: Any) -> Any:
+    """Of an envelope only what both write."""
+    return found.payload if found.envelope is None else found.envelope.correlation.SerializeToString(deterministic=True)
+
+
 def told(found: Any) -> Any:
     """What can be compared of a message or gap."""
     if found is None:
@@ -51,7 +58,7 @@ def told(found: Any) -> Any:
         whose = None if found.producer is None else found.producer.name
         return found.topic, found.pattern, found.first, found.count, found.reason, whose
     return (
-        found.topic, found.lane, found.pattern, found.sequence, found.payload, found.kind, found.priority,
+        found.topic, found.lane, found.pattern, found.sequence, payload_of(found), found.kind, found.priority,
         found.deliveries, found.producer_sequence, found.flags, found.type_name, found.producer.name,
     ) if found.topic != "letters" else (found.sequence, found.event.payload, found.event.deliveries)  # fmt: skip
 
@@ -75,7 +82,7 @@ class Side:
                 error.behind,
                 error.messages,
                 error.capacity_bytes,
-                error.published,
+                getattr(error, "published", None),
             )  # any holder will do
         except ShmbusError as error:
             return type(error), str(error).partition(":")[0]
@@ -96,11 +103,23 @@ class Side:
         publisher = self.publisher(topic, durable=True)
         return publisher.publish_many([b"numbered"] * count, number=number), publisher.last_number
 
-    def subscribe(self, patterns: tuple[str, ...], kind: str, start: Any, least: int) -> Any:
+    def publish_child(self, topic: str, root: str, number: int, urgent: bool) -> Any:
+        its = CorrelationMetadata(correlation_id=f"{root}{number}", root_correlation_id=root, sequence_number=number)
+        return self.publisher(topic).publish(ProcessEventData(), correlation=its, priority=URGENT if urgent else 0)
+
+    def subscribe(self, patterns: tuple[str, ...], kind: str, start: Any, least: int, order: Any) -> Any:
         wanted = Filter(min_priority=least) if least else None
         durable = DURABLES.get(kind)
         self.subscriptions.append(
-            self.bus.subscribe(*patterns, lossless=kind == "lossless", durable=durable, start=start, filter=wanted)
+            self.bus.subscribe(
+                *patterns,
+                lossless=kind == "lossless",
+                durable=durable,
+                start=start,
+                filter=wanted,
+                order=order,
+                order_wait=1000,
+            )
         )
         return self.subscriptions[-1].topics
 
@@ -112,7 +131,8 @@ class Side:
         if subscription.durable:
             self.held += [(subscription, one) for one in found if one is not None and not isinstance(one, Gap)]
         counted = subscription.delivered, subscription.lost, subscription.filtered, subscription.topics
-        return [told(one) for one in found], counted
+        held = subscription.held_back, subscription.released_early
+        return [told(one) for one in found], counted, held
 
     def settle(self, how: str, which: int) -> Any:
         if not self.held:

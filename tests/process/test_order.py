@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import shmbus
 from process.buses import coordinator, python
 from shmbus import correlation
-from shmbus.order import CorrelationSorter, ProducerSorter
 from shmbus.v1.common_pb2 import ProcessRecord
 from shmbus.v1.eventbus_pb2 import ProcessEventData
 
@@ -33,7 +32,7 @@ def take(subscription, number, timeout=5):
 
 
 def test_a_producers_messages_come_as_it_published_them_whatever_topics_they_went_to(bus):
-    with bus.subscribe_in_order("o.#", order="producer", lossless=True) as subscription:
+    with bus.subscribe("o.#", order="producer", lossless=True) as subscription:
         publishers = [bus.publisher(topic) for topic in TOPICS]
         for number in range(2000):
             publishers[number * 7 % 3].publish(b"%d" % number)
@@ -42,7 +41,7 @@ def test_a_producers_messages_come_as_it_published_them_whatever_topics_they_wen
 
 def test_the_other_topics_oldest_message_is_waited_for_even_behind_another_producers(bus):
     with shmbus.connect(bus.address, name="other") as other, bus.publisher("o.a") as a, bus.publisher("o.b") as b:
-        with bus.subscribe_in_order("o.+", order="producer") as subscription, other.publisher("o.a") as theirs:
+        with bus.subscribe("o.+", order="producer") as subscription, other.publisher("o.a") as theirs:
             theirs.publish(b"theirs")
             a.publish(b"1")
             b.publish(b"2")
@@ -57,7 +56,7 @@ def test_no_schedule_puts_a_producers_messages_or_a_rings_out_of_order(schedule)
         buses = [shmbus.connect(bus.address, name=f"p{number}") for number in range(3)]
         try:
             publishers = [[one.publisher(topic) for topic in TOPICS] for one in buses]
-            with bus.subscribe_in_order("o.#", order="producer", lossless=True) as subscription:
+            with bus.subscribe("o.#", order="producer", lossless=True) as subscription:
                 found = []
                 for number, (who, topic, look) in enumerate(schedule):
                     priority = 200 if number % 11 == 0 else 0
@@ -77,27 +76,6 @@ def test_no_schedule_puts_a_producers_messages_or_a_rings_out_of_order(schedule)
                 one.close()
 
 
-class Ring:
-    """As much of a ring as the sorter looks at."""
-
-    def __init__(self, tail):
-        self.tail = tail
-
-
-def test_nothing_goes_before_every_ring_is_read_to_the_tail_it_had(bus):
-    """Somebody is stopped in the middle of a message: what stands behind that in its ring cannot be read yet."""
-    a, b, sorter = Ring(5), Ring(9), ProducerSorter()
-    with bus.publisher("o.b") as publisher, bus.subscribe("o.b") as subscription:
-        publisher.publish(b"2")
-        sorter.put(subscription.receive(timeout=5), 0.0)
-    sorter.read_to([(a, 3), (b, 9)], 0.0)
-    a.tail = 8  # what came later is not waited for
-    sorter.read_to([(a, 4), (b, 9)], 0.0)
-    assert sorter.get(0.0) is None and sorter.due() is not None
-    sorter.read_to([(a, 5), (b, 9)], 0.0)
-    assert sorter.get(0.0).payload == b"2" and sorter.due() is None
-
-
 PUBLISHER = """
 import sys, shmbus
 with shmbus.connect(sys.argv[1], name=sys.argv[2]) as bus:
@@ -115,7 +93,7 @@ def test_processes_at_full_speed_are_put_in_order(bus_name):
         python(PUBLISHER, bus_name, "p") as p,
         python(PUBLISHER, bus_name, "q") as q,
     ):
-        with bus.subscribe_in_order("o.+", order="producer", lossless=True) as subscription:
+        with bus.subscribe("o.+", order="producer", lossless=True) as subscription:
             for child in (p, q):
                 child.stdin.write("\n")
                 child.stdin.flush()
@@ -127,7 +105,7 @@ def test_processes_at_full_speed_are_put_in_order(bus_name):
 
 
 def test_a_topic_that_is_new_is_in_order_from_its_first_message(bus):
-    with bus.subscribe_in_order("o.#", order="producer", lossless=True) as subscription:
+    with bus.subscribe("o.#", order="producer", lossless=True) as subscription:
         old = bus.publisher("o.old")
         for number in range(30):
             with bus.publisher(f"o.new.n{number}") as new:
@@ -137,7 +115,7 @@ def test_a_topic_that_is_new_is_in_order_from_its_first_message(bus):
 
 
 def test_order_lasts_across_a_resize(bus):
-    with bus.subscribe_in_order("o.+", order="producer", lossless=True) as subscription:
+    with bus.subscribe("o.+", order="producer", lossless=True) as subscription:
         a, b = bus.publisher("o.a"), bus.publisher("o.b")
         found = []
         for number in range(0, 200, 2):
@@ -151,17 +129,8 @@ def test_order_lasts_across_a_resize(bus):
         assert [int(message.payload) for message in found] == list(range(200))
 
 
-def test_gaps_come_too_and_at_most_so_much_is_held():
-    sorter = ProducerSorter(most=3)
-    for number in range(4):
-        sorter.put(shmbus.Gap("o.a", "o.#", number, 1, "overrun"), 0.0)
-    assert sorter.get(0.0) is None
-    sorter.read_to([(Ring(10), 5)], 0.0)
-    assert [sorter.get(0.0).first for _ in range(4)] == [0, 1, 2, 3] and sorter.forced == 4
-
-
 def test_one_that_waits_is_woken_by_nothing_but_a_message(bus):
-    with bus.subscribe_in_order("o.a", order="producer") as subscription:
+    with bus.subscribe("o.a", order="producer") as subscription:
         publisher = bus.publisher("o.a")
         timer = threading.Timer(0.2, publisher.publish, (b"1",))
         timer.start()
@@ -189,7 +158,7 @@ def numbers(found):
 def test_groups_come_by_their_numbers_across_topics(first, second):
     with shmbus.embedded() as bus:
         publishers = [bus.publisher(topic) for topic in TOPICS]
-        with bus.subscribe_in_order("o.#", order="correlation", order_wait=5, lossless=True) as subscription:
+        with bus.subscribe("o.#", order="correlation", order_wait=5, lossless=True) as subscription:
             for turn in range(8):
                 publishers[turn % 3].publish(EVENT, correlation=metadata("first", first[turn]))
                 if turn < 5:
@@ -202,7 +171,7 @@ def test_groups_come_by_their_numbers_across_topics(first, second):
 
 def test_a_gap_is_told_after_the_wait_and_what_comes_late_is_handed_out(bus):
     publisher = bus.publisher("o.a")
-    with bus.subscribe_in_order("o.a", order="correlation", order_wait=0.1) as subscription:
+    with bus.subscribe("o.a", order="correlation", order_wait=0.1) as subscription:
         for number in (0, 3, 4):
             publisher.publish(EVENT, correlation=metadata("g", number))
         assert numbers(take(subscription, 1)) == [0]
@@ -218,7 +187,7 @@ def test_a_gap_is_told_after_the_wait_and_what_comes_late_is_handed_out(bus):
 
 def test_who_begins_in_the_middle_of_a_group_begins_with_the_lowest_it_sees(bus):
     publisher = bus.publisher("o.a")
-    with bus.subscribe_in_order("o.a", order="correlation", order_wait=0.1) as subscription:
+    with bus.subscribe("o.a", order="correlation", order_wait=0.1) as subscription:
         for number in (9, 7, 8):
             publisher.publish(EVENT, correlation=metadata("g", number))
         assert numbers(take(subscription, 3)) == [7, 8, 9]
@@ -226,7 +195,7 @@ def test_who_begins_in_the_middle_of_a_group_begins_with_the_lowest_it_sees(bus)
 
 def test_equal_numbers_and_messages_of_no_group_are_not_held(bus):
     publisher = bus.publisher("o.a")
-    with bus.subscribe_in_order("o.a", order="correlation", order_wait=60) as subscription:
+    with bus.subscribe("o.a", order="correlation", order_wait=60) as subscription:
         publisher.publish(EVENT, correlation=metadata("g", 0))
         publisher.publish(EVENT, correlation=metadata("g", 1))
         publisher.publish(EVENT, correlation=metadata("g", 1))
@@ -235,21 +204,10 @@ def test_equal_numbers_and_messages_of_no_group_are_not_held(bus):
         assert len(take(subscription, 5)) == 5
 
 
-def test_too_many_that_are_held_go_early_and_are_counted():
-    sorter = CorrelationSorter(wait=60, most=2, groups=10)
-    with shmbus.embedded() as bus, bus.publisher("o.a") as publisher, bus.subscribe("o.a") as subscription:
-        for number in (5, 6, 7):
-            publisher.publish(EVENT, correlation=metadata("g", number))
-        for message in take(subscription, 3):
-            sorter.put(message, 0.0)
-        found = [sorter.get(0.0) for _ in range(3)]
-        assert numbers(found) == [5, 6, 7] and sorter.forced >= 1
-
-
 def test_at_the_end_of_the_bus_what_is_held_comes_still():
     with shmbus.embedded() as bus, bus.publisher("o.a") as publisher:
         with shmbus.connect(bus.address) as reading:
-            subscription = reading.subscribe_in_order("o.a", order="correlation", order_wait=60, lossless=True)
+            subscription = reading.subscribe("o.a", order="correlation", order_wait=60, lossless=True)
             publisher.publish(EVENT, correlation=metadata("g", 4))
             assert subscription.try_receive() is None
             bus.stop()
@@ -263,12 +221,13 @@ def test_at_the_end_of_the_bus_what_is_held_comes_still():
 
 def test_a_loop_over_it_makes_children_of_what_it_handles_and_only_inside(bus):
     publisher, out = bus.publisher("o.a"), bus.publisher("out")
-    with bus.subscribe_in_order("o.a", order="producer") as subscription, bus.subscribe("out") as children:
-        publisher.publish(EVENT, correlation=metadata("root", 0))
-        for message in subscription:
-            assert message.topic == "o.a"
-            out.publish(EVENT)
-            break
+    with bus.subscribe("out") as children:
+        with bus.subscribe("o.a", order="producer") as subscription:
+            publisher.publish(EVENT, correlation=metadata("root", 0))
+            for message in subscription:
+                assert message.topic == "o.a"
+                out.publish(EVENT)
+                break
         out.publish(EVENT)
         first, second = take(children, 2)
         assert first.envelope.correlation.root_correlation_id == "root"
@@ -277,19 +236,29 @@ def test_a_loop_over_it_makes_children_of_what_it_handles_and_only_inside(bus):
 
 def test_acknowledgements_pass_through(bus):
     publisher = bus.publisher("o.a")
-    with bus.subscribe_in_order("o.a", order="producer", durable="agent") as subscription:
+    with bus.subscribe("o.a", order="producer", durable="agent") as subscription:
         publisher.publish(b"1")
         message = subscription.receive(timeout=5)
         assert subscription.ack(message) and not subscription.ack(message)
-        with pytest.raises(AttributeError, match="lends nothing"):
+
+
+def test_what_is_held_back_is_not_lent_and_what_waits_in_its_ring_is(bus):
+    with bus.subscribe("o.a", order="correlation", durable="agent") as subscription:
+        with pytest.raises(shmbus.BorrowError, match="lends nothing"):
             subscription.borrow()
+    with bus.subscribe("o.+", order="producer", lossless=True) as subscription:
+        for number in range(6):
+            bus.publisher(f"o.{'ab'[number % 2]}").publish(b"%d" % number)
+        for number in range(6):
+            with subscription.borrow(5) as message:
+                assert bytes(message.data) == b"%d" % number
 
 
 def test_asyncio_does_the_same(bus):
     async def both():
         async with shmbus.connect(bus.address) as other:
-            ordered = other.subscribe_in_order("o.#", order="producer", lossless=True)
-            grouped = other.subscribe_in_order("g.#", order="correlation", order_wait=0.05)
+            ordered = other.subscribe("o.#", order="producer", lossless=True)
+            grouped = other.subscribe("g.#", order="correlation", order_wait=0.05)
             publishers = [bus.publisher(topic) for topic in TOPICS]
             for number in range(300):
                 publishers[number * 2 % 3].publish(b"%d" % number)
@@ -308,4 +277,4 @@ def test_asyncio_does_the_same(bus):
 @pytest.mark.parametrize("options", [{"order": "time"}, {"order": "correlation", "order_wait": -1}])
 def test_nonsense_is_refused(bus, options):
     with pytest.raises(ValueError, match="order"):
-        bus.subscribe_in_order("o.#", **options)
+        bus.subscribe("o.#", **options)

@@ -13,7 +13,7 @@ PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
 BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
 Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
-OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
+PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
 SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
 embedded errors rpc
 """.split()
@@ -21,18 +21,18 @@ embedded errors rpc
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
     "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
-    " status stop subscribe subscribe_in_order",
+    " status stop subscribe",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
-    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered ledger lost nack reader receive"
-    " receive_many topics try_receive",
-    "OrderedSubscription": "close reader receive receive_many try_receive",
-    "AsyncBus": "address beat close forget last name publisher ready subscribe subscribe_in_order",
+    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
+    " receive receive_many released_early topics try_receive",
+    "AsyncBus": "address beat close forget last name publisher ready subscribe",
     "AsyncPublisher": "close forget_key last_number publish publish_many topic",
-    "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
+    "AsyncSubscription": "ack ack_many borrow close extend held_back lost nack patterns receive receive_many"
+    " released_early try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
-    "Gap": "count first last pattern producer reason topic",
+    "Gap": "count first group last pattern producer reason topic",
     "Producer": "name pid pid_namespace session start_time uid",
     "Borrowed": "data deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence release sequence time time_ns topic type_name",

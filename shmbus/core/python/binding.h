@@ -12,7 +12,7 @@ extern unsigned long fork_generation;
 
 /* Set once by shmbus.message: what is made in Python. */
 struct hooks {
-    PyObject *make_gap;       /* (source, first sequence, count, reason, producer) */
+    PyObject *make_gap;       /* (source, first sequence, count, reason, producer[, correlation group]) */
     PyObject *make_producer;  /* (name, pid, start time, pid namespace, session, uid) */
     PyObject *make_time;      /* (CLOCK_MONOTONIC ns) */
     PyObject *parse_envelope; /* (message) */
@@ -136,6 +136,16 @@ PyObject *locate_event(const unsigned char *data, Py_ssize_t length);
 PyObject *key_in(const unsigned char *data, Py_ssize_t length, uint8_t kind);
 MessageObject *message_new(SourceObject *source, uint32_t length);
 PyObject *module_restore(PyObject *module, PyObject *args);
+
+/* One field of an encoded protobuf message. */
+struct field {
+    uint64_t number, value;         /* the value of a varint */
+    const unsigned char *from, *to; /* of a length-delimited one; else NULL */
+    bool is_varint;
+};
+/* The field at `at`, which moves behind it. 1: a field, 0: the end, -1: malformed. */
+int next_field(const unsigned char **at, const unsigned char *end, struct field *field);
+
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
 

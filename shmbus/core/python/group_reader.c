@@ -43,7 +43,7 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
     }
 }
 
-static bool all_settled(Entry *entry) {
+bool group_all_settled(Entry *entry) {
     uint64_t advanced = 0;
     bool settled = shmbus_group_settled(&entry->source->lane, entry->position, &advanced);
     group_signal(entry->source, advanced, true);
@@ -86,7 +86,7 @@ bool group_has_something(Entry *entry) {
     case SHMBUS_EMPTY:
     case SHMBUS_BUSY: return false;
     case SHMBUS_OVERRUN: return true; /* whether the window has room or not */
-    case SHMBUS_SEALED: return !entry->sealed && all_settled(entry);
+    case SHMBUS_SEALED: return !entry->sealed && group_all_settled(entry);
     default: return shmbus_group_open(lane, entry->position);
     }
 }
@@ -157,6 +157,8 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
     if (wanted == 1 && self->max_deliveries && taken.tries > self->max_deliveries)
         buried = bury(self, message);
     uint64_t advanced = 0;
+    if ((!wanted || buried > 0) && !self->closed && !correlated_pass(self, (MessageObject *)message))
+        wanted = -1;
     if (wanted < 0 || buried < 0)
         shmbus_group_return(&source->lane, taken);
     else if (!wanted || buried)
@@ -271,8 +273,7 @@ static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result
     return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}, peeked, view) : NULL;
 }
 
-/* Nothing now: what was put off is done. */
-static PyObject *idle(Entry *entry) {
+PyObject *group_idle(Entry *entry) {
     group_signal(entry->source, 0, true);
     return entry->expired_count ? reader_tell_expired(entry) : NULL;
 }
@@ -283,14 +284,16 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
     struct shmbus_view view;
     *more = false;
     enum shmbus_result result = look(entry, &view);
+    if (self->by_producer && entry->position != entry->head.at)
+        return NULL; /* it has gone to another: the merge looks again */
     switch (result) {
-    case SHMBUS_BUSY: return idle(entry);
+    case SHMBUS_BUSY: return group_idle(entry);
     case SHMBUS_EMPTY:
         entry->busy_word_since_ns = 0;
-        return idle(entry);
+        return group_idle(entry);
     case SHMBUS_SEALED:
-        if (entry->expired_count || entry->sealed || !all_settled(entry))
-            return idle(entry);
+        if (entry->expired_count || entry->sealed || !group_all_settled(entry))
+            return group_idle(entry);
         return reader_sealed(self, entry);
     case SHMBUS_OVERRUN:
         *more = true;
@@ -302,15 +305,59 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
             group_signal(entry->source, shmbus_group_advance(lane), false);
         }
         *more = result != SHMBUS_WINDOW;
-        return *more ? NULL : idle(entry);
+        return *more ? NULL : group_idle(entry);
     default: break;
     }
     if (!shmbus_group_open(lane, entry->position))
-        return idle(entry);
+        return group_idle(entry);
     PyObject *found = claim_next(self, entry, result, &view, now_ns, &result);
     *more = !found && !PyErr_Occurred() && !self->closed && result != SHMBUS_WINDOW;
     return found;
 }
+
+/* ---- one step, for a merge (see merge.c), which looks at all rings before each ----------------------------------- */
+
+enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_view *view) {
+    struct shmbus_group *lane = &entry->source->lane;
+    *sequence = entry->position;
+    if (atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+        return SHMBUS_OVERRUN;
+    if (returned_waits(entry)) {
+        entry->returned_seen = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst); /* as in take_returned() */
+        entry->rescan = shmbus_group_returned(lane, sequence);
+        if (entry->rescan)
+            return *sequence < shmbus_head(&entry->ring->ring) ? SHMBUS_OVERRUN
+                                                                : shmbus_peek(&entry->ring->ring, *sequence, view);
+    }
+    enum shmbus_result result = look(entry, view);
+    *sequence = entry->position;
+    return result == SHMBUS_OK && !shmbus_group_open(lane, entry->position) ? SHMBUS_WINDOW : result;
+}
+
+bool group_stands(Entry *entry, uint64_t sequence) {
+    struct shmbus_group *lane = &entry->source->lane;
+    return !atomic_load_explicit(&lane->lane->untold, memory_order_relaxed) && !returned_waits(entry) &&
+           shmbus_group_seek(lane, entry->position) == sequence;
+}
+
+/* What the merge has seen there, or nothing: it has gone to another, or something has come before it. */
+static PyObject *step_to(ReaderObject *self, Entry *entry, uint64_t now_ns) {
+    struct shmbus_taken taken;
+    struct shmbus_view view;
+    uint64_t sequence = entry->head.at;
+    bool more;
+    PyObject *found = tell_untold(entry);
+    if (found || PyErr_Occurred())
+        return found;
+    if (!entry->rescan)
+        return next_new(self, entry, now_ns, &more);
+    found = skip_overrun(entry);
+    if (found || PyErr_Occurred() || !shmbus_group_retake_at(&entry->source->lane, sequence, now_ns, &taken))
+        return found;
+    return deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, sequence, &view), &view);
+}
+
+/* ---- all that there is ------------------------------------------------------------------------------------------- */
 
 /* The oldest that was given back. What the ring has dropped of that is told in one run first. */
 static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns, bool *any) {
@@ -328,6 +375,8 @@ PyObject *group_next(ReaderObject *self, Entry *entry) {
     uint32_t looks = entry->source->lane.mask;
     if (now >= self->next_look_ns)
         group_look_after(self, now);
+    if (self->by_producer)
+        return step_to(self, entry, now);
     PyObject *found = tell_untold(entry);
     self->moved = false;
     for (bool more = true; more && !found && !PyErr_Occurred() && !self->closed && !self->moved;) {

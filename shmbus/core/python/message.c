@@ -113,21 +113,15 @@ static bool varint(const unsigned char **at, const unsigned char *end, uint64_t 
     return false;
 }
 
-struct field {
-    uint64_t number;
-    const unsigned char *from, *to; /* of a length-delimited one; else NULL */
-};
-
-/* 1: a field, 0: the end, -1: malformed. */
-static int next_field(const unsigned char **at, const unsigned char *end, struct field *field) {
+int next_field(const unsigned char **at, const unsigned char *end, struct field *field) {
     uint64_t tag, size;
     if (*at >= end)
         return 0;
     if (!varint(at, end, &tag))
         return -1;
-    *field = (struct field){.number = tag >> 3};
+    *field = (struct field){.number = tag >> 3, .is_varint = (tag & 7) == 0};
     switch (tag & 7) {
-    case 0: return varint(at, end, &size) ? 1 : -1;
+    case 0: return varint(at, end, &field->value) ? 1 : -1;
     case 1: size = 8; break;
     case 5: size = 4; break;
     case 2:

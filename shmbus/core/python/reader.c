@@ -43,6 +43,7 @@ static void reader_drop_all(ReaderObject *self) {
     Py_CLEAR(self->pending);
     Py_CLEAR(self->told);
     Py_CLEAR(self->first);
+    correlated_drop(self);
 }
 
 static void reader_dealloc(ReaderObject *self) {
@@ -50,6 +51,7 @@ static void reader_dealloc(ReaderObject *self) {
     if (self->weakrefs)
         PyObject_ClearWeakRefs((PyObject *)self);
     reader_drop_all(self);
+    correlated_end(self);
     Py_XDECREF(self->filter);
     Py_XDECREF(self->outer);
     Py_XDECREF(self->bells);
@@ -162,7 +164,7 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
         grown[self->count] = entry;
     }
     self->count++;
-    self->moved = true;
+    self->moved = self->fresh = true;
     atomic_store_explicit(&entry.cursor->position, position, memory_order_seq_cst);
     Py_RETURN_NONE;
 }
@@ -194,7 +196,7 @@ static PyObject *reader_remove(ReaderObject *self, PyObject *ring) {
     memmove(entry, entry + 1, (self->count - at - 1) * sizeof *entry);
     self->count--;
     self->urgent -= at < self->urgent;
-    self->moved = true;
+    self->moved = self->fresh = true;
     self->turn = 0;
     entry_clear(&gone);
     Py_RETURN_NONE;
@@ -264,11 +266,22 @@ static PyObject *reader_set_filter(ReaderObject *self, PyObject *filter) {
     Py_RETURN_NONE;
 }
 
+static PyObject *reader_set_order(ReaderObject *self, PyObject *args) {
+    const char *order;
+    unsigned long long wait_ns;
+    if (!PyArg_ParseTuple(args, "sK", &order, &wait_ns))
+        return NULL;
+    self->by_producer = strcmp(order, "producer") == 0;
+    if (!self->by_producer && !correlated_begin(self, wait_ns))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------------------- */
 
 /* Wake publishers that sleep for room. The fence orders the position before the look at the waiting bit, against
  * shmbus_bell_arm() before the look at the position in the publisher. */
-static void signal_space(Entry *entry) {
+void reader_signal_space(Entry *entry) {
     if (!entry->gated || !entry->unsignalled)
         return;
     entry->unsignalled = 0;
@@ -281,7 +294,7 @@ void reader_place(Entry *entry, uint64_t position) {
     entry->position = position;
     shmbus_cursor_place(entry->cursor, position);
     if (++entry->unsignalled >= entry->signal_every)
-        signal_space(entry);
+        reader_signal_space(entry);
 }
 
 /* Told before the position moves: if Ctrl-C falls into the making of it, it is told again. */
@@ -364,9 +377,10 @@ PyObject *reader_sealed(ReaderObject *self, Entry *entry) {
     return NULL; /* the entries have changed: the caller starts over */
 }
 
-/* The next thing this ring has to say, or NULL without an exception. Passes over what the filter does not want, but not
- * for ever: as far as the ring went when that began, so that a flood of it does not keep the caller from its deadline. */
-static PyObject *entry_next(ReaderObject *self, Entry *entry) {
+/* Passes over what the filter does not want, and slots without a message; but for a merge, which must look at the other
+ * rings before it goes on in this one. And not for ever: as far as the ring went when that began, so that a flood of it
+ * does not keep the caller from its deadline. */
+PyObject *reader_entry_next(ReaderObject *self, Entry *entry) {
     if (entry->source->group)
         return group_next(self, entry);
     uint64_t stop = 0;
@@ -396,16 +410,19 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
                 uint32_t producer = frame->producer;
                 uint64_t number = frame->producer_sequence;
                 if (wanted != 1) {
+                    bool passed = wanted == 0 && !self->closed && correlated_pass(self, (MessageObject *)message);
                     Py_DECREF(message);
-                    if (wanted < 0 || self->closed)
+                    if (!passed)
                         return NULL;
                     self->filtered++;
                     ledger_account(entry, producer, number, SHMBUS_LEFT_FILTERED);
                     stop = stop ? stop : shmbus_tail(&entry->ring->ring);
                     reader_place(entry, entry->position + 1);
+                    if (self->by_producer)
+                        return NULL;
                     if (entry->position < stop)
                         continue;
-                    signal_space(entry);
+                    reader_signal_space(entry);
                     return NULL;
                 }
                 add_to(&entry->cursor->delivered, 1);
@@ -426,6 +443,8 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             add_to(&entry->cursor->stepped, 1);
             entry->voids++;
             reader_place(entry, entry->position + 1);
+            if (self->by_producer)
+                return NULL;
             continue;
         case SHMBUS_EXPIRED:
             if (entry->expired_count && entry->expired_producer != entry->passed.producer)
@@ -447,7 +466,7 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             return reader_tell_expired(entry);
         if (result == SHMBUS_OVERRUN) {
             PyObject *told = tell_overrun(self, entry);
-            if (told || PyErr_Occurred())
+            if (told || PyErr_Occurred() || self->by_producer)
                 return told;
             continue;
         }
@@ -457,13 +476,12 @@ static PyObject *entry_next(ReaderObject *self, Entry *entry) {
             return reader_sealed(self, entry);
         if (result != SHMBUS_BUSY)
             entry->busy_word_since_ns = 0;
-        signal_space(entry);
+        reader_signal_space(entry);
         return NULL;
     }
 }
 
-/* Python looks at what the coordinator pushed; what it answers, if not None, is handed out. False with an exception. */
-static bool attend(ReaderObject *self, PyObject **notice) {
+bool reader_attend(ReaderObject *self, PyObject **notice) {
     *notice = NULL;
     uint32_t epoch = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
     if (epoch == self->attention_seen)
@@ -503,29 +521,31 @@ static PyObject *leave(ReaderObject *self, PyObject *result) {
     return result;
 }
 
-/* Something, or NULL: with an exception, or because there is nothing now. */
-static PyObject *reader_step(ReaderObject *self) {
-    PyObject *notice;
-    if (!attend(self, &notice) || notice)
-        return notice;
+bool reader_prepare(ReaderObject *self, PyObject **found) {
+    if (!reader_attend(self, found) || *found)
+        return *found != NULL;
     if (self->pending) {
-        notice = self->pending;
+        *found = self->pending;
         self->pending = NULL;
-        return notice;
+        return true;
     }
     if (self->told) {
-        notice = next_told(self);
-        if (notice || PyErr_Occurred())
-            return notice;
+        *found = next_told(self);
+        if (*found || PyErr_Occurred())
+            return *found != NULL;
     }
-    if (self->first) {
-        notice = next_first(self);
-        if (notice || PyErr_Occurred() || self->closed)
-            return notice;
-    }
+    if (self->first)
+        *found = next_first(self);
+    return *found || !PyErr_Occurred();
+}
+
+PyObject *reader_step_unordered(ReaderObject *self) {
+    PyObject *found;
+    if (!reader_prepare(self, &found) || found || self->closed)
+        return found;
     for (uint32_t i = 0; i < self->urgent;) { /* before every message: nothing normal is read while there is one here */
         self->moved = false;
-        PyObject *found = entry_next(self, &self->entries[i]);
+        found = reader_entry_next(self, &self->entries[i]);
         if (found || PyErr_Occurred() || self->closed)
             return found;
         i = self->moved ? 0 : i + 1;
@@ -535,7 +555,7 @@ static PyObject *reader_step(ReaderObject *self) {
             self->turn = self->urgent;
         if (self->taken < FAIRNESS) {
             self->moved = false;
-            PyObject *found = entry_next(self, &self->entries[self->turn]);
+            found = reader_entry_next(self, &self->entries[self->turn]);
             if (found) {
                 self->taken++;
                 return found;
@@ -550,6 +570,13 @@ static PyObject *reader_step(ReaderObject *self) {
         self->taken = 0;
     }
     return NULL;
+}
+
+/* Something, or NULL: with an exception, or because there is nothing now. */
+static PyObject *reader_step(ReaderObject *self) {
+    if (self->by_producer)
+        return merge_step(self);
+    return self->correlated ? correlated_step(self) : reader_step_unordered(self);
 }
 
 /* ---- methods ------------------------------------------------------------------------------------------------------- */
@@ -604,7 +631,7 @@ void reader_given_back(ReaderObject *self, SourceObject *source, uint64_t sequen
     for (uint32_t i = 0; i < self->count; i++)
         if (self->entries[i].source == source && self->entries[i].position == sequence) {
             reader_place(&self->entries[i], sequence + 1);
-            signal_space(&self->entries[i]);
+            reader_signal_space(&self->entries[i]);
         }
 }
 
@@ -728,6 +755,7 @@ static PyMethodDef reader_methods[] = {
     {"_set_delivery", (PyCFunction)reader_set_delivery, METH_VARARGS, NULL},
     {"_source", (PyCFunction)reader_source, METH_O, NULL},
     {"_hand_out_first", (PyCFunction)reader_hand_out_first, METH_O, NULL},
+    {"_set_order", (PyCFunction)reader_set_order, METH_VARARGS, NULL},
     {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},
     {"_close", (PyCFunction)reader_close, METH_NOARGS, NULL},
     {"_end", (PyCFunction)reader_end, METH_NOARGS, NULL},
@@ -746,7 +774,17 @@ static PyObject *reader_filtered(ReaderObject *self, void *Py_UNUSED(closure)) {
     return PyLong_FromUnsignedLongLong(self->filtered);
 }
 
+static PyObject *reader_held_back(ReaderObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLongLong(correlated_held(self));
+}
+
+static PyObject *reader_released_early(ReaderObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromUnsignedLongLong(correlated_early(self));
+}
+
 static PyGetSetDef reader_getset[] = {
+    {"held_back", (getter)reader_held_back, NULL, NULL, NULL},
+    {"released_early", (getter)reader_released_early, NULL, NULL, NULL},
     {"filtered", (getter)reader_filtered, NULL, NULL, NULL},
     {"closed", (getter)reader_flag, NULL, NULL, (void *)0},
     {"ended", (getter)reader_flag, NULL, NULL, (void *)1},

@@ -10,6 +10,16 @@ struct row_ref {
     uint32_t version;
 };
 
+/* What merge.c knows of the next message of a ring, while it holds for `at`. (correlated.c sets marks of its own.) */
+struct merge_head {
+    uint64_t at;          /* its sequence; a group's may stand before `position`, if it was given back */
+    uint64_t limit, mark; /* of this round: what stands before `limit` may be handed out, before `mark` must be known */
+    uint64_t time;        /* as the frame says, and not later than now */
+    uint64_t waits_at;    /* it comes after this message of entry `waits_for` */
+    uint32_t waits_for, session;
+    uint8_t state;
+};
+
 /* One ring in this subscription. */
 typedef struct {
     RingObject *ring;
@@ -31,7 +41,10 @@ typedef struct {
     uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
     uint64_t returned_seen;               /* of a group: how often messages had been given back at the last look for them */
     bool gated, sealed, rescan;           /* rescan: look for such messages whatever that number says */
+    struct merge_head head;
 } Entry;
+
+struct correlated;
 
 typedef struct {
     PyObject_HEAD
@@ -56,6 +69,9 @@ typedef struct {
     PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *told;           /* list: gaps of an overrun, one for each producer, that are told before anything is read; or NULL */
     PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
+    bool by_producer, fresh, blocked; /* order: merge.c; rings came or went since it last looked; a claim is in the way */
+    uint64_t rounds, clock_ns, look_at_ns;
+    struct correlated *correlated;  /* order: correlated.c; NULL: another one */
     PyObject *outer;          /* what the loop around this one's loop is handling */
     void *outer_handler;
     PyObject *weakrefs;
@@ -106,6 +122,14 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head);
 /* The same for an entry that a group's members read together, see group_reader.c. */
 PyObject *group_next(ReaderObject *self, Entry *entry);
 bool group_has_something(Entry *entry);
+/* Of what comes next, as shmbus_peek(), the sequence; also SHMBUS_WINDOW: it may not be had before others are settled. */
+enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_view *view);
+/* Is everything settled that this ring has, so that its successor may be read? */
+bool group_all_settled(Entry *entry);
+/* Would that still be the same? */
+bool group_stands(Entry *entry, uint64_t sequence);
+/* What was put off is done, as nothing comes now. What is told, or NULL. */
+PyObject *group_idle(Entry *entry);
 /* Publishers that wait for room are woken, after the floor has moved by `advanced`; `now`: whatever little it was. */
 void group_signal(SourceObject *source, uint64_t advanced, bool now);
 /* Look for what somebody holds for too long, and for what a killed member gave back without saying so. */
@@ -115,10 +139,40 @@ PyObject *group_ack_many(PyObject *self, PyObject *messages);
 PyObject *group_nack(PyObject *self, PyObject *message);
 PyObject *group_extend(PyObject *self, PyObject *message);
 
+/* The next thing this ring has to say, or NULL without an exception: nothing, or nothing comes of one of its slots. */
+PyObject *reader_entry_next(ReaderObject *self, Entry *entry);
+/* Python looks at what the coordinator pushed; what it answers, if not None, is handed out. False with an exception. */
+bool reader_attend(ReaderObject *self, PyObject **notice);
+/* The same, and all else that is handed out before anything is read. */
+bool reader_prepare(ReaderObject *self, PyObject **found);
+/* Wake publishers that sleep for room. */
+void reader_signal_space(Entry *entry);
+/* What comes next in no order but that of each lane, or NULL: with an exception, or because there is nothing now. */
+PyObject *reader_step_unordered(ReaderObject *self);
+
+/* A claim that stays unfinished: Python finds out whether its owner is dead. False with an exception. */
+bool reader_look_at_stuck(ReaderObject *self, uint64_t now_ns);
+
+/* The same in the order of each producer, see merge.c. */
+PyObject *merge_step(ReaderObject *self);
+bool merge_has_something(ReaderObject *self);
+
+/* The same in the order of each correlation group, see correlated.c. */
+bool correlated_begin(ReaderObject *self, uint64_t wait_ns);
+PyObject *correlated_step(ReaderObject *self);
+/* The filter does not want the message, but its number is not missing. False with an exception. */
+bool correlated_pass(ReaderObject *self, MessageObject *message);
+/* When something is to be handed out although nothing comes; UINT64_MAX: never. */
+uint64_t correlated_due(const ReaderObject *self);
+uint64_t correlated_held(const ReaderObject *self);
+uint64_t correlated_early(const ReaderObject *self);
+void correlated_drop(ReaderObject *self);
+void correlated_end(ReaderObject *self);
+
 /* The subscription has read everything before `position` of this ring. */
 void reader_place(Entry *entry, uint64_t position);
 /* Has some ring something to say, or was the session's bell rung? */
-bool reader_has_something(const ReaderObject *self);
+bool reader_has_something(ReaderObject *self);
 /* Wait until there is something, or until the deadline. False with an exception. */
 bool reader_wait(ReaderObject *self, uint64_t deadline_ns);
 

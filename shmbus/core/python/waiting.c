@@ -13,26 +13,34 @@ enum {
     WORDS_FOR_RINGS = SHMBUS_MAX_WAIT - 2,
 };
 
-bool reader_has_something(const ReaderObject *self) {
+/* When an order has something to do although nothing comes; UINT64_MAX: never. */
+static uint64_t due_ns(const ReaderObject *self) {
+    return self->blocked ? self->look_at_ns : correlated_due(self);
+}
+
+bool reader_has_something(ReaderObject *self) {
     if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed ||
         self->pending || self->first)
+        return true;
+    uint64_t due = due_ns(self);
+    if (due != UINT64_MAX && shmbus_now_ns() >= due)
         return true;
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->entries[i].source->group) {
             if (group_has_something(&self->entries[i]))
-                return true;
+                return !self->by_producer || merge_has_something(self);
             continue;
         }
         struct shmbus_view view;
         enum shmbus_result result = shmbus_peek(&self->entries[i].ring->ring, self->entries[i].position, &view);
         if (result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && self->entries[i].sealed))
-            return true;
+            return !self->by_producer || merge_has_something(self);
     }
     return false;
 }
 
 /* Watch the rings for a while. No system call, no GIL after the first microseconds. */
-static bool spin_until(const ReaderObject *self, uint64_t until_ns) {
+static bool spin_until(ReaderObject *self, uint64_t until_ns) {
     unsigned looks = 0;
     do {
         for (int i = 0; i < 16; i++) {
@@ -90,8 +98,7 @@ int reader_ready(PyObject *object) {
     return reader_has_something((ReaderObject *)object);
 }
 
-/* A claim that stays unfinished while we wait: Python finds out whether its owner is dead. */
-static bool look_at_stuck(ReaderObject *self, uint64_t now_ns) {
+bool reader_look_at_stuck(ReaderObject *self, uint64_t now_ns) {
     for (uint32_t i = 0; i < self->count; i++) {
         Entry *entry = &self->entries[i];
         struct shmbus_view view;
@@ -131,8 +138,9 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
         expected[i] = shmbus_bell_arm(words[i]);
     if (reader_has_something(self)) /* see bell.c: after arming, so that no message falls between */
         return true;
-    uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS;
+    uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS, due = due_ns(self);
     uint64_t until = deadline_ns < bound ? deadline_ns : bound;
+    until = due < until ? due : until;
     Py_BEGIN_ALLOW_THREADS
     shmbus_bell_wait(words, expected, count, until);
     Py_END_ALLOW_THREADS
@@ -141,7 +149,7 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
     uint64_t now = shmbus_now_ns();
     if (now >= bound)
         group_look_after(self, now);
-    return now < until || look_at_stuck(self, now); /* whoever waits for less than the bound at a time looks, too */
+    return now < until || reader_look_at_stuck(self, now); /* whoever waits for less than the bound at a time looks, too */
 }
 
 /* ---- Waiter -------------------------------------------------------------------------------------------------------- */
@@ -184,8 +192,12 @@ static PyObject *waiter_wait(WaiterObject *self, PyObject *args) {
     /* More sleepers than words: the rest is looked at every millisecond. */
     uint64_t until = shmbus_now_ns() + (uint64_t)((covered < number && timeout > 0.001 ? 0.001 : timeout) * 1e9);
     bool found = false;
-    for (Py_ssize_t i = 0; i < number && !found; i++)
-        found = sleeper_ready(PyList_GET_ITEM(sleepers, i));
+    for (Py_ssize_t i = 0; i < number && !found; i++) {
+        PyObject *item = PyList_GET_ITEM(sleepers, i);
+        uint64_t due = PyObject_TypeCheck(item, &ReaderType) ? due_ns((ReaderObject *)item) : UINT64_MAX;
+        until = due < until ? due : until;
+        found = sleeper_ready(item);
+    }
     if (!found) {
         Py_BEGIN_ALLOW_THREADS
         shmbus_bell_wait(words, expected, count, until);
