@@ -342,6 +342,10 @@ bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, u
 bool shmbus_group_unblock(const struct shmbus_group *group);
 /* Make the message at `sequence` ours: SHMBUS_OK, SHMBUS_PASSED, SHMBUS_WINDOW. */
 enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns);
+/* The same for the first of `*count` in a row, and for those after it up to one that another was given, or the window's end.
+ * `*count`: how many are ours now; one at most where duplicates are removed. */
+enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint64_t sequence, uint32_t *count,
+                                          uint64_t now_ns);
 /* The same where duplicates are removed, for the message that shmbus_group_next() names: also SHMBUS_STEPPED, a duplicate,
  * settled by us. `number` counts the messages of `producer`. */
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,

@@ -196,6 +196,77 @@ static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken t
     return NULL;
 }
 
+/* ---- runs: several at once, for receive_many() ---------------------------------------------------------------------- */
+
+/* How many messages may be made ours before the first of them is read. More than one only where no Python is asked about
+ * them: whoever asks may be interrupted, and what is ours by then would come again as if it had been tried. Each is one
+ * object of the batch, after one gap that may have to be told before them. */
+static uint32_t run_limit(const ReaderObject *self, const Entry *entry) {
+    if (!self->batch || self->filter || self->borrowing)
+        return 1;
+    Py_ssize_t room = self->batch_limit - PyList_GET_SIZE(self->batch) - (entry->expired_count > 0);
+    uint32_t most = entry->ring->lane == SHMBUS_LANE_URGENT ? FAIRNESS : FAIRNESS - self->taken;
+    return room < 1 ? 1 : room < most ? (uint32_t)room : most;
+}
+
+/* `*last` goes into the batch, `next` takes its place. False with an exception. */
+static bool put(ReaderObject *self, PyObject **last, PyObject *next) {
+    int failed = *last ? PyList_Append(self->batch, *last) : 0;
+    Py_XDECREF(*last);
+    *last = next;
+    return !failed;
+}
+
+/* What came before an exception is handed out all the same. */
+static PyObject *put_before_exception(ReaderObject *self, PyObject *last) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!put(self, &last, NULL))
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+/* What of a run is found goes into the batch, all but the last, which is returned. */
+static PyObject *deliver_run(ReaderObject *self, Entry *entry, const struct shmbus_view *views, uint32_t count) {
+    SourceObject *source = (SourceObject *)Py_NewRef(entry->source); /* a signal handler may drop the entry */
+    PyObject *last = NULL;
+    bool kept = true;
+    uint32_t done = 0;
+    while (kept && done < count && !self->closed && !self->moved) {
+        const struct shmbus_view *view = &views[done++];
+        entry->position = view->sequence;
+        PyObject *found = deliver(self, entry, (struct shmbus_taken){view->sequence, 1}, SHMBUS_OK, view);
+        if (found)
+            kept = put(self, &last, found);
+        if (found && kept && self->pending) {
+            found = self->pending;
+            self->pending = NULL;
+            kept = put(self, &last, found);
+        }
+        kept = kept && !PyErr_Occurred();
+    }
+    while (done < count)
+        give_back(source, (struct shmbus_taken){views[done++].sequence, 1});
+    Py_DECREF(source);
+    return kept ? last : put_before_exception(self, last);
+}
+
+static PyObject *claim_run(ReaderObject *self, Entry *entry, uint32_t limit, const struct shmbus_view *first, uint64_t now_ns,
+                           enum shmbus_result *result) {
+    struct shmbus_view views[FAIRNESS];
+    uint32_t count = 1;
+    views[0] = *first;
+    while (count < limit && shmbus_peek(&entry->ring->ring, entry->position + count, &views[count]) == SHMBUS_OK)
+        count++;
+    *result = shmbus_group_claim_run(&entry->source->lane, entry->position, &count, now_ns);
+    if (*result != SHMBUS_OK)
+        return NULL;
+    if (entry->ring->lane != SHMBUS_LANE_URGENT)
+        self->taken += count - 1; /* the caller counts the last */
+    return deliver_run(self, entry, views, count);
+}
+
 /* ---- what comes next ------------------------------------------------------------------------------------------------ */
 
 /* Lost while nobody was there: told to the first who comes. */
@@ -265,6 +336,9 @@ static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result
     struct shmbus_group *lane = &entry->source->lane;
     if (lane->producers)
         return judge_next(self, entry, view, now_ns, result);
+    uint32_t limit = run_limit(self, entry);
+    if (limit > 1)
+        return claim_run(self, entry, limit, view, now_ns, result);
     *result = shmbus_group_claim(lane, entry->position, now_ns);
     return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}, peeked, view) : NULL;
 }

@@ -1,8 +1,6 @@
 /* Reader: the receiving half of a subscription, over any number of rings. How it waits stands in waiting.c. */
 #include "reader.h"
 
-enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a turn */
-
 /* ---- rings of the subscription ------------------------------------------------------------------------------------- */
 
 static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
@@ -584,12 +582,9 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
         return PyErr_Format(PyExc_ValueError, "receive_many() takes a limit of at least 1, not %zd", limit);
     if (!enter(self))
         return NULL;
-    PyObject *found = next_until(self, at);
-    if (!found) {
-        leave(self, NULL);
-        return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
-    }
-    PyObject *list = PyList_New(0);
+    PyObject *list = self->batch = PyList_New(0);
+    self->batch_limit = limit;
+    PyObject *found = list ? next_until(self, at) : NULL;
     while (list && found) {
         int failed = PyList_Append(list, found);
         Py_CLEAR(found);
@@ -597,6 +592,12 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
             Py_CLEAR(list);
         else if (PyList_GET_SIZE(list) < limit && !self->closed)
             found = reader_step(self);
+    }
+    self->batch = NULL;
+    if (list && !PyList_GET_SIZE(list)) {
+        Py_DECREF(list);
+        leave(self, NULL);
+        return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
     }
     Py_XDECREF(found);
     if (list && PyErr_Occurred()) {

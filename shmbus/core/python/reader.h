@@ -4,6 +4,8 @@
 
 #include "binding.h"
 
+enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a turn */
+
 /* One ring in this subscription. */
 typedef struct {
     RingObject *ring;
@@ -40,6 +42,8 @@ typedef struct {
     PyObject *borrowed;       /* its cursor waits for this one; not owned: it owns the reader */
     uint32_t lent;            /* buffers of borrowed messages that are in use */
     bool borrowing;           /* what is received now is not copied */
+    PyObject *batch;          /* list: what receive_many() hands out is put there, all but the last that a step gives */
+    Py_ssize_t batch_limit;
     PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
     PyObject *outer;          /* what the loop around this one's loop is handling */
