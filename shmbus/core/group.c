@@ -415,6 +415,13 @@ bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus
     return done;
 }
 
+uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count) {
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < count; i++)
+        done += shmbus_group_settle_quietly(group, (struct shmbus_taken){first.sequence + i, first.tries});
+    return done;
+}
+
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
     bool done = shmbus_group_settle_quietly(group, taken);
     *advanced += shmbus_group_advance(group);

@@ -358,6 +358,8 @@ enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t 
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced);
 /* The same without a look at the floor, for the first of many. */
 bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken);
+/* That for `count` in a row, all given out as often as the first. How many of them were still ours. */
+uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count);
 uint64_t shmbus_group_advance(const struct shmbus_group *group);
 /* Give it back, to be given out again: SHMBUS_OK, SHMBUS_PASSED (it was not ours), SHMBUS_OVERRUN (the ring has dropped it:
  * counted as untold). */

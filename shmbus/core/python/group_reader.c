@@ -460,13 +460,34 @@ PyObject *group_ack(PyObject *reader, PyObject *message) {
     return PyBool_FromLong(done);
 }
 
-/* The floor is looked at once for every run of messages from one source. */
+/* Messages of one source that stand in a row. */
+struct row {
+    SourceObject *source;
+    struct shmbus_taken first;
+    uint32_t count;
+};
+
+static bool goes_on(const struct row *row, const SourceObject *source, struct shmbus_taken taken) {
+    return row->source == source && taken.sequence == row->first.sequence + row->count && taken.tries == row->first.tries;
+}
+
+/* Settle it, and look at the floor unless that `source` goes on. How many were still ours. */
+static uint32_t settle_row(const struct row *row, const SourceObject *next) {
+    if (!row->source)
+        return 0;
+    uint32_t done = shmbus_group_settle_run(&row->source->lane, row->first, row->count);
+    if (row->source != next)
+        group_signal(row->source, shmbus_group_advance(&row->source->lane), false);
+    return done;
+}
+
+/* The floor is looked at once for all that comes from one source in turn. */
 PyObject *group_ack_many(PyObject *reader, PyObject *messages) {
     PyObject *list = PySequence_Fast(messages, "ack_many() takes an iterable of messages");
     if (!list)
         return NULL;
     long done = 0;
-    SourceObject *last = NULL;
+    struct row row = {0};
     Py_ssize_t size = PySequence_Fast_GET_SIZE(list);
     for (Py_ssize_t i = 0; i < size; i++) {
         PyObject *message = PySequence_Fast_GET_ITEM(list, i);
@@ -476,13 +497,13 @@ PyObject *group_ack_many(PyObject *reader, PyObject *messages) {
         SourceObject *source = settled_at(reader, message, &taken);
         if (!source)
             break;
-        if (last && source != last)
-            group_signal(last, shmbus_group_advance(&last->lane), false);
-        last = source;
-        done += shmbus_group_settle_quietly(&source->lane, taken);
+        if (!goes_on(&row, source, taken)) {
+            done += settle_row(&row, source);
+            row = (struct row){source, taken, 0};
+        }
+        row.count++;
     }
-    if (last)
-        group_signal(last, shmbus_group_advance(&last->lane), false);
+    done += settle_row(&row, NULL);
     Py_DECREF(list);
     return PyErr_Occurred() ? NULL : PyLong_FromLong(done);
 }
