@@ -391,6 +391,23 @@ void shmbus_bell_signal(_Atomic uint32_t *word);
 /* Sleep until one of the words is no longer what was expected, or until `deadline_ns`. 0, or an errno. */
 int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns);
 
+/* ---- spinning before that, see spin.c ---------------------------------------------------------------------------- */
+
+#define SHMBUS_SPIN_LONG_NS 200000u /* about what a question and its answer take where both sides have to be woken */
+
+struct shmbus_spin {
+    uint64_t budget_ns;           /* how long to spin now */
+    uint32_t doubt, short_sleeps; /* how many short sleeps it takes until a long spin is tried again; there were so many */
+    bool eager;                   /* for the caller to set: what is waited for comes soon after something of one's own */
+};
+
+void shmbus_spin_init(struct shmbus_spin *spin);
+/* It was spun for that long at most: was there something? */
+void shmbus_spin_ended(struct shmbus_spin *spin, bool found);
+/* Then it was slept for so long. */
+void shmbus_spin_slept(struct shmbus_spin *spin, uint64_t ns);
+bool shmbus_spin_is_long(const struct shmbus_spin *spin);
+
 uint32_t shmbus_crc32c(uint32_t crc, const void *data, size_t length);
 uint32_t shmbus_crc32c_portable(uint32_t crc, const void *data, size_t length);
 const char *shmbus_crc32c_name(void);

@@ -81,6 +81,7 @@ class Exchange:
         topic = CALL_RESPONSES + self.client_id
         make(bus, topic, RESPONSE_LIMITS)
         self.subscription = bus.subscribe(topic, lossless=True)
+        self.subscription._be_eager()
         self.late = 0  # answers that came after their calls had ended
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}

@@ -16,7 +16,7 @@ static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
     self->bells = (BellsObject *)Py_NewRef(bells);
     self->attention = &self->bells->bells[bell].data;
     self->attention_seen = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
-    self->spin_ns = READER_SPIN_NS;
+    shmbus_spin_init(&self->spin);
     self->fork = fork_generation;
     return 0;
 }
@@ -165,6 +165,12 @@ static PyObject *reader_set_delivery(ReaderObject *self, PyObject *args) {
         return NULL;
     self->ack_deadline_ns = deadline_ns;
     self->max_deliveries = max_deliveries;
+    Py_RETURN_NONE;
+}
+
+/* What is waited for comes soon after something that this process has sent. */
+static PyObject *reader_be_eager(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    self->spin.eager = true;
     Py_RETURN_NONE;
 }
 
@@ -672,6 +678,7 @@ static PyMethodDef reader_methods[] = {
     {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
     {"_set_filter", (PyCFunction)reader_set_filter, METH_O, NULL},
     {"_set_delivery", (PyCFunction)reader_set_delivery, METH_VARARGS, NULL},
+    {"_be_eager", (PyCFunction)reader_be_eager, METH_NOARGS, NULL},
     {"_source", (PyCFunction)reader_source, METH_O, NULL},
     {"_hand_out_first", (PyCFunction)reader_hand_out_first, METH_O, NULL},
     {"_counters", (PyCFunction)counters, METH_NOARGS, NULL},

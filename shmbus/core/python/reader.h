@@ -29,7 +29,7 @@ typedef struct {
     BellsObject *bells;
     _Atomic uint32_t *attention;
     uint32_t attention_seen;
-    uint64_t spin_ns;
+    struct shmbus_spin spin;
     unsigned long fork;
     bool closed, ended, busy; /* busy: a thread is inside one of the receiving methods */
     bool moved;               /* rings came or went while it was */
@@ -92,7 +92,5 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns);
 static inline void add_to(_Atomic uint64_t *counter, uint64_t number) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number, memory_order_relaxed);
 }
-
-#define READER_SPIN_NS 1000u /* to begin with, see waiting.c */
 
 #endif
