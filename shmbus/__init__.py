@@ -26,7 +26,10 @@ if find_spec("shmbus._core") is None:
         "installed one: run Python from another directory or as `python -P`, or install with `pip install -e .`"
     )
 
-from shmbus import errors
+from shmbus import correlation, errors
+from shmbus._core import Borrowed
+from shmbus.bus import Bus
+from shmbus.durable import Durable
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
@@ -55,21 +58,18 @@ from shmbus.errors import (
     TypeMismatch,
     VersionError,
 )
+from shmbus.filter import Filter
+from shmbus.message import Gap, Message, Producer
+from shmbus.order import OrderedSubscription
+from shmbus.publisher import URGENT, Publisher
+from shmbus.start import Last, LastPerKey
+from shmbus.subscription import Subscription
+from shmbus.tracker import CorrelationTracker
 
 if TYPE_CHECKING:
-    from shmbus import correlation, rpc
-    from shmbus._core import Borrowed
+    from shmbus import rpc
     from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
-    from shmbus.bus import Bus
-    from shmbus.durable import Durable
-    from shmbus.filter import Filter
-    from shmbus.message import Gap, Message, Producer
-    from shmbus.order import OrderedSubscription
     from shmbus.private import embedded
-    from shmbus.publisher import URGENT, Publisher
-    from shmbus.start import Last, LastPerKey
-    from shmbus.subscription import Subscription
-    from shmbus.tracker import CorrelationTracker
 
 __version__: Final = "0.1.0"
 
@@ -125,51 +125,29 @@ __all__ = [
 ]
 
 
-_MODULES: Final = {
-    "AsyncBus": "aio",
-    "AsyncPublisher": "aio",
-    "AsyncSubscription": "aio",
-    "Borrowed": "_core",
-    "Bus": "bus",
-    "CorrelationTracker": "tracker",
-    "Durable": "durable",
-    "Filter": "filter",
-    "Gap": "message",
-    "Last": "start",
-    "LastPerKey": "start",
-    "Message": "message",
-    "OrderedSubscription": "order",
-    "Producer": "message",
-    "Publisher": "publisher",
-    "Subscription": "subscription",
-    "URGENT": "publisher",
-    "correlation": "",
-    "embedded": "private",
-    "rpc": "",
-}
-"""Where each name is that is imported on first use; "": it is a module itself."""
-
-
-def connect(bus: str | None = None, *, name: str | None = None, timeout: float = 5.0) -> "Bus":
+def connect(bus: str | None = None, *, name: str | None = None, timeout: float = 5.0) -> Bus:
     """Connect to a running bus: by its name (default: $SHMBUS_BUS, else "default"), or an embedded one's address.
 
     `name` is what others see this process as (default: the program's name). `timeout` in seconds. Raises ConnectError
     (with how to start the bus), AccessDenied, VersionError.
     """
-    from shmbus.bus import Bus
-
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
     return Bus(bus or os.environ.get("SHMBUS_BUS") or "default", name=name or program, timeout=timeout)
 
 
 def __getattr__(name: str) -> Any:
-    """Imported on first use, because no program needs it all: a coordinator no bus, most others no asyncio."""
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module 'shmbus' has no attribute {name!r}")
-    found = getattr(import_module(f"shmbus.{module}"), name) if module else import_module(f"shmbus.{name}")
-    globals()[name] = found  # so that it is not asked for again
-    return found
+    """What not every program needs is imported on first use: asyncio and the coordinator are most of the start-up."""
+    if name in ("AsyncBus", "AsyncPublisher", "AsyncSubscription"):
+        from shmbus import aio
+
+        return getattr(aio, name)
+    if name == "embedded":
+        from shmbus.private import embedded
+
+        return embedded
+    if name == "rpc":
+        return import_module("shmbus.rpc")
+    raise AttributeError(f"module 'shmbus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

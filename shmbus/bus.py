@@ -29,7 +29,7 @@ from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError
 from shmbus.filter import Filter, tolerant
 from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
-from shmbus.process import TOKEN_VARIABLE, Identity, is_alive
+from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.start import Start, resolve
 from shmbus.state import StateReader
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS: Final = 0.1  # between two looks for a coordinator that takes over from a dead one
 RESUME_SECONDS: Final = 2.0
+TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
 
 TopicLane = tuple[int, int]

@@ -5,9 +5,7 @@ boot; the namespace is the inode number of /proc/<pid>/ns/pid, because a pid mea
 """
 
 import os
-from typing import Final, NamedTuple
-
-TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
+from typing import NamedTuple
 
 _STATE, _START_TIME = 3, 22  # numbers of the fields in proc(5); the first two are the pid and the command name
 _STOPPED_STATES = b"Tt"

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from shmbus.bus import TOKEN_VARIABLE
 from shmbus.coordinator import launch
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.output import Output, Outputs
@@ -35,7 +36,7 @@ from shmbus.coordinator.strays import COLLECTOR_VARIABLE, end_strays
 from shmbus.coordinator.supervisor import ALIVE, SETTLED, Action, Exit, State, Supervised
 from shmbus.directory import CollectorEntry, CollectorState
 from shmbus.errors import AccessDenied
-from shmbus.process import TOKEN_VARIABLE, Identity, identity_of, is_alive
+from shmbus.process import Identity, identity_of, is_alive
 
 _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "JOURNAL_STREAM")
 

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from shmbus import segment
 from shmbus._core import Bells, killpoint
+from shmbus.bus import Bus
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.collectors import Collectors
@@ -63,7 +64,6 @@ from shmbus.v1.control_pb2 import (
 from shmbus.v1.rpc_pb2 import RpcRequest
 
 if TYPE_CHECKING:
-    from shmbus.bus import Bus
     from shmbus.config import Config
     from shmbus.coordinator.calls import Calls
 
@@ -294,9 +294,7 @@ class Coordinator:
         self._keeper.start(tell)
         await asyncio.wait_for(joined.wait(), START_SECONDS)
 
-    def _connect_keeper(self) -> "Bus":
-        from shmbus.bus import Bus  # where nothing is kept, no coordinator needs it
-
+    def _connect_keeper(self) -> Bus:
         return Bus(self.address if self._private else self.bus, name="keeper", timeout=START_SECONDS)
 
     def _alerting(self, health: Health) -> Alert:

@@ -8,17 +8,15 @@ last messages finds in the rings all that came after them.
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from shmbus.bus import Bus
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import KEEPER, Kept, Registry
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ShmbusError
 from shmbus.message import Gap, Message
-
-if TYPE_CHECKING:
-    from shmbus.bus import Bus
-    from shmbus.subscription import Subscription
+from shmbus.subscription import Subscription
 
 PATTERN: Final = "#"
 DURABLE: Final = Durable(KEEPER, ack_deadline=None)
@@ -33,7 +31,7 @@ Alert = Callable[[str, str, list[str]], None]
 class Keeper:
     """One for the bus. `alert` is called on the keeper's thread."""
 
-    def __init__(self, connect: "Callable[[], Bus]", registry: Registry, alert: Alert, log: Log) -> None:
+    def __init__(self, connect: Callable[[], Bus], registry: Registry, alert: Alert, log: Log) -> None:
         self._connect, self._registry, self._alert, self._log = connect, registry, alert, log
         self._joined: Callable[[], None] = lambda: None
         self._stopping = threading.Event()
@@ -64,7 +62,7 @@ class Keeper:
                 self._log(f"the last messages of keys are not kept for a while: {error}")
             self._stopping.wait(RETRY_SECONDS)
 
-    def _read(self, subscription: "Subscription") -> None:
+    def _read(self, subscription: Subscription) -> None:
         while True:
             found = subscription.receive_many(BATCH)
             by_topic: dict[str, list[Message | Gap]] = {}
