@@ -402,7 +402,7 @@ struct shmbus_spin {
 };
 
 void shmbus_spin_init(struct shmbus_spin *spin);
-/* It was spun for that long at most: was there something? */
+/* It was spun for that long at most: was there something by then? */
 void shmbus_spin_ended(struct shmbus_spin *spin, bool found);
 /* Then it was slept for so long. */
 void shmbus_spin_slept(struct shmbus_spin *spin, uint64_t ns);

@@ -30,9 +30,8 @@ bool reader_has_something(const ReaderObject *self) {
     return false;
 }
 
-/* Watch the rings for a while. No GIL after the first microseconds, and no system call, unless `yielding`: then the other
- * side may have this processor, and whoever is awake may be moved to another. */
-static bool spin_until(const ReaderObject *self, uint64_t until_ns, bool yielding) {
+/* Watch the rings for a while. No system call, no GIL after the first microseconds. */
+static bool spin_until(const ReaderObject *self, uint64_t until_ns) {
     unsigned looks = 0;
     do {
         for (int i = 0; i < 16; i++) {
@@ -43,8 +42,6 @@ static bool spin_until(const ReaderObject *self, uint64_t until_ns, bool yieldin
             for (pauses = pauses < PAUSES_MAX ? pauses : PAUSES_MAX; pauses; pauses--)
                 cpu_relax();
         }
-        if (yielding)
-            sched_yield();
     } while (shmbus_now_ns() < until_ns);
     return false;
 }
@@ -65,13 +62,15 @@ static bool spin(ReaderObject *self) {
     if (processors(self->spin.eager) == 1)
         return reader_has_something(self);
     uint64_t now = shmbus_now_ns(), budget = self->spin.budget_ns;
-    bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS), false);
+    bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS));
     if (!found && budget > SPIN_HOLDING_NS) {
         Py_BEGIN_ALLOW_THREADS
-        found = spin_until(self, now + budget, shmbus_spin_is_long(&self->spin));
+        found = spin_until(self, now + budget);
         Py_END_ALLOW_THREADS
     }
-    shmbus_spin_ended(&self->spin, found);
+    /* One that was found too late was found by luck: somebody else had the processor meanwhile. */
+    bool paid = found && (!shmbus_spin_is_long(&self->spin) || shmbus_now_ns() - now <= budget);
+    shmbus_spin_ended(&self->spin, paid);
     return found;
 }
 
