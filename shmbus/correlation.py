@@ -277,9 +277,13 @@ def _child(
 
 def _traced_root() -> CorrelationMetadata | None:
     """What to say when nothing is being handled: where in a trace this comes from, if it comes from one."""
+    trace = _current_trace()
+    if trace is None:
+        return None
     name = _new_id()
     root = CorrelationMetadata(correlation_id=name, root_correlation_id=name)
-    return check(root) if _put_trace(root) else None
+    root.trace_id, root.span_id, root.trace_flags = trace
+    return check(root)
 
 
 def _put_trace(metadata: CorrelationMetadata) -> bool:

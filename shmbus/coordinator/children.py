@@ -320,7 +320,7 @@ class Children:
         writer = output.open_for_writing()
         try:
             return subprocess.Popen(
-                [sys.executable, "-P", launch.__file__],
+                [sys.executable, *(["-S"] if plan.command else []), "-P", launch.__file__],
                 stdin=subprocess.PIPE,
                 stdout=writer,
                 stderr=writer,

@@ -240,15 +240,15 @@ static void note_time(const struct shmbus_group *group, uint64_t sequence, uint6
 
 /* ---- claim --------------------------------------------------------------------------------------------------------- */
 
-/* Where duplicates are removed it never goes back, or something would be judged twice; elsewhere it may, and a look at a few
- * words more costs less than a compare-and-swap for each message. */
-static void move_next(const struct shmbus_group *group, uint64_t sequence) {
+/* `count` words from `sequence` on are claimed. Where duplicates are removed `next` never goes back, or something would be
+ * judged twice; elsewhere it may, and a look at a few words more costs less than a compare-and-swap for each message. */
+static void move_next(const struct shmbus_group *group, uint64_t sequence, uint32_t count) {
     uint64_t expected = sequence;
     if (group->producers)
-        atomic_compare_exchange_strong_explicit(&group->lane->next, &expected, sequence + 1, memory_order_seq_cst,
+        atomic_compare_exchange_strong_explicit(&group->lane->next, &expected, sequence + count, memory_order_seq_cst,
                                                 memory_order_relaxed);
-    else if (atomic_load_explicit(&group->lane->next, memory_order_relaxed) == sequence)
-        atomic_store_explicit(&group->lane->next, sequence + 1, memory_order_relaxed);
+    else if (atomic_load_explicit(&group->lane->next, memory_order_relaxed) - sequence < count)
+        atomic_store_explicit(&group->lane->next, sequence + count, memory_order_relaxed);
 }
 
 /* A word has gone to a later lap: its message was still held, or had just been given back, when the floor passed it. */
@@ -274,21 +274,35 @@ static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t 
     }
 }
 
+/* Each word is claimed by itself, so whoever is killed in between holds just those that name it. `next` follows after the
+ * last: too low until then. That nothing else is done in between is what a run is for: a compare-and-swap waits for all
+ * that was written before it, and holds up what is read after it, the messages themselves. */
+enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint64_t sequence, uint32_t *count,
+                                          uint64_t now_ns) {
+    uint32_t wanted = group->producers ? 1 : *count;
+    enum shmbus_result result = SHMBUS_OK;
+    for (*count = 0; *count < wanted; ++*count) {
+        uint64_t at = sequence + *count, made = make_word(lap_of(group, at), TAKEN, 1, group->member);
+        result = first_word(group, at, made);
+        KILLPOINT("group.claimed");
+        if (result != SHMBUS_OK)
+            break;
+        note_time(group, at, made, now_ns);
+    }
+    if (*count || result == SHMBUS_PASSED)
+        move_next(group, sequence, *count ? *count : 1);
+    return *count ? SHMBUS_OK : result;
+}
+
 enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns) {
-    uint64_t made = make_word(lap_of(group, sequence), TAKEN, 1, group->member);
-    enum shmbus_result result = first_word(group, sequence, made);
-    KILLPOINT("group.claimed");
-    if (result == SHMBUS_OK)
-        note_time(group, sequence, made, now_ns);
-    if (result != SHMBUS_WINDOW)
-        move_next(group, sequence);
-    return result;
+    uint32_t one = 1;
+    return shmbus_group_claim_run(group, sequence, &one, now_ns);
 }
 
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence) {
     enum shmbus_result result = first_word(group, sequence, make_word(lap_of(group, sequence), SETTLED, 0, 0));
     if (result != SHMBUS_WINDOW)
-        move_next(group, sequence);
+        move_next(group, sequence, 1);
     return result;
 }
 
@@ -374,7 +388,7 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
     KILLPOINT("group.claimed");
     if (result == SHMBUS_WINDOW)
         return result;
-    move_next(group, sequence);
+    move_next(group, sequence, 1);
     if (result != SHMBUS_OK)
         return result;
     if (duplicate)
@@ -399,6 +413,13 @@ bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus
     uint64_t settled = make_word(lap_of(group, taken.sequence), SETTLED, taken.tries, 0);
     bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
     KILLPOINT("group.settled");
+    return done;
+}
+
+uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count) {
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < count; i++)
+        done += shmbus_group_settle_quietly(group, (struct shmbus_taken){first.sequence + i, first.tries});
     return done;
 }
 

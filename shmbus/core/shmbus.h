@@ -412,6 +412,10 @@ bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, u
 bool shmbus_group_unblock(const struct shmbus_group *group);
 /* Make the message at `sequence` ours: SHMBUS_OK, SHMBUS_PASSED, SHMBUS_WINDOW. */
 enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t sequence, uint64_t now_ns);
+/* The same for the first of `*count` in a row, and for those after it up to one that another was given, or the window's end.
+ * `*count`: how many are ours now; one at most where duplicates are removed. */
+enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint64_t sequence, uint32_t *count,
+                                          uint64_t now_ns);
 /* The same where duplicates are removed, for the message that shmbus_group_next() names: also SHMBUS_STEPPED, a duplicate,
  * settled by us. `number` counts the messages of `producer`. */
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
@@ -424,6 +428,8 @@ enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t 
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced);
 /* The same without a look at the floor, for the first of many. */
 bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken);
+/* That for `count` in a row, all given out as often as the first. How many of them were still ours. */
+uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count);
 uint64_t shmbus_group_advance(const struct shmbus_group *group);
 /* Give it back, to be given out again: SHMBUS_OK, SHMBUS_PASSED (it was not ours), SHMBUS_OVERRUN (the ring has dropped it:
  * counted as untold). */
@@ -458,6 +464,23 @@ void shmbus_bell_ring(_Atomic uint32_t *word);
 void shmbus_bell_signal(_Atomic uint32_t *word);
 /* Sleep until one of the words is no longer what was expected, or until `deadline_ns`. 0, or an errno. */
 int shmbus_bell_wait(_Atomic uint32_t *const words[], const uint32_t expected[], uint32_t count, uint64_t deadline_ns);
+
+/* ---- spinning before that, see spin.c ---------------------------------------------------------------------------- */
+
+#define SHMBUS_SPIN_LONG_NS 200000u /* about what a question and its answer take where both sides have to be woken */
+
+struct shmbus_spin {
+    uint64_t budget_ns;           /* how long to spin now */
+    uint32_t doubt, short_sleeps; /* how many short sleeps it takes until a long spin is tried again; there were so many */
+    bool eager;                   /* for the caller to set: what is waited for comes soon after something of one's own */
+};
+
+void shmbus_spin_init(struct shmbus_spin *spin);
+/* It was spun for that long at most: was there something by then? */
+void shmbus_spin_ended(struct shmbus_spin *spin, bool found);
+/* Then it was slept for so long. */
+void shmbus_spin_slept(struct shmbus_spin *spin, uint64_t ns);
+bool shmbus_spin_is_long(const struct shmbus_spin *spin);
 
 uint32_t shmbus_crc32c(uint32_t crc, const void *data, size_t length);
 uint32_t shmbus_crc32c_portable(uint32_t crc, const void *data, size_t length);

@@ -1,6 +1,5 @@
 """Which of several servers of one service gets the next call."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -18,7 +17,7 @@ class Balance:
             raise ValueError(f"balance is one of {', '.join(POLICIES)}, not {policy!r}")
         self._policy = policy
         self._turn = 0
-        self._outstanding: Counter[str] = Counter()
+        self._outstanding: dict[str, int] = {}
         self._reported: dict[str, int] = {}
 
     def choose(self, found: Sequence[Instance]) -> Instance:
@@ -31,13 +30,15 @@ class Balance:
 
     def sent(self, instance: Instance) -> None:
         """It has one call more."""
-        self._outstanding[instance.name] += 1
+        name = instance.name
+        self._outstanding[name] = self._outstanding.get(name, 0) + 1
 
     def ended(self, instance: Instance) -> None:
         """It has one call less."""
-        self._outstanding[instance.name] -= 1
-        if self._outstanding[instance.name] <= 0:
-            del self._outstanding[instance.name]
+        name = instance.name
+        left = self._outstanding.pop(name, 0) - 1
+        if left > 0:
+            self._outstanding[name] = left
 
     def reported(self, instance: Instance, hint: str) -> None:
         """What an answer said of its server's load."""
@@ -46,4 +47,4 @@ class Balance:
 
     def _load(self, instance: Instance) -> int:
         # What it reported holds what is outstanding here as well: the larger of the two, not the sum.
-        return max(self._outstanding[instance.name], self._reported.get(instance.name, 0))
+        return max(self._outstanding.get(instance.name, 0), self._reported.get(instance.name, 0))

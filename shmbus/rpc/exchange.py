@@ -15,7 +15,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
-from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.errors import BackpressureError, RpcError, ShmbusError
 from shmbus.message import Message
@@ -24,8 +23,8 @@ from shmbus.rpc.answer import Answer, answer_of
 from shmbus.rpc.balance import Balance, Policy
 from shmbus.rpc.breaker import Breaker
 from shmbus.rpc.deaths import Deaths
+from shmbus.rpc.draft import Draft
 from shmbus.rpc.failure import failure, from_wire
-from shmbus.rpc.operations import request_field
 from shmbus.rpc.pending import Ask, Pending
 from shmbus.rpc.presence import Instance, instances, serves, was_read
 from shmbus.rpc.topics import (
@@ -55,11 +54,12 @@ CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requ
 class Service:
     """One collector, as one client sees it."""
 
-    def __init__(self, name: str, publisher: "Publisher", policy: Policy) -> None:
+    def __init__(self, name: str, publisher: "Publisher", client_id: str, policy: Policy) -> None:
         self.name, self.publisher = name, publisher
         self.servers: list[Instance] = []
         self.looked_ns = 0
-        self.lock = threading.Lock()  # a publisher is for one thread at a time
+        self.lock = threading.Lock()  # publisher and draft are for one thread at a time
+        self.draft = Draft(client_id, publisher.topic)
         self.balance, self.breaker = Balance(policy), Breaker()
 
 
@@ -81,6 +81,7 @@ class Exchange:
         topic = CALL_RESPONSES + self.client_id
         make(bus, topic, RESPONSE_LIMITS)
         self.subscription = bus.subscribe(topic, lossless=True)
+        self.subscription._be_eager()
         self.late = 0  # answers that came after their calls had ended
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
@@ -137,7 +138,7 @@ class Exchange:
         self._pending[pending.request_id] = pending
         service.balance.sent(instance)
         try:
-            pending.sequence = self._publish(service, self._request(pending, attempt), ask, wait)
+            pending.sequence = self._publish(pending, attempt, wait)
         except BaseException:
             self._forget(pending)
             raise
@@ -172,28 +173,14 @@ class Exchange:
             tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving before it read it"))
         return read is None
 
-    def _request(self, pending: Pending, attempt: int) -> RpcRequestPayload:
-        ask, payload = pending.ask, RpcRequestPayload()
-        request, routing = payload.request, payload.routing
-        request.request_id, request.client_id = pending.request_id, self.client_id
-        request.target = pending.service.publisher.topic
-        request.operation = ask.operation  # type: ignore[assignment]
-        request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
-        if ask.key:
-            request.idempotency_key = ask.key
-        if ask.payload is not None:
-            getattr(request, request_field(ask.payload)).CopyFrom(ask.payload)
-        routing.load_balance_hint = pending.instance.name
-        routing.retry_count = attempt - 1
-        routing.circuit_breaker_state = pending.service.breaker.state
-        return payload
-
-    def _publish(self, service: Service, payload: ProtobufMessage, ask: Ask, wait: bool) -> int:
-        if not service.lock.acquire(timeout=max(ask.left(), 0)):
+    def _publish(self, pending: Pending, attempt: int, wait: bool) -> int:
+        service, ask = pending.service, pending.ask
+        if not service.lock.acquire(blocking=False) and not service.lock.acquire(timeout=max(ask.left(), 0)):
             raise overdue(ask, "its requests are not read")
         try:
             seconds = max(ask.left(), 0) if wait else 0
-            return service.publisher.publish(payload, correlation=ask.correlation, timeout=seconds)
+            request = service.draft.fill(pending, attempt)
+            return service.publisher.publish(request, correlation=ask.correlation, timeout=seconds)
         except BackpressureError as error:
             if wait:
                 raise overdue(ask, "its requests are not read") from error
@@ -304,7 +291,8 @@ class Exchange:
         topic = request_topic(ask.service)
         if not exists(self.bus, topic):
             raise absent(ask)
-        service = self._services[ask.service] = Service(ask.service, self.bus.publisher(topic), self._policy)
+        publisher = self.bus.publisher(topic)
+        service = self._services[ask.service] = Service(ask.service, publisher, self.client_id, self._policy)
         return service
 
     def _serving(self, service: Service) -> list[Instance]:

@@ -55,7 +55,9 @@ class Server:
         """From a place on that is known before anybody can see that it serves."""
         topic = request_topic(self._collector.collector_id)
         start = make(self._bus, topic, REQUEST_LIMITS)
-        return self._bus._subscribe((topic,), lossless=True, start=start, mark=SERVING)
+        subscription = self._bus._subscribe((topic,), lossless=True, start=start, mark=SERVING)
+        subscription._be_eager()
+        return subscription
 
     def run(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""

@@ -217,23 +217,41 @@ static bool take_returned(struct member *m) {
     return true;
 }
 
-static void claim(struct member *m) {
+/* Several in a row, as many as it may hold or fewer. */
+static void claim_run(struct member *m) {
+    uint32_t count = 1 + (uint32_t)check_random(&m->seed) % (MOST_HELD - m->count), most = 1;
+    struct shmbus_view view;
+    while (most < count && shmbus_peek(&m->rig.ring, m->position + most, &view) == SHMBUS_OK)
+        most++;
+    if (shmbus_group_claim_run(&m->lane, m->position, &most, shmbus_now_ns()) != SHMBUS_OK)
+        return;
+    for (uint32_t i = 0; i < most; i++) {
+        struct rig_message message;
+        enum shmbus_result found = read_at(m, m->position + i, &message);
+        hold(m, (struct shmbus_taken){m->position + i, 1}, found == SHMBUS_OK ? &message : NULL);
+    }
+}
+
+/* Not its own yet while it is read: another may judge and settle it, and a publisher write over it. */
+static void judge(struct member *m) {
     struct rig_message message;
-    struct shmbus_taken taken = {m->position, 1};
-    uint64_t now = shmbus_now_ns();
-    enum shmbus_result found = SHMBUS_OK, result;
-    /* Not its own yet: another may judge and settle it, and a publisher write over it, while it is being read. */
-    if (c.once && (found = rig_read(&m->rig.ring, m->position, false, &message)) == SHMBUS_OK)
-        result = shmbus_group_judge(&m->lane, m->position, message.producer, message.number, now);
-    else
-        result = shmbus_group_claim(&m->lane, m->position, now);
-    if (result == SHMBUS_OK && !c.once)
-        found = read_at(m, m->position, &message);
+    enum shmbus_result found = rig_read(&m->rig.ring, m->position, false, &message);
+    enum shmbus_result result =
+        found == SHMBUS_OK
+            ? shmbus_group_judge(&m->lane, m->position, message.producer, message.number, shmbus_now_ns())
+            : shmbus_group_claim(&m->lane, m->position, shmbus_now_ns());
     CHECK(result != SHMBUS_OK || found == SHMBUS_OK || c.lossy || c.expiring);
     if (result == SHMBUS_OK)
-        hold(m, taken, found == SHMBUS_OK ? &message : NULL);
+        hold(m, (struct shmbus_taken){m->position, 1}, found == SHMBUS_OK ? &message : NULL);
     if (result == SHMBUS_STEPPED && shmbus_group_advance(&m->lane))
         signal_floor(m);
+}
+
+static void claim(struct member *m) {
+    if (c.once)
+        judge(m);
+    else
+        claim_run(m);
 }
 
 static void follow(struct member *m) {

@@ -57,6 +57,52 @@ TEST(a_message_is_given_to_the_first_who_claims_it_and_to_nobody_else) {
     CHECK_EQUAL(shmbus_group_claim(&bert, 1, MS), SHMBUS_PASSED);
 }
 
+static uint32_t claim_run(const struct shmbus_group *who, uint64_t from, uint32_t count, enum shmbus_result expected) {
+    CHECK_EQUAL(shmbus_group_claim_run(who, from, &count, MS), expected);
+    return count;
+}
+
+TEST(a_run_ends_before_what_another_was_given_and_where_the_window_ends) {
+    open_group(WINDOW, 0, 1);
+    must_claim(&bert, 4, 1);
+    CHECK_EQUAL(claim_run(&anna, 1, 100, SHMBUS_OK), 3);
+    CHECK_EQUAL(shmbus_group_next(&anna), 4);
+    CHECK_EQUAL(shmbus_group_seek(&bert, 1), 5);
+    CHECK_EQUAL(claim_run(&anna, 4, 100, SHMBUS_PASSED), 0);
+    CHECK_EQUAL(shmbus_group_next(&anna), 5);
+    CHECK_EQUAL(claim_run(&anna, 5, 100, SHMBUS_OK), WINDOW - 4);
+    CHECK_EQUAL(claim_run(&anna, WINDOW + 1, 100, SHMBUS_WINDOW), 0);
+    CHECK_EQUAL(shmbus_group_next(&bert), WINDOW + 1);
+}
+
+TEST(a_run_is_settled_as_far_as_it_is_still_held) {
+    open_group(WINDOW, 0, 1);
+    CHECK_EQUAL(claim_run(&anna, 1, 6, SHMBUS_OK), 6);
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(3, 1)), SHMBUS_OK);
+    CHECK(retake(&bert, 3, 2));
+    CHECK_EQUAL(shmbus_group_settle_run(&anna, taken(1, 1), 5), 4);
+    CHECK_EQUAL(shmbus_group_advance(&anna), 2);
+    CHECK_EQUAL(shmbus_group_reap(&bert, 3), 1); /* of anna, who had the last one still */
+    CHECK(settle(&bert, 3, 2));
+    CHECK_EQUAL(floor_now(), 6);
+}
+
+TEST(where_duplicates_are_removed_a_run_is_one_message) {
+    open_group(WINDOW, 4, 1);
+    CHECK_EQUAL(claim_run(&anna, 1, 6, SHMBUS_OK), 1);
+    CHECK_EQUAL(shmbus_group_next(&anna), 2);
+}
+
+TEST(who_was_passed_in_a_run_does_not_leave_next_behind) {
+    open_group(WINDOW, 0, 1);
+    must_claim(&bert, 1, 2);
+    atomic_store(&anna.lane->next, 1); /* as one leaves it who was killed before it moved that */
+    CHECK_EQUAL(shmbus_group_seek(&anna, 1), 3);
+    atomic_store(&anna.lane->next, 4); /* another was passed at 3 while the run is being claimed */
+    CHECK_EQUAL(claim_run(&anna, 3, 4, SHMBUS_OK), 4);
+    CHECK_EQUAL(shmbus_group_next(&anna), 7);
+}
+
 TEST(the_floor_passes_what_is_settled_and_nothing_else) {
     open_group(WINDOW, 0, 1);
     must_claim(&anna, 1, 4);

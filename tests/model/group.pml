@@ -6,6 +6,7 @@
  *   member       retake    floor, then word by word: RETURNED -> TAKEN, one try more
  *                seek      next, floor, then word by word
  *                claim     word, floor, compare-and-swap from an older lap to TAKEN; then next (exact with -DONCE only)
+ *                run       the next word, too, before next, and both are settled before advance (-DRUN)
  *                judge     J1 verdict, J2 number, J3 the word, J4 next (-DONCE)
  *                settle    TAKEN -> SETTLED, then advance
  *                return    TAKEN -> RETURNED, then a look at the floor, then perhaps SETTLED and counted
@@ -132,6 +133,11 @@ inline look_at_floor()
 #endif
 }
 
+inline seen_before_next()
+{
+	assert(next <= floor || next > LAST || SEQ(AT(next - 1)) >= next - 1)   /* next passed what nobody was given */
+}
+
 inline move_next()
 {
 #ifdef ONCE
@@ -141,9 +147,13 @@ inline move_next()
 	STEP(if :: next == s -> next = s + 1 :: else fi)
 #endif
 #else
-	atomic { n = (next == s -> 1 : 0) };
+	atomic { n = (next >= s && next <= s + more -> 1 : 0) };
 	if
-	:: n -> STEP(next = s + 1; n = 0)
+#ifdef DROP_AS_FAR_AS_CLAIMED
+	:: n -> STEP(next = s + 2; n = 0; seen_before_next())
+#else
+	:: n -> STEP(next = s + 1 + more; n = 0; seen_before_next())
+#endif
 	:: else
 	fi
 #endif
@@ -168,6 +178,12 @@ inline drop()
 	od
 }
 
+#ifdef RUN
+#define DONE done
+#else
+#define DONE again
+#endif
+
 /* Is there anything that a member could do? */
 #ifdef ONCE
 #define OPEN(s) (next == (s) && (s) < floor + WINDOW)
@@ -185,10 +201,10 @@ proctype member(byte me)
 {
 	byte f, at, n, h, s, k, seen;
 	short w;
-	bool repeated, missing;
+	bool repeated, missing, more;
 
 again:
-	atomic { f = 0; at = 0; n = 0; h = 0; s = 0; w = 0; seen = 0; repeated = 0; missing = 0 };
+	atomic { f = 0; at = 0; n = 0; h = 0; s = 0; w = 0; seen = 0; repeated = 0; missing = 0; more = 0 };
 	if
 	:: atomic { floor == LAST -> goto gone }
 	:: atomic { floor != LAST && WORK -> f = floor }
@@ -323,6 +339,19 @@ try_word:
 		AT(s) = w }
 	DIE
 	fi;
+#ifdef RUN
+	/* shmbus_group_claim_run */
+	f = floor;
+	if
+	:: atomic { s + 1 >= LAST || s + 1 < f || s + 1 - f >= WINDOW || SEQ(AT(s + 1)) > s -> f = 0 }
+	:: atomic { s + 1 < LAST && s + 1 >= f && s + 1 - f < WINDOW && SEQ(AT(s + 1)) <= s ->
+		f = 0;
+		abandon(AT(s + 1));
+		assert(!settled[s + 1] && !counted[s + 1]);                     /* given out after it was settled */
+		AT(s + 1) = MAKE(s + 1, TAKEN, 1, me); more = 1 }
+	DIE
+	fi;
+#endif
 	move_next();
 #ifdef ONCE
 	if
@@ -343,13 +372,13 @@ holds:
 	:: atomic { returns > 0 -> returns--;                                           /* shmbus_group_return */
 		if
 		:: AT(s) == w -> w = MAKE(s, RETURNED, TRIES(w), 0); AT(s) = w
-		:: else -> goto again
+		:: else -> goto DONE
 		fi }
 		look_at_floor();
-		goto again
+		goto DONE
 	:: true
 	fi;
-	/* shmbus_group_settle */
+	/* shmbus_group_settle, _run */
 #ifdef DROP_FLOOR_AFTER_SETTLING
 	f = floor;
 #endif
@@ -371,11 +400,21 @@ holds:
 		fi }
 	DIE
 	fi;
+#ifdef RUN
+	atomic { if :: more -> goto done :: else fi };
+#endif
 settles:
 	advance();
 	goto again;
+#ifdef RUN
+done:
+	if
+	:: atomic { more -> more = 0; s++; w = MAKE(s, TAKEN, 1, me); f = 0; goto holds }
+	:: atomic { !more -> goto again }
+	fi;
+#endif
 gone:
-	f = 0; at = 0; n = 0; h = 0; s = 0; w = 0; k = 0; seen = 0; repeated = 0; missing = 0
+	f = 0; at = 0; n = 0; h = 0; s = 0; w = 0; k = 0; seen = 0; repeated = 0; missing = 0; more = 0
 }
 
 /* Deadlines: whoever holds what, it is given back. Never dies: the next one does the same. */

@@ -16,7 +16,7 @@ from shmbus.tools.measure.matrix import BENCHMARKS
 from shmbus.tools.measure.peer import Peer
 from shmbus.tools.measure.percentiles import medians, percentiles
 
-TINY = Effort(2, 0.005, 64, 10, 0.05, 20, False)
+TINY = Effort(2, 0.005, 64, 10, 0.05, 20, False, 3)
 
 HELD_TO = {
     "publish(), 256 B, Python",
@@ -33,9 +33,14 @@ HELD_TO = {
     "ping-pong spinning, of the floor",
     "1,000/s to a sleeping reader, of the floor",
     "CPU of both at 1,000/s",
+    "call and answer, one after the other",
+    "call and answer, one after the other, pinned",
     "call and answer, both asleep",
     "call and answer, both asleep, pinned",
     "calls, 32 at a time",
+    "start of a coordinator",
+    "CPU of a coordinator of 3 collectors, a heartbeat a second each",
+    "death of a collector until its command runs again",
     "CPU of an idle bus",
     "20 subscriptions to one topic",
     "20 subscriptions to patterns of their own",

@@ -13,6 +13,7 @@ class Effort(NamedTuple):
     idle_seconds: float
     subscriptions: int
     every_shape: bool
+    collectors: int = 50
 
 
 SHORT: Final = Effort(5, 0.25, 20_000, 700, 4.0, 10_000, False)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from statistics import median
 from typing import Final
 
-from . import calls, events, floors, footprint, latency, payload, rpc, throughput
+from . import calls, events, floors, footprint, latency, payload, rpc, supervised, throughput
 from .figure import Figure, Target
 from .percentiles import Paced, medians
 from .stage import Stage
@@ -178,11 +178,32 @@ def remote_calls(stage: Stage) -> Iterator[Figure]:
     for where in _placements(stage):
         with stage.pinned() if where else nullcontext():
             floor = medians(floors.futex(stage)).get("p50")
-            found = rpc.in_turn(stage)
+            found, rested = rpc.in_turn(stage), rpc.asleep(stage)
         both = 2 * floor if floor else None
-        rounds = [one["p50"] for one in found]
-        yield Figure(f"call and answer, both asleep{where}", "ns", rounds, Target(30_000), both, medians(found))
+        for name, answered in (("one after the other", found), ("both asleep", rested)):
+            rounds = [one["p50"] for one in answered]
+            yield Figure(f"call and answer, {name}{where}", "ns", rounds, Target(30_000), both, medians(answered))
     yield Figure(f"calls, {rpc.AT_A_TIME} at a time", "/s", rpc.at_a_time(stage), Target(20_000, at_least=True))
+
+
+def starting(stage: Stage) -> Iterator[Figure]:
+    """A coordinator's start, against an interpreter that does nothing."""
+    floor = median(supervised.interpreter_ns(stage))
+    yield Figure("start of a coordinator", "ns", supervised.coordinator_ready_ns(stage), Target(300e6), floor)
+
+
+def collectors(stage: Stage) -> Iterator[Figure]:
+    """Collectors that beat, and one that is killed again and again, without a back-off."""
+    share = supervised.beating_share(stage)
+    name = f"CPU of a coordinator of {stage.effort.collectors} collectors, a heartbeat a second each"
+    yield Figure(name, "cores", share, Target(0.01))
+    yield Figure(
+        "death of a collector until its command runs again", "ns", supervised.begun_again_ns(stage), Target(50e6)
+    )
+    floor = median(supervised.program_ns(stage))
+    again = supervised.ready_again_ns(stage)
+    note = "floor: its own interpreter and imports"
+    yield Figure("death of a Python collector until it is ready again", "ns", again, floor=floor, note=note)
 
 
 def idle(stage: Stage) -> Iterator[Figure]:
@@ -208,6 +229,8 @@ BENCHMARKS: Final[dict[str, Callable[[Stage], Iterator[Figure]]]] = {
     "sleeping": sleeping,
     "paced": paced,
     "rpc": remote_calls,
+    "starting": starting,
+    "collectors": collectors,
     "idle": idle,
     "memory": memory,
 }

@@ -1,4 +1,4 @@
-"""Calls: there and back one at a time with both sides asleep in between, and as many a second as one client gets.
+"""Calls: one after the other, or with both sides asleep in between, and as many a second as one client gets.
 
 Every call is a real one: an operation that the server has a method for, with deadline, breaker, balance, idempotency
 and times measured.
@@ -19,6 +19,7 @@ from .stage import Stage
 SERVICE: Final = "bench-rpc"
 WARM_UP: Final = 200
 AT_A_TIME: Final = 32
+REST_SECONDS: Final = 0.002  # between calls, after which both sides are asleep, see spin.c
 
 
 class Bench(Collector):
@@ -32,9 +33,18 @@ class Bench(Collector):
 def in_turn(stage: Stage) -> list[dict[str, float]]:
     """A whole call, ns, by round: each is made when the one before is answered."""
     stage.say("calls, one at a time")
-    with _served(stage, call_in_turn) as caller:
+    with _served(stage, call_in_turn, 0.0) as caller:
         caller.step(WARM_UP)
         samples = stage.effort.samples // 4 + 1
+        return [percentiles(caller.step(samples)) for _ in range(stage.effort.rounds)]
+
+
+def asleep(stage: Stage) -> list[dict[str, float]]:
+    """The same with a rest before each, so that both sides have to be woken."""
+    stage.say("calls, both sides asleep")
+    with _served(stage, call_in_turn, REST_SECONDS) as caller:
+        caller.step(1)
+        samples = stage.effort.paced_samples // 4 + 1
         return [percentiles(caller.step(samples)) for _ in range(stage.effort.rounds)]
 
 
@@ -48,8 +58,8 @@ def at_a_time(stage: Stage) -> list[float]:
 
 
 @contextmanager
-def _served(stage: Stage, part: Callable[[Scene], Part]) -> Iterator[Peer]:
-    with stage.playing(stage.reader, serve) as server, stage.playing(stage.writer, part) as caller:
+def _served(stage: Stage, part: Callable[..., Part], *arguments: object) -> Iterator[Peer]:
+    with stage.playing(stage.reader, serve) as server, stage.playing(stage.writer, part, *arguments) as caller:
         server.tell()
         yield caller
         caller.step(0)  # shuts the server down
@@ -69,17 +79,20 @@ def serve(scene: Scene) -> Part:
         yield None
 
 
-def call_in_turn(scene: Scene) -> Part:
-    """Each step is told a number of calls and answers the time of each, ns."""
+def call_in_turn(scene: Scene, rest: float) -> Part:
+    """Each step is told a number of calls and answers the time of each, ns; `rest` seconds are between them."""
     clock = time.perf_counter_ns
     with Client(scene.bus) as client:
         count = yield
         while count:
-            times = [clock()]
+            times = []
             for _ in range(count):
+                if rest:
+                    time.sleep(rest)
+                began = clock()
                 client.call(SERVICE, PAUSE)
-                times.append(clock())
-            count = yield [after - before for before, after in zip(times, times[1:], strict=False)]
+                times.append(clock() - began)
+            count = yield times
         client.shut_down(SERVICE)
         yield None
 

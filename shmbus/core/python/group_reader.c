@@ -200,6 +200,77 @@ static PyObject *deliver(ReaderObject *self, Entry *entry, struct shmbus_taken t
     return NULL;
 }
 
+/* ---- runs: several at once, for receive_many() ---------------------------------------------------------------------- */
+
+/* How many messages may be made ours before the first of them is read. More than one only where no Python is asked about
+ * them: whoever asks may be interrupted, and what is ours by then would come again as if it had been tried. Each is one
+ * object of the batch, after one gap that may have to be told before them. */
+static uint32_t run_limit(const ReaderObject *self, const Entry *entry) {
+    if (!self->batch || self->filter || self->borrowing || self->by_producer || self->correlated)
+        return 1;
+    Py_ssize_t room = self->batch_limit - PyList_GET_SIZE(self->batch) - (entry->expired_count > 0);
+    uint32_t most = entry->ring->lane == SHMBUS_LANE_URGENT ? FAIRNESS : FAIRNESS - self->taken;
+    return room < 1 ? 1 : room < most ? (uint32_t)room : most;
+}
+
+/* `*last` goes into the batch, `next` takes its place. False with an exception. */
+static bool put(ReaderObject *self, PyObject **last, PyObject *next) {
+    int failed = *last ? PyList_Append(self->batch, *last) : 0;
+    Py_XDECREF(*last);
+    *last = next;
+    return !failed;
+}
+
+/* What came before an exception is handed out all the same. */
+static PyObject *put_before_exception(ReaderObject *self, PyObject *last) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!put(self, &last, NULL))
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+}
+
+/* What of a run is found goes into the batch, all but the last, which is returned. */
+static PyObject *deliver_run(ReaderObject *self, Entry *entry, const struct shmbus_view *views, uint32_t count) {
+    SourceObject *source = (SourceObject *)Py_NewRef(entry->source); /* a signal handler may drop the entry */
+    PyObject *last = NULL;
+    bool kept = true;
+    uint32_t done = 0;
+    while (kept && done < count && !self->closed && !self->moved) {
+        const struct shmbus_view *view = &views[done++];
+        entry->position = view->sequence;
+        PyObject *found = deliver(self, entry, (struct shmbus_taken){view->sequence, 1}, SHMBUS_OK, view);
+        if (found)
+            kept = put(self, &last, found);
+        if (found && kept && self->pending) {
+            found = self->pending;
+            self->pending = NULL;
+            kept = put(self, &last, found);
+        }
+        kept = kept && !PyErr_Occurred();
+    }
+    while (done < count)
+        give_back(source, (struct shmbus_taken){views[done++].sequence, 1});
+    Py_DECREF(source);
+    return kept ? last : put_before_exception(self, last);
+}
+
+static PyObject *claim_run(ReaderObject *self, Entry *entry, uint32_t limit, const struct shmbus_view *first, uint64_t now_ns,
+                           enum shmbus_result *result) {
+    struct shmbus_view views[FAIRNESS];
+    uint32_t count = 1;
+    views[0] = *first;
+    while (count < limit && shmbus_peek(&entry->ring->ring, entry->position + count, &views[count]) == SHMBUS_OK)
+        count++;
+    *result = shmbus_group_claim_run(&entry->source->lane, entry->position, &count, now_ns);
+    if (*result != SHMBUS_OK)
+        return NULL;
+    if (entry->ring->lane != SHMBUS_LANE_URGENT)
+        self->taken += count - 1; /* the caller counts the last */
+    return deliver_run(self, entry, views, count);
+}
+
 /* ---- what comes next ------------------------------------------------------------------------------------------------ */
 
 /* Lost while nobody was there: told to the first who comes. */
@@ -269,6 +340,9 @@ static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result
     struct shmbus_group *lane = &entry->source->lane;
     if (lane->producers)
         return judge_next(self, entry, view, now_ns, result);
+    uint32_t limit = run_limit(self, entry);
+    if (limit > 1)
+        return claim_run(self, entry, limit, view, now_ns, result);
     *result = shmbus_group_claim(lane, entry->position, now_ns);
     return *result == SHMBUS_OK ? deliver(self, entry, (struct shmbus_taken){entry->position, 1}, peeked, view) : NULL;
 }
@@ -437,13 +511,34 @@ PyObject *group_ack(PyObject *reader, PyObject *message) {
     return PyBool_FromLong(done);
 }
 
-/* The floor is looked at once for every run of messages from one source. */
+/* Messages of one source that stand in a row. */
+struct row {
+    SourceObject *source;
+    struct shmbus_taken first;
+    uint32_t count;
+};
+
+static bool goes_on(const struct row *row, const SourceObject *source, struct shmbus_taken taken) {
+    return row->source == source && taken.sequence == row->first.sequence + row->count && taken.tries == row->first.tries;
+}
+
+/* Settle it, and look at the floor unless that `source` goes on. How many were still ours. */
+static uint32_t settle_row(const struct row *row, const SourceObject *next) {
+    if (!row->source)
+        return 0;
+    uint32_t done = shmbus_group_settle_run(&row->source->lane, row->first, row->count);
+    if (row->source != next)
+        group_signal(row->source, shmbus_group_advance(&row->source->lane), false);
+    return done;
+}
+
+/* The floor is looked at once for all that comes from one source in turn. */
 PyObject *group_ack_many(PyObject *reader, PyObject *messages) {
     PyObject *list = PySequence_Fast(messages, "ack_many() takes an iterable of messages");
     if (!list)
         return NULL;
     long done = 0;
-    SourceObject *last = NULL;
+    struct row row = {0};
     Py_ssize_t size = PySequence_Fast_GET_SIZE(list);
     for (Py_ssize_t i = 0; i < size; i++) {
         PyObject *message = PySequence_Fast_GET_ITEM(list, i);
@@ -453,13 +548,13 @@ PyObject *group_ack_many(PyObject *reader, PyObject *messages) {
         SourceObject *source = settled_at(reader, message, &taken);
         if (!source)
             break;
-        if (last && source != last)
-            group_signal(last, shmbus_group_advance(&last->lane), false);
-        last = source;
-        done += shmbus_group_settle_quietly(&source->lane, taken);
+        if (!goes_on(&row, source, taken)) {
+            done += settle_row(&row, source);
+            row = (struct row){source, taken, 0};
+        }
+        row.count++;
     }
-    if (last)
-        group_signal(last, shmbus_group_advance(&last->lane), false);
+    done += settle_row(&row, NULL);
     Py_DECREF(list);
     return PyErr_Occurred() ? NULL : PyLong_FromLong(done);
 }

@@ -1,8 +1,6 @@
 /* Reader: the receiving half of a subscription, over any number of rings. How it waits stands in waiting.c. */
 #include "reader.h"
 
-enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a turn */
-
 /* ---- rings of the subscription ------------------------------------------------------------------------------------- */
 
 static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
@@ -18,7 +16,7 @@ static int reader_init(ReaderObject *self, PyObject *args, PyObject *kwargs) {
     self->bells = (BellsObject *)Py_NewRef(bells);
     self->attention = &self->bells->bells[bell].data;
     self->attention_seen = atomic_load_explicit(self->attention, memory_order_acquire) >> 1;
-    self->spin_ns = READER_SPIN_NS;
+    shmbus_spin_init(&self->spin);
     self->fork = fork_generation;
     return 0;
 }
@@ -176,6 +174,12 @@ static PyObject *reader_set_delivery(ReaderObject *self, PyObject *args) {
         return NULL;
     self->ack_deadline_ns = deadline_ns;
     self->max_deliveries = max_deliveries;
+    Py_RETURN_NONE;
+}
+
+/* What is waited for comes soon after something that this process has sent. */
+static PyObject *reader_be_eager(ReaderObject *self, PyObject *Py_UNUSED(none)) {
+    self->spin.eager = true;
     Py_RETURN_NONE;
 }
 
@@ -666,12 +670,9 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
         return PyErr_Format(PyExc_ValueError, "receive_many() takes a limit of at least 1, not %zd", limit);
     if (!enter(self))
         return NULL;
-    PyObject *found = next_until(self, at);
-    if (!found) {
-        leave(self, NULL);
-        return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
-    }
-    PyObject *list = PyList_New(0);
+    PyObject *list = self->batch = PyList_New(0);
+    self->batch_limit = limit;
+    PyObject *found = list ? next_until(self, at) : NULL;
     while (list && found) {
         int failed = PyList_Append(list, found);
         Py_CLEAR(found);
@@ -679,6 +680,12 @@ static PyObject *reader_receive_many(ReaderObject *self, PyObject *args, PyObjec
             Py_CLEAR(list);
         else if (PyList_GET_SIZE(list) < limit && !self->closed)
             found = reader_step(self);
+    }
+    self->batch = NULL;
+    if (list && !PyList_GET_SIZE(list)) {
+        Py_DECREF(list);
+        leave(self, NULL);
+        return PyErr_Occurred() ? NULL : out_of_luck(self, timeout);
     }
     Py_XDECREF(found);
     if (list && PyErr_Occurred()) {
@@ -753,6 +760,7 @@ static PyMethodDef reader_methods[] = {
     {"_remove", (PyCFunction)reader_remove, METH_O, NULL},
     {"_set_filter", (PyCFunction)reader_set_filter, METH_O, NULL},
     {"_set_delivery", (PyCFunction)reader_set_delivery, METH_VARARGS, NULL},
+    {"_be_eager", (PyCFunction)reader_be_eager, METH_NOARGS, NULL},
     {"_source", (PyCFunction)reader_source, METH_O, NULL},
     {"_hand_out_first", (PyCFunction)reader_hand_out_first, METH_O, NULL},
     {"_set_order", (PyCFunction)reader_set_order, METH_VARARGS, NULL},

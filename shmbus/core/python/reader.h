@@ -4,6 +4,8 @@
 
 #include "binding.h"
 
+enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a turn */
+
 /* What the ledger says of one producer: valid while its entry in the ring is that version. */
 struct row_ref {
     struct shmbus_row *row;
@@ -53,7 +55,7 @@ typedef struct {
     BellsObject *bells;
     _Atomic uint32_t *attention;
     uint32_t attention_seen;
-    uint64_t spin_ns;
+    struct shmbus_spin spin;
     unsigned long fork;
     bool closed, ended, busy; /* busy: a thread is inside one of the receiving methods */
     bool moved;               /* rings came or went while it was */
@@ -66,6 +68,8 @@ typedef struct {
     PyObject *borrowed;       /* its cursor waits for this one; not owned: it owns the reader */
     uint32_t lent;            /* buffers of borrowed messages that are in use */
     bool borrowing;           /* what is received now is not copied */
+    PyObject *batch;          /* list: what receive_many() hands out is put there, all but the last that a step gives */
+    Py_ssize_t batch_limit;
     PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *told;           /* list: gaps of an overrun, one for each producer, that are told before anything is read; or NULL */
     PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
@@ -180,7 +184,5 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns);
 static inline void add_to(_Atomic uint64_t *counter, uint64_t number) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + number, memory_order_relaxed);
 }
-
-#define READER_SPIN_NS 1000u /* to begin with, see waiting.c */
 
 #endif

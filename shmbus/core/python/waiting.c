@@ -4,11 +4,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <unistd.h>
 
 enum {
-    SPIN_MAX_NS = 100000,
-    SPIN_MIN_NS = READER_SPIN_NS,
-    SPIN_HOLDING_NS = 5000, /* of it, before the GIL is let go */
+    SPIN_HOLDING_NS = 5000, /* of a spin, before the GIL is let go */
     PAUSES_MAX = 16,
     WORDS_FOR_RINGS = SHMBUS_MAX_WAIT - 2,
 };
@@ -55,29 +54,31 @@ static bool spin_until(ReaderObject *self, uint64_t until_ns) {
     return false;
 }
 
-static long processors(void) {
-    static long number;
-    if (!number) {
-        cpu_set_t set;
-        number = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+/* Those that this process may use: with one, spinning keeps the other side from it. Unless that has another, which an eager
+ * reader finds out by trying: then those that there are. */
+static long processors(bool all) {
+    static long own, online;
+    cpu_set_t set;
+    if (!own) {
+        own = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+        online = sysconf(_SC_NPROCESSORS_ONLN);
     }
-    return number;
+    return all ? online : own;
 }
 
-/* Spin as long as spinning has paid lately: twice as long after it did, half as long after it did not. */
 static bool spin(ReaderObject *self) {
-    if (processors() == 1)
+    if (processors(self->spin.eager) == 1)
         return reader_has_something(self);
-    uint64_t now = shmbus_now_ns();
-    uint64_t budget = self->spin_ns;
+    uint64_t now = shmbus_now_ns(), budget = self->spin.budget_ns;
     bool found = spin_until(self, now + (budget < SPIN_HOLDING_NS ? budget : SPIN_HOLDING_NS));
     if (!found && budget > SPIN_HOLDING_NS) {
         Py_BEGIN_ALLOW_THREADS
         found = spin_until(self, now + budget);
         Py_END_ALLOW_THREADS
     }
-    budget = found ? budget * 2 : budget / 2;
-    self->spin_ns = budget > SPIN_MAX_NS ? SPIN_MAX_NS : budget < SPIN_MIN_NS ? SPIN_MIN_NS : budget;
+    /* One that was found too late was found by luck: somebody else had the processor meanwhile. */
+    bool paid = found && (!shmbus_spin_is_long(&self->spin) || shmbus_now_ns() - now <= budget);
+    shmbus_spin_ended(&self->spin, paid);
     return found;
 }
 
@@ -138,7 +139,7 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
         expected[i] = shmbus_bell_arm(words[i]);
     if (reader_has_something(self)) /* see bell.c: after arming, so that no message falls between */
         return true;
-    uint64_t bound = shmbus_now_ns() + SLEEP_BOUND_NS, due = due_ns(self);
+    uint64_t begun = shmbus_now_ns(), bound = begun + SLEEP_BOUND_NS, due = due_ns(self);
     uint64_t until = deadline_ns < bound ? deadline_ns : bound;
     until = due < until ? due : until;
     Py_BEGIN_ALLOW_THREADS
@@ -147,6 +148,7 @@ bool reader_wait(ReaderObject *self, uint64_t deadline_ns) {
     if (PyErr_CheckSignals() < 0)
         return false;
     uint64_t now = shmbus_now_ns();
+    shmbus_spin_slept(&self->spin, now - begun);
     if (now >= bound)
         group_look_after(self, now);
     return now < until || reader_look_at_stuck(self, now); /* whoever waits for less than the bound at a time looks, too */
