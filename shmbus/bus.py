@@ -9,6 +9,7 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
@@ -25,7 +26,15 @@ from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
-from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
+from shmbus.errors import (
+    ClosedError,
+    CompatibilityWarning,
+    ConnectionLost,
+    ForkedError,
+    SegmentError,
+    ShmbusError,
+    VersionError,
+)
 from shmbus.filter import Filter, tolerant
 from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
@@ -129,6 +138,8 @@ class Bus:
         token = os.environ.get(TOKEN_VARIABLE)
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
         try:
+            for warning in self._control.warnings:
+                warnings.warn(f"bus '{self._control.bus}': {warning}", CompatibilityWarning, stacklevel=3)
             self._take_welcome(welcome)
         except BaseException:
             self._control.close()
@@ -449,6 +460,9 @@ class Bus:
             control, welcome = ControlConnection.connect(
                 self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
             )
+        except VersionError as error:
+            self._end(f"its coordinator died, and with the next one there is no common protocol: {error}")
+            return False
         except (ShmbusError, OSError):
             return False
         with welcome:
@@ -460,8 +474,17 @@ class Bus:
             self.directory_fd = welcome.take()
         self._control.close()
         self._control = control
+        self._log_warnings()
         self._drop_states()
         return self._resume()
+
+    def _log_warnings(self) -> None:
+        """Where nobody has just connected a Python warning would point at the wrong line, or be raised there."""
+        if self._control.warnings:
+            import logging
+
+            for warning in self._control.warnings:
+                logging.getLogger("shmbus").warning("bus '%s': %s", self.name, warning)
 
     def _drop_states(self) -> None:
         for state in self._states.values():
@@ -682,6 +705,25 @@ class Bus:
     def stop(self) -> None:
         """Have the coordinator end in order: collectors stopped, subscribers told, nothing left."""
         self._request(wire.StopBus()).close()
+
+    # ---- versions ----------------------------------------------------------------------------------------------------
+
+    @property
+    def protocol_version(self) -> str:
+        """What is spoken with the coordinator: "1.1.0"."""
+        return str(self._control.version)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the coordinator can, by the names of the protocol (`shmbus.version`): asking for more raises
+        CapabilityError. Another one that takes over may be able to do more, or less.
+        """
+        return self._control.capabilities
+
+    @property
+    def compatibility_warnings(self) -> tuple[str, ...]:
+        """What the coordinator has to say about the two versions; also told as CompatibilityWarning when connecting."""
+        return self._control.warnings
 
     # ---- life --------------------------------------------------------------------------------------------------------
 

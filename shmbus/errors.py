@@ -4,6 +4,7 @@
      ├─ ConnectError          nobody runs the bus
      ├─ BusExists             somebody else already runs it
      ├─ VersionError          the two sides speak no common protocol version
+     ├─ CapabilityError       the coordinator is too old for what is asked of it
      ├─ ProtocolError         a peer sent what the protocol does not allow
      ├─ ConnectionLost        the coordinator hung up or died
      ├─ AccessDenied          the rules do not allow it
@@ -26,6 +27,8 @@
      ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
      ├─ CorrelationError      correlation metadata outside its limits
      └─ RpcError              a call was not answered with success
+
+CompatibilityWarning is told by the module `warnings`.
 
 Each error carries its data as attributes and builds its message from them: what, the limit, the present value, what to
 do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
@@ -87,6 +90,22 @@ class VersionError(ShmbusError):
             f"{peer} speaks protocol {theirs}, this process speaks {ours}: the major versions must be equal and the "
             "coordinator's minor version not below the client's. Upgrade the older side."
         )
+
+
+class CapabilityError(ShmbusError):
+    """The coordinator of `bus` lacks the `capability` that a request needs; `version` is what it speaks with us."""
+
+    def __init__(self, capability: str, bus: str, pid: int | None, version: str) -> None:
+        self.capability, self.bus, self.pid, self.version = capability, bus, pid, version
+        who = "the coordinator" if pid is None else f"the coordinator (pid {pid})"
+        super().__init__(
+            f"{who} of the bus '{bus}' lacks the capability '{capability}', which this needs: it speaks protocol "
+            f"{version}. Upgrade it, or ask first: '{capability}' in bus.capabilities."
+        )
+
+
+class CompatibilityWarning(UserWarning):
+    """The coordinator is of another version: what follows from that, in its words. Never raised by itself."""
 
 
 class ProtocolError(ShmbusError):

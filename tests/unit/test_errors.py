@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.ConnectError("default", "/run/shmbus/default.sock"),
     errors.BusExists("default", 4121, 1700000000.0),
     errors.VersionError("1.1", "2.0"),
+    errors.CapabilityError("last_per_key", "default", 4121, "1.0.0"),
     errors.ProtocolError("pid 77", "a packet of 3 bytes is no ClientPacket"),
     errors.ConnectionLost("default", 4121),
     errors.AccessDenied("publish", "events.process.start", "uid 1000 (pid 77)"),

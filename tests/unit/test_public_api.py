@@ -11,7 +11,8 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
-BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
+BusyError CapabilityError ClosedError CompatibilityWarning ConfigurationError ConnectError ConnectionLost
+CorrelationError CorrelationTracker
 Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
 OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
 SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
@@ -20,13 +21,14 @@ embedded errors rpc
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
-    " status stop subscribe subscribe_in_order",
+    "Bus": "address beat capabilities client_name close closed compatibility_warnings directory_fd forget last name"
+    " protocol_version publisher ready resize set_limits status stop subscribe subscribe_in_order",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
     " receive_many topics try_receive",
     "OrderedSubscription": "close reader receive receive_many try_receive",
-    "AsyncBus": "address beat close forget last name publisher ready subscribe subscribe_in_order",
+    "AsyncBus": "address beat capabilities close compatibility_warnings forget last name protocol_version publisher"
+    " ready subscribe subscribe_in_order",
     "AsyncPublisher": "close forget_key last_number publish publish_many topic",
     "AsyncSubscription": "ack ack_many borrow close extend lost nack patterns receive receive_many try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
@@ -71,7 +73,7 @@ def test_a_class_offers_what_is_listed_and_no_more(name):
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name in vars(errors)])
 def test_every_error_is_one_of_ours(name):
-    assert issubclass(getattr(shmbus, name), shmbus.ShmbusError)
+    assert issubclass(getattr(shmbus, name), shmbus.ShmbusError | Warning)
 
 
 def test_every_error_of_ours_is_public():
