@@ -31,7 +31,6 @@ from shmbus.errors import (
     CompatibilityWarning,
     ConnectionLost,
     ForkedError,
-    SegmentError,
     ShmbusError,
     VersionError,
 )
@@ -40,6 +39,7 @@ from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
+from shmbus.segment import not_attached
 from shmbus.start import Start, resolve
 from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
@@ -156,8 +156,12 @@ class Bus:
             self._session_bell: int = message.bell
             self._session: int = message.session
             self.directory_fd = welcome.take()
-            self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
-            session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            try:
+                self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
+                session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            except BaseException:
+                os.close(self.directory_fd)
+                raise
             self._session = session.session
             self._sessions = {session.session: session}
 
@@ -813,7 +817,9 @@ class Bus:
         """The page of whoever holds a topic that is published here: a durable subscription's, or a client's."""
         try:
             return Group.attach(fd, writable=False, boot_id=self._boot_id)
-        except AttachError:
+        except AttachError as error:
+            if error.reason != "foreign":
+                raise  # it is a group's, and who reads for it could not be seen in a session's page
             return Session.attach(fd, writable=False, boot_id=self._boot_id)
 
     def _attach_own_session(self, fd: int) -> Session:
@@ -832,7 +838,7 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
     try:
         return attach(fd)
     except AttachError as error:
-        raise SegmentError(name, str(error)) from None
+        raise not_attached(name, error) from None
     finally:
         os.close(fd)
 

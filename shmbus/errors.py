@@ -19,6 +19,7 @@
      ├─ BackpressureError     the topic is full and a reader holds it
      ├─ PublishRevoked        a claim was taken away before it was committed
      ├─ SegmentError          shared memory that is not what it should be
+     ├─ LayoutError           a bus of another version cannot be taken over
      ├─ StorageFull           /dev/shm has no room
      ├─ ClosedError           used after it was closed
      ├─ BusyError             used by two at once
@@ -270,7 +271,7 @@ class SegmentError(ShmbusError):
         "exists": "it exists already. `shmbus doctor` says whose it is and removes it if nobody's",
         "early": "it is still being created. Try again",
         "foreign": "it is not a shmbus segment of this kind. `shmbus doctor` can remove it",
-        "layout": "it has another layout version. Stop the older bus and upgrade both sides",
+        "layout": "it has another layout. Stop the bus with the version of shmbus that runs it, and start it anew",
         "boot": "it was left over from before a reboot. `shmbus doctor` removes it",
         "size": "its real size does not fit what its header says. Restart the bus",
         "corrupt": "its content contradicts itself. Restart the bus",
@@ -280,7 +281,24 @@ class SegmentError(ShmbusError):
     def __init__(self, name: str, reason: str, found: object = None, expected: object = None) -> None:
         self.name, self.reason, self.found, self.expected = name, reason, _plain(found), _plain(expected)
         values = "" if found is None and expected is None else f" (found {found!r}, expected {expected!r})"
+        if reason == "layout":
+            values = f" (layout {found}, known here: {expected})"
         super().__init__(f"segment '{name}'{values}: {self.reasons.get(reason, reason)}.")
+
+
+class LayoutError(ShmbusError):
+    """`bus` was left as it is: its `segment` has layout `found` (`meaning`); `count` of them have one not `known`."""
+
+    def __init__(self, bus: str, segment: str, found: int, known: str, meaning: str, count: int) -> None:
+        self.bus, self.segment, self.found, self.known = bus, segment, found, known
+        self.meaning, self.count = meaning, count
+        option = "" if bus == "default" else f" --bus {bus}"
+        super().__init__(
+            f"the bus '{bus}' was left as it is, for this version of shmbus cannot take it over: segment '{segment}' "
+            f"has layout {found} ({meaning}), known here: {known} (segments like that: {count}). Run it with the "
+            f"version that made it, and stop it there (`shmbus down{option}`) before this one starts; or, when nobody "
+            f"uses it and nothing of it is needed any more, remove it with `shmbus doctor --clean{option}`."
+        )
 
 
 class StorageFull(ShmbusError):

@@ -29,6 +29,7 @@ EXAMPLES = [
     errors.BackpressureError("events.process.start", 1 << 20, 8192, "agent", 4121, 8192, 2.3),
     errors.PublishRevoked("a.b", 17, 1.0),
     errors.SegmentError("/shmbus.0.default.directory", "layout", 2, 1),
+    errors.LayoutError("default", "/shmbus.0.default.bells", 7, "1 to 2", "made by a newer version", 3),
     errors.StorageFull("/shmbus.0.default.ring.1.0.0", 4 << 20, 65536),
     errors.ClosedError("the publisher of 'a.b'"),
     errors.BusyError("the publisher of 'a.b'"),

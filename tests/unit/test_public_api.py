@@ -13,7 +13,7 @@ PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
 BusyError CapabilityError ClosedError CompatibilityWarning ConfigurationError ConnectError ConnectionLost
 CorrelationError CorrelationTracker
-Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
+Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LayoutError LimitError Message MessageTooLarge
 OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
 SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
 embedded errors rpc
