@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 from google.protobuf.message import Message
 
 from shmbus import errors
+from shmbus._core import killpoint
 from shmbus.capability import needed_by
 from shmbus.errors import (
     CapabilityError,
@@ -269,6 +270,8 @@ class ControlConnection:
             close_all(descriptors)
             return None
         received = Received(getattr(packet, body), descriptors)
+        if descriptors:
+            killpoint("handover.received")  # killed here: they go with the process
         if packet.id == 0 and body == "error":
             raise restored(packet.error)
         if packet.id == 0:

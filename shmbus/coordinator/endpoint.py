@@ -69,6 +69,7 @@ class Endpoint:
                 raise
             check_layouts(self._bus)  # before anybody is ended for it
             lock.end_owner(running)
+            killpoint("adopt.ended")
             lock.acquire(now)
         try:
             check_layouts(self._bus)
