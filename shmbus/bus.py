@@ -39,6 +39,7 @@ from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
+from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
 from shmbus.segment import not_attached
 from shmbus.start import Start, resolve
 from shmbus.state import StateReader
@@ -49,7 +50,6 @@ from shmbus.v1.eventbus_pb2 import EventBusMessage
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
 
-RETRY_SECONDS: Final = 0.1  # between two looks for a coordinator that takes over from a dead one
 RESUME_SECONDS: Final = 2.0
 TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
@@ -130,10 +130,9 @@ class Bus:
         self._foreign: dict[int, Session] = {}
         self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
-        self._end_reason: str | None = None
         self._closed = False
         self._target = target
-        self._retry_ns = 0  # not before this time is a new coordinator looked for
+        self._coordinator = Reconnect()
         self._ready = False
         token = os.environ.get(TOKEN_VARIABLE)
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
@@ -456,31 +455,33 @@ class Bus:
 
     def _reconnect(self) -> bool:
         """The coordinator died: go on with the one that took over from it, if there is one by now."""
-        now = time.monotonic_ns()
-        if self._end_reason is not None or self._closed or now < self._retry_ns:
+        if self._closed or not self._coordinator.look(time.monotonic_ns()):
             return False
-        self._retry_ns = now + int(RETRY_SECONDS * 1e9)
+        goes_on = self._coordinator.found(*self._look())
+        if self._coordinator.ended is not None:
+            self._end(self._coordinator.ended)
+        return goes_on
+
+    def _look(self) -> tuple[Found, str]:
         try:
             control, welcome = ControlConnection.connect(
                 self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
             )
         except VersionError as error:
-            self._end(f"its coordinator died, and with the next one there is no common protocol: {error}")
-            return False
+            return Found.UNLIKE, str(error)
         except (ShmbusError, OSError):
-            return False
+            return Found.NOBODY, ""
         with welcome:
             if not welcome.message.resumed:
                 control.close()
-                self._end("its coordinator died, and the next one knows nothing of it. Connect again")
-                return False
+                return Found.STRANGER, ""
             os.close(self.directory_fd)
             self.directory_fd = welcome.take()
         self._control.close()
         self._control = control
         self._log_warnings()
         self._drop_states()
-        return self._resume()
+        return Found.RESUMED if self._resume() else Found.NOBODY, ""
 
     def _log_warnings(self) -> None:
         """Where nobody has just connected a Python warning would point at the wrong line, or be raised there."""
@@ -564,7 +565,7 @@ class Bus:
         return touched
 
     def _end(self, reason: str) -> list[Subscription]:
-        self._end_reason = reason or "the bus was stopped"
+        self._coordinator.end(reason)
         subscriptions = list(self._subscriptions.values())
         for subscription in subscriptions:
             subscription._end()

@@ -4,7 +4,7 @@ The major version says whether two sides understand each other at all; a minor v
 names, its capabilities. A client speaks the minor versions before its own, too, so it works under a coordinator that is
 older: without what that lacks (see `capability`). The patch version means nothing to the other side.
 
-This is not the layout of shared memory, whose numbers stand in each segment: see `layout`.
+This is not the layout of shared memory, whose numbers stand in each segment: see `coordinator.layouts`.
 """
 
 from collections.abc import Iterator, Mapping

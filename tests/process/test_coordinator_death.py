@@ -161,7 +161,7 @@ with shmbus.connect(sys.argv[1], name="checks") as bus, bus.subscribe("lab.x", d
 def test_under_load_nothing_is_lost_and_no_collector_restarted_however_often_the_coordinator_is_killed(
     bus_name, tmp_path
 ):
-    """In mid-operation, and while it takes over. SHMBUS_KILLS=300 is the long form."""
+    """In mid-operation, and while it takes over. The long form: SHMBUS_KILLS=300, and --timeout=3600 for pytest."""
     dice = random.Random(os.environ["SHMBUS_BUS"])
     kills = int(os.environ.get("SHMBUS_KILLS", "6"))
     installed, arguments = install(tmp_path), ("--collectors", "steady")
