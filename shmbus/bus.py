@@ -720,14 +720,15 @@ class Bus:
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What the coordinator can, by the names of the protocol (`shmbus.version`): asking for more raises
-        CapabilityError. Another one that takes over may be able to do more, or less.
+        """What the coordinator can, by the names of the protocol (`shmbus.version`).
+
+        Asking for more raises CapabilityError. Another one that takes over may be able to do more, or less.
         """
         return self._control.capabilities
 
     @property
     def compatibility_warnings(self) -> tuple[str, ...]:
-        """What the coordinator has to say about the two versions; also told as CompatibilityWarning when connecting."""
+        """What the coordinator says of the two versions; told as CompatibilityWarning when connecting."""
         return self._control.warnings
 
     # ---- life --------------------------------------------------------------------------------------------------------

@@ -217,7 +217,8 @@ class ControlConnection:
 
     def _agree(self, negotiation: VersionNegotiationResponse) -> None:
         chosen = Version.of(negotiation.negotiated_version)
-        if not negotiation.negotiation_success or chosen not in OURS.supported():
+        offered = {version[:2] for version in OURS.supported()}  # what it says of the patch version means nothing
+        if not negotiation.negotiation_success or chosen[:2] not in offered:
             raise VersionError(str(OURS.version), str(chosen))
         self.version = chosen
         self.capabilities = frozenset(negotiation.server_capabilities)

@@ -77,8 +77,8 @@ class BusExists(ShmbusError):
         when = "" if since is None else time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(since))
         option = "" if bus == "default" else f" --bus {bus}"
         super().__init__(
-            f"the bus '{bus}' is already run by {who}{when}. Stop it with `shmbus down{option}`, or give this one "
-            "another name with `--bus`."
+            f"the bus '{bus}' is already run by {who}{when}. Stop it with `shmbus down{option}`, go on in its place "
+            "with `shmbus up --take-over`, or give this one another name with `--bus`."
         )
 
 
