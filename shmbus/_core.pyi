@@ -11,7 +11,8 @@ from typing import Any, Final, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
-LAYOUT_VERSION: Final[int]
+LAYOUTS: Final[dict[str, tuple[int, int]]]
+"""By kind of segment: the number of the layout that is made, and of the oldest that can be attached."""
 MAX_PRODUCERS: Final[int]
 SEALER: Final[int]
 FRAME_HEADER_BYTES: Final[int]
@@ -59,7 +60,14 @@ def configure(
 ) -> None: ...
 
 class AttachError(Exception):
-    """What was mapped is not the expected segment; `args` are (reason, found, expected)."""
+    """What was mapped is not the expected segment: `reason` is one of those of `SegmentError`.
+
+    `layout` is the number found, `known` are the newest and the oldest that can be attached.
+    """
+
+    reason: str
+    layout: int
+    known: tuple[int, int]
 
 @final
 class Ring:

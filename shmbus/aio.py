@@ -97,6 +97,21 @@ class AsyncBus:
         """As `Bus.last`."""
         return self._bus.last(topic) if key is None else self._bus.last(topic, key)
 
+    @property
+    def protocol_version(self) -> str:
+        """As `Bus.protocol_version`."""
+        return self._bus.protocol_version
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As `Bus.capabilities`."""
+        return self._bus.capabilities
+
+    @property
+    def compatibility_warnings(self) -> tuple[str, ...]:
+        """As `Bus.compatibility_warnings`."""
+        return self._bus.compatibility_warnings
+
     def ready(self) -> float | None:
         """As `Bus.ready`."""
         return self._bus.ready()

@@ -9,6 +9,7 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
@@ -25,13 +26,22 @@ from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
-from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
+from shmbus.errors import (
+    ClosedError,
+    CompatibilityWarning,
+    ConnectionLost,
+    ForkedError,
+    ShmbusError,
+    VersionError,
+)
 from shmbus.filter import Filter, tolerant
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
+from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
+from shmbus.segment import not_attached
 from shmbus.start import Start, resolve
 from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
@@ -41,7 +51,6 @@ from shmbus.v1.eventbus_pb2 import EventBusMessage
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
 
-RETRY_SECONDS: Final = 0.1  # between two looks for a coordinator that takes over from a dead one
 RESUME_SECONDS: Final = 2.0
 TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
@@ -122,14 +131,15 @@ class Bus:
         self._foreign: dict[int, Session] = {}
         self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
-        self._end_reason: str | None = None
         self._closed = False
         self._target = target
-        self._retry_ns = 0  # not before this time is a new coordinator looked for
+        self._coordinator = Reconnect()
         self._ready = False
         token = os.environ.get(TOKEN_VARIABLE)
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
         try:
+            for warning in self._control.warnings:
+                warnings.warn(f"bus '{self._control.bus}': {warning}", CompatibilityWarning, stacklevel=3)
             self._take_welcome(welcome)
         except BaseException:
             self._control.close()
@@ -146,8 +156,12 @@ class Bus:
             self._session_bell: int = message.bell
             self._session: int = message.session
             self.directory_fd = welcome.take()
-            self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
-            session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            try:
+                self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
+                session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+            except BaseException:
+                os.close(self.directory_fd)
+                raise
             self._session = session.session
             self._sessions = {session.session: session}
 
@@ -437,27 +451,41 @@ class Bus:
 
     def _reconnect(self) -> bool:
         """The coordinator died: go on with the one that took over from it, if there is one by now."""
-        now = time.monotonic_ns()
-        if self._end_reason is not None or self._closed or now < self._retry_ns:
+        if self._closed or not self._coordinator.look(time.monotonic_ns()):
             return False
-        self._retry_ns = now + int(RETRY_SECONDS * 1e9)
+        goes_on = self._coordinator.found(*self._look())
+        if self._coordinator.ended is not None:
+            self._end(self._coordinator.ended)
+        return goes_on
+
+    def _look(self) -> tuple[Found, str]:
         try:
             control, welcome = ControlConnection.connect(
                 self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
             )
+        except VersionError as error:
+            return Found.UNLIKE, str(error)
         except (ShmbusError, OSError):
-            return False
+            return Found.NOBODY, ""
         with welcome:
             if not welcome.message.resumed:
                 control.close()
-                self._end("its coordinator died, and the next one knows nothing of it. Connect again")
-                return False
+                return Found.STRANGER, ""
             os.close(self.directory_fd)
             self.directory_fd = welcome.take()
         self._control.close()
         self._control = control
+        self._log_warnings()
         self._drop_states()
-        return self._resume()
+        return Found.RESUMED if self._resume() else Found.NOBODY, ""
+
+    def _log_warnings(self) -> None:
+        """Where nobody has just connected a Python warning would point at the wrong line, or be raised there."""
+        if self._control.warnings:
+            import logging
+
+            for warning in self._control.warnings:
+                logging.getLogger("shmbus").warning("bus '%s': %s", self.name, warning)
 
     def _drop_states(self) -> None:
         for state in self._states.values():
@@ -533,7 +561,7 @@ class Bus:
         return touched
 
     def _end(self, reason: str) -> list[Subscription]:
-        self._end_reason = reason or "the bus was stopped"
+        self._coordinator.end(reason)
         subscriptions = list(self._subscriptions.values())
         for subscription in subscriptions:
             subscription._end()
@@ -679,6 +707,26 @@ class Bus:
         """Have the coordinator end in order: collectors stopped, subscribers told, nothing left."""
         self._request(wire.StopBus()).close()
 
+    # ---- versions ----------------------------------------------------------------------------------------------------
+
+    @property
+    def protocol_version(self) -> str:
+        """What is spoken with the coordinator: "1.1.0"."""
+        return str(self._control.version)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the coordinator can, by the names of the protocol (`shmbus.version`).
+
+        Asking for more raises CapabilityError. Another one that takes over may be able to do more, or less.
+        """
+        return self._control.capabilities
+
+    @property
+    def compatibility_warnings(self) -> tuple[str, ...]:
+        """What the coordinator says of the two versions; told as CompatibilityWarning when connecting."""
+        return self._control.warnings
+
     # ---- life --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -767,7 +815,9 @@ class Bus:
         """The page of whoever holds a topic that is published here: a durable subscription's, or a client's."""
         try:
             return Group.attach(fd, writable=False, boot_id=self._boot_id)
-        except AttachError:
+        except AttachError as error:
+            if error.reason != "foreign":
+                raise  # it is a group's, and who reads for it could not be seen in a session's page
             return Session.attach(fd, writable=False, boot_id=self._boot_id)
 
     def _attach_own_session(self, fd: int) -> Session:
@@ -786,7 +836,7 @@ def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
     try:
         return attach(fd)
     except AttachError as error:
-        raise SegmentError(name, str(error)) from None
+        raise not_attached(name, error) from None
     finally:
         os.close(fd)
 

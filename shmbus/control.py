@@ -22,7 +22,10 @@ from typing import Any, Final, Self
 from google.protobuf.message import Message
 
 from shmbus import errors
+from shmbus._core import killpoint
+from shmbus.capability import needed_by
 from shmbus.errors import (
+    CapabilityError,
     ClosedError,
     ConnectError,
     ConnectionLost,
@@ -36,10 +39,8 @@ from shmbus.process import own_identity
 from shmbus.segment import socket_path
 from shmbus.v1 import control_pb2
 from shmbus.v1.control_pb2 import ClientPacket, ControlError, ErrorDetail, Hello, ServerPacket, Welcome
-from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest
-
-PROTOCOL_VERSION: Final = (1, 0, 0)
-CAPABILITIES: Final = ("basic_pub_sub", "rpc_calls", "correlation_tracking")
+from shmbus.v1.eventbus_pb2 import VersionNegotiationRequest, VersionNegotiationResponse
+from shmbus.version import OURS, Version
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 
@@ -94,6 +95,9 @@ class ControlConnection:
     def __init__(self, channel: socket.socket, bus: str, address: str) -> None:
         self.bus, self.address = bus, address
         self.lost: str | None = None  # why the coordinator cannot be asked any more
+        self.version = OURS.version  # what is spoken, once the coordinator has answered the hello
+        self.capabilities: frozenset[str] = frozenset(OURS.able(OURS.version))
+        self.warnings: tuple[str, ...] = ()
         self._channel = channel
         self._pid = os.getpid()
         self._coordinator_pid: int | None = None
@@ -137,10 +141,13 @@ class ControlConnection:
     def request(self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Received:
         """Ask and wait for the answer, at most `timeout` seconds.
 
-        Raises what the coordinator answered (AccessDenied, TypeMismatch, LimitError, ...), ConnectionLost when it is
-        gone or silent, ForkedError, ClosedError.
+        Raises what the coordinator answered (AccessDenied, TypeMismatch, LimitError, ...), CapabilityError where it is
+        too old for that, ConnectionLost when it is gone or silent, ForkedError, ClosedError.
         """
         self._check_usable()
+        needed = needed_by(message)
+        if needed is not None and needed not in self.capabilities:
+            raise CapabilityError(needed, self.bus, self._coordinator_pid, str(self.version))
         with self._lock:
             deadline = time.monotonic() + timeout
             request_id = self._send(message, deadline)
@@ -206,8 +213,16 @@ class ControlConnection:
         self.bus = message.bus
         if len(welcome) != 3 or len(message.boot_id) != 16:
             raise ProtocolError("the coordinator", f"a Welcome with {len(welcome)} descriptors, 3 are expected")
-        if not message.negotiation.negotiation_success:
-            raise VersionError(_dotted(PROTOCOL_VERSION), _version_text(message.negotiation.negotiated_version))
+        self._agree(message.negotiation)
+
+    def _agree(self, negotiation: VersionNegotiationResponse) -> None:
+        chosen = Version.of(negotiation.negotiated_version)
+        offered = {version[:2] for version in OURS.supported()}  # what it says of the patch version means nothing
+        if not negotiation.negotiation_success or chosen[:2] not in offered:
+            raise VersionError(str(OURS.version), str(chosen))
+        self.version = chosen
+        self.capabilities = frozenset(negotiation.server_capabilities)
+        self.warnings = tuple(negotiation.compatibility_warnings)
 
     def _send(self, message: Message, deadline: float) -> int:
         if self.lost is not None:
@@ -256,6 +271,8 @@ class ControlConnection:
             close_all(descriptors)
             return None
         received = Received(getattr(packet, body), descriptors)
+        if descriptors:
+            killpoint("handover.received")  # killed here: they go with the process
         if packet.id == 0 and body == "error":
             raise restored(packet.error)
         if packet.id == 0:
@@ -335,10 +352,10 @@ def _plain(detail: ErrorDetail) -> object:
 
 def _hello(client_name: str, token: str | None, resume: int) -> Hello:
     ourselves = own_identity()
-    major, minor, patch = PROTOCOL_VERSION
-    version = MessageVersion(major=major, minor=minor, patch=patch, protocol_version=_dotted(PROTOCOL_VERSION))
     negotiation = VersionNegotiationRequest(
-        supported_versions=[version], preferred_version=version, client_capabilities=CAPABILITIES
+        supported_versions=[version.message() for version in OURS.supported()],
+        preferred_version=OURS.version.message(),
+        client_capabilities=OURS.able(OURS.version),
     )
     return Hello(
         negotiation=negotiation,
@@ -364,11 +381,3 @@ def _connect_error(target: str, address: str, error: OSError | ConnectionLost) -
     if isinstance(error, ConnectionLost):
         return ConnectError(target, address, error.reason)
     return ConnectError(target, address, error.strerror or str(error) or "no answer in time")
-
-
-def _dotted(version: tuple[int, int, int]) -> str:
-    return ".".join(map(str, version))
-
-
-def _version_text(version: MessageVersion) -> str:
-    return _dotted((version.major, version.minor, version.patch))

@@ -54,7 +54,8 @@ from shmbus import _core, segment
 from shmbus.errors import LimitError, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 
-LAYOUT_VERSION: Final = 2
+LAYOUT: Final = 2  # see shmbus.coordinator.layouts for what each number was
+OLDEST_LAYOUT: Final = 2
 ON_FULL: Final = ("block", "raise", "shed")
 CHANGING: Final = "directory.changing"
 CHANGED: Final = "directory.changed"
@@ -346,7 +347,7 @@ class DirectoryWriter:
         self._descriptor_bytes = 0
         self._depth = 0
         header = _HEADER.pack(
-            *(0, LAYOUT_VERSION, 0, boot_id, 0, *coordinator),
+            *(0, LAYOUT, 0, boot_id, 0, *coordinator),
             *(capacities.topics, capacities.sessions, capacities.collectors, 0, capacities.descriptor_bytes),
             *(layout.size, time.time_ns(), BusState.STARTING, 0, 0, 0, 0),
             *(_text(bus, 32, "bus name"), _text(address, 128, "address")),
@@ -469,7 +470,7 @@ class DirectoryReader:
     def _check(self, size: int, boot_id: bytes) -> None:
         magic, version, _, boot, _, *rest = _HEADER.unpack_from(self._map)
         self._expect("early" if magic == 0 else "foreign", magic, _MAGIC)
-        self._expect("layout", version, LAYOUT_VERSION)
+        segment.check_layout(self._name, version, LAYOUT, OLDEST_LAYOUT)
         self._expect("boot", boot.hex(), boot_id.hex())
         pid, start_time, namespace, topics, sessions, collectors, _, room, total, started, *_, bus, address = rest
         self.coordinator = Identity(pid, start_time, namespace)
@@ -566,16 +567,27 @@ def leftovers(uid: int | None = None, bus: str | None = None) -> list[segment.Se
     reboot; and what a dead process was making.
 
     A coordinator makes its directory first and removes it last, so segments without a directory belong to a bus that is
-    gone, unless a client of it still runs.
+    gone, unless a client of it still runs. Of a bus of another layout nobody stands in a way that is known here: it is
+    alive while a process has any of it mapped.
     """
     found = segment.list_segments(uid, bus)
     boot_id = segment.boot_id()
-    living = {one.bus for one in found if any(is_alive(identity) for identity in _identities(one, boot_id))}
+    living, unknown = set(), set()
+    for one in found:
+        try:
+            if any(is_alive(identity) for identity in _identities(one, boot_id)):
+                living.add(one.bus)
+        except SegmentError:
+            unknown.add(one.bus)
+    living |= {bus for bus in unknown if segment.users(bus, uid)}
     return [one for one in found if one.bus not in living or (one.maker and not is_alive(one.maker))]
 
 
 def _identities(one: segment.SegmentName, boot_id: bytes) -> list[Identity]:
-    """The processes that a segment names; none when it is not what its name says."""
+    """The processes that a segment names; none when it is not what its name says.
+
+    Raises SegmentError for one of another layout.
+    """
     if one.maker:
         return [one.maker]
     try:
@@ -584,7 +596,9 @@ def _identities(one: segment.SegmentName, boot_id: bytes) -> list[Identity]:
         return []
     try:
         return _named_in(one.what, descriptor, boot_id)
-    except (ShmbusError, _core.AttachError):
+    except (SegmentError, _core.AttachError) as error:
+        if error.reason == "layout":
+            raise SegmentError(one.name, "layout") from None
         return []
     finally:
         os.close(descriptor)

@@ -4,6 +4,7 @@
      ├─ ConnectError          nobody runs the bus
      ├─ BusExists             somebody else already runs it
      ├─ VersionError          the two sides speak no common protocol version
+     ├─ CapabilityError       the coordinator is too old for what is asked of it
      ├─ ProtocolError         a peer sent what the protocol does not allow
      ├─ ConnectionLost        the coordinator hung up or died
      ├─ AccessDenied          the rules do not allow it
@@ -18,6 +19,7 @@
      ├─ BackpressureError     the topic is full and a reader holds it
      ├─ PublishRevoked        a claim was taken away before it was committed
      ├─ SegmentError          shared memory that is not what it should be
+     ├─ LayoutError           a bus of another version cannot be taken over
      ├─ StorageFull           /dev/shm has no room
      ├─ ClosedError           used after it was closed
      ├─ BusyError             used by two at once
@@ -26,6 +28,8 @@
      ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
      ├─ CorrelationError      correlation metadata outside its limits
      └─ RpcError              a call was not answered with success
+
+CompatibilityWarning is told by the module `warnings`.
 
 Each error carries its data as attributes and builds its message from them: what, the limit, the present value, what to
 do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
@@ -73,8 +77,8 @@ class BusExists(ShmbusError):
         when = "" if since is None else time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(since))
         option = "" if bus == "default" else f" --bus {bus}"
         super().__init__(
-            f"the bus '{bus}' is already run by {who}{when}. Stop it with `shmbus down{option}`, or give this one "
-            "another name with `--bus`."
+            f"the bus '{bus}' is already run by {who}{when}. Stop it with `shmbus down{option}`, go on in its place "
+            "with `shmbus up --take-over`, or give this one another name with `--bus`."
         )
 
 
@@ -87,6 +91,22 @@ class VersionError(ShmbusError):
             f"{peer} speaks protocol {theirs}, this process speaks {ours}: the major versions must be equal and the "
             "coordinator's minor version not below the client's. Upgrade the older side."
         )
+
+
+class CapabilityError(ShmbusError):
+    """The coordinator of `bus` lacks the `capability` that a request needs; `version` is what it speaks with us."""
+
+    def __init__(self, capability: str, bus: str, pid: int | None, version: str) -> None:
+        self.capability, self.bus, self.pid, self.version = capability, bus, pid, version
+        who = "the coordinator" if pid is None else f"the coordinator (pid {pid})"
+        super().__init__(
+            f"{who} of the bus '{bus}' lacks the capability '{capability}', which this needs: it speaks protocol "
+            f"{version}. Upgrade it, or ask first: '{capability}' in bus.capabilities."
+        )
+
+
+class CompatibilityWarning(UserWarning):
+    """The coordinator is of another version: what follows from that, in its words. Never raised by itself."""
 
 
 class ProtocolError(ShmbusError):
@@ -251,7 +271,7 @@ class SegmentError(ShmbusError):
         "exists": "it exists already. `shmbus doctor` says whose it is and removes it if nobody's",
         "early": "it is still being created. Try again",
         "foreign": "it is not a shmbus segment of this kind. `shmbus doctor` can remove it",
-        "layout": "it has another layout version. Stop the older bus and upgrade both sides",
+        "layout": "it has another layout. Stop the bus with the version of shmbus that runs it, and start it anew",
         "boot": "it was left over from before a reboot. `shmbus doctor` removes it",
         "size": "its real size does not fit what its header says. Restart the bus",
         "corrupt": "its content contradicts itself. Restart the bus",
@@ -261,7 +281,24 @@ class SegmentError(ShmbusError):
     def __init__(self, name: str, reason: str, found: object = None, expected: object = None) -> None:
         self.name, self.reason, self.found, self.expected = name, reason, _plain(found), _plain(expected)
         values = "" if found is None and expected is None else f" (found {found!r}, expected {expected!r})"
+        if reason == "layout":
+            values = f" (layout {found}, known here: {expected})"
         super().__init__(f"segment '{name}'{values}: {self.reasons.get(reason, reason)}.")
+
+
+class LayoutError(ShmbusError):
+    """`bus` was left as it is: its `segment` has layout `found` (`meaning`); `count` of them have one not `known`."""
+
+    def __init__(self, bus: str, segment: str, found: int, known: str, meaning: str, count: int) -> None:
+        self.bus, self.segment, self.found, self.known = bus, segment, found, known
+        self.meaning, self.count = meaning, count
+        option = "" if bus == "default" else f" --bus {bus}"
+        super().__init__(
+            f"the bus '{bus}' was left as it is, for this version of shmbus cannot take it over: segment '{segment}' "
+            f"has layout {found} ({meaning}), known here: {known} (segments like that: {count}). Run it with the "
+            f"version that made it, and stop it there (`shmbus down{option}`) before this one starts; or, when nobody "
+            f"uses it and nothing of it is needed any more, remove it with `shmbus doctor --clean{option}`."
+        )
 
 
 class StorageFull(ShmbusError):

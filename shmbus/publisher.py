@@ -14,6 +14,7 @@ from shmbus._core import Ring, Writer
 from shmbus.errors import (
     BackpressureError,
     BusyError,
+    CapabilityError,
     ClosedError,
     ConnectionLost,
     ForkedError,
@@ -181,7 +182,7 @@ class Publisher(Writer):
         """Who publishes what is urgent; None: this one.
 
         The lane is made when somebody first needs it. Where that cannot be (no room in /dev/shm, no coordinator at
-        present) what is urgent goes the normal way: rather late than not.
+        present, or one that knows no lanes) what is urgent goes the normal way: rather late than not.
         """
         if self._lane == URGENT_LANE or self._ring is None or self._forked:
             return None
@@ -190,7 +191,7 @@ class Publisher(Writer):
                 self._urgent_publisher = self._bus._publisher(
                     self.topic, self._own_type, self.name, *self._asked, URGENT_LANE
                 )
-            except (ConnectionLost, LimitError, StorageFull):
+            except (CapabilityError, ConnectionLost, LimitError, StorageFull):
                 return None
         return self._urgent_publisher
 

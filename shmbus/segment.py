@@ -36,8 +36,9 @@ from typing import Final, NamedTuple, TypeVar
 import posix_ipc
 
 from shmbus import _core
+from shmbus._core import AttachError
 from shmbus.errors import AccessDenied, ConfigurationError, SegmentError, StorageFull
-from shmbus.process import Identity, is_alive, own_identity
+from shmbus.process import Identity, identity_of, is_alive, own_identity
 
 ROOT: Final = "/dev/shm"
 OPENED: Final = "create.opened"
@@ -198,11 +199,39 @@ def attach(name: str, *, writable: bool = False) -> int:
     return descriptor
 
 
+def not_attached(name: str, error: AttachError) -> SegmentError:
+    """What the core found wrong with the segment of that name, as an error that says what to do."""
+    if error.reason == "layout":
+        return other_layout(name, error.layout, *error.known)
+    return SegmentError(name, error.reason)
+
+
+def check_layout(name: str, found: int, newest: int, oldest: int) -> None:
+    """Of a segment that Python reads itself. Raises SegmentError for a layout that is not known."""
+    if not oldest <= found <= newest:
+        raise other_layout(name, found, newest, oldest)
+
+
+def other_layout(name: str, found: int, newest: int, oldest: int) -> SegmentError:
+    """It has a layout outside of what is known."""
+    return SegmentError(name, "layout", found, newest if newest == oldest else f"{oldest} to {newest}")
+
+
 def list_segments(uid: int | None = None, bus: str | None = None) -> list[SegmentName]:
     """The segments of this user (or of `uid`), of all buses or of one, sorted by name, unfinished ones included."""
     uid = os.geteuid() if uid is None else uid
     found = (parse_name("/" + entry) for entry in _entries())
     return sorted(one for one in found if one and one.uid == uid and bus in (None, one.bus))
+
+
+def users(bus: str, uid: int | None = None) -> list[Identity]:
+    """The processes that have a segment of the bus mapped, as far as this user may see that.
+
+    For segments of another layout, which do not tell whose they are in a way that is known here.
+    """
+    prefix = f"{ROOT}{_name(bus, '', uid)}"
+    found = (identity_of(int(entry)) for entry in os.listdir("/proc") if entry.isdecimal() and _maps(entry, prefix))
+    return [one for one in found if one is not None]
 
 
 def unfinished_leftovers(uid: int | None = None, bus: str | None = None) -> list[SegmentName]:
@@ -233,6 +262,14 @@ def _name(bus: str, what: str, uid: int | None) -> str:
 
 def _temporary(name: str) -> str:
     return f"{name}.tmp.{'.'.join(map(str, own_identity()))}"
+
+
+def _maps(pid: str, prefix: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/maps") as lines:
+            return any(prefix in line for line in lines)
+    except OSError:  # it has ended meanwhile, or is another user's
+        return False
 
 
 def _entries() -> Iterator[str]:

@@ -39,12 +39,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from shmbus import _core
+from shmbus import _core, segment
 from shmbus._core import Message, Source
 from shmbus.errors import SegmentError
 from shmbus.message import Gap, Producer
 
-LAYOUT_VERSION: Final = 1
+LAYOUT: Final = 1  # see shmbus.coordinator.layouts for what each number was
+OLDEST_LAYOUT: Final = 1
 LANES: Final = 2
 APPENDED: Final = "state.appended"
 COMMITTING: Final = "state.committing"
@@ -192,7 +193,7 @@ class StateReader:
     def _check(self, size: int, boot_id: bytes) -> None:
         magic, version, topic_id, boot, keys, _, kept, half, topic, type_name = _HEADER.unpack_from(self._map)
         self._expect("early" if magic == 0 else "foreign", magic, _MAGIC)
-        self._expect("layout", version, LAYOUT_VERSION)
+        segment.check_layout(self._name, version, LAYOUT, OLDEST_LAYOUT)
         self._expect("boot", boot.hex(), boot_id.hex())
         (crc,) = _CRC.unpack_from(self._map, _HEADER.size)
         self._expect("corrupt", crc, _core.crc32c(self._map[8 : _HEADER.size]))
@@ -281,7 +282,7 @@ class StateWriter(StateReader):
         """Make the zeroed segment behind `descriptor`, of size_of(most_bytes) bytes, one; the magic is stored last."""
         with mmap.mmap(descriptor, size_of(most_bytes)) as memory:
             header = _HEADER.pack(
-                *(_MAGIC, LAYOUT_VERSION, topic_id, boot_id, keys, 0, most_bytes, _half(most_bytes)),
+                *(_MAGIC, LAYOUT, topic_id, boot_id, keys, 0, most_bytes, _half(most_bytes)),
                 *(topic.encode(), type_name.encode()),
             )
             memory[8 : len(header)] = header[8:]

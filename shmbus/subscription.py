@@ -232,7 +232,7 @@ class Subscription(Reader):
 
     def _nothing(self, ended: bool, waited: float) -> None:
         if ended:
-            raise ClosedError(repr(self), self._bus._end_reason or "it has been closed")
+            raise ClosedError(repr(self), self._bus._coordinator.ended or "it has been closed")
         raise ReceiveTimeout(waited, self.patterns)
 
     def _unusable(self, busy: bool) -> None:

@@ -80,7 +80,8 @@ def leaves_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     if "bus_name" in request.fixturenames:
         buses.add(request.getfixturevalue("bus_name"))
     before = leavings(buses)
-    faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True, file=request.config.stash[STDERR])
+    allowed = float(request.config.getoption("timeout", None) or 0)  # of a long form
+    faulthandler.dump_traceback_later(max(WATCHDOG_SECONDS, allowed + 60), exit=True, file=request.config.stash[STDERR])
     yield
     faulthandler.cancel_dump_traceback_later()
     left = leavings(buses) - before

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shmbus import segment
-from shmbus.coordinator.lock import BusLock
+from shmbus.coordinator.layouts import check_layouts
+from shmbus.coordinator.lock import BusLock, file_owner
 from shmbus.directory import DirectoryReader, leftovers, owners
-from shmbus.errors import BusExists, ConfigurationError, ShmbusError
+from shmbus.errors import BusExists, ConfigurationError, LayoutError, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 
 from . import text
@@ -28,11 +29,15 @@ SHOWN = 6
 
 @dataclass(slots=True)
 class Findings:
-    """What there is of one bus. `users` are living processes; without a coordinator it is not run."""
+    """What there is of one bus. `users` are living processes; without a coordinator it is not run.
+
+    `refusal` is why a coordinator of this version could not take it over.
+    """
 
     bus: str
     coordinator: int | None = None
     users: list[int] = field(default_factory=list)
+    refusal: str | None = None
     segments: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
@@ -76,6 +81,10 @@ def examine(bus: str) -> Findings:
     """What there is of a bus."""
     findings = Findings(bus, *_owners(bus))
     findings.segments = [one.name for one in leftovers(bus=bus)]
+    try:
+        check_layouts(bus)
+    except LayoutError as error:
+        findings.refusal = str(error)
     if findings.coordinator is None and not _listens(segment.socket_path(bus)):
         findings.files = [path for path in _files() if path.stem == bus]
     return findings
@@ -91,6 +100,8 @@ def told(findings: Findings) -> Iterator[str]:
         yield f"{bus} has lost its coordinator; used by pid {users}, which may go on. Run it again with `shmbus up`"
     elif not findings.is_clean:
         yield f"{bus} is run by nobody"
+    if findings.refusal is not None:
+        yield f"  {findings.refusal}"
     if findings.segments:
         yield f"  left behind: {text.plural(len(findings.segments), 'segment')}, {text.size(_bytes(findings.segments))}"
         yield from (f"    {segment.ROOT}{name}" for name in findings.segments[:SHOWN])
@@ -134,10 +145,18 @@ def _owners(bus: str) -> tuple[int | None, list[int]]:
         with closing(DirectoryReader(descriptor, boot_id=segment.boot_id())) as reader:
             coordinator, *clients = owners(reader)
             return _living(coordinator), sorted({one.pid for one in clients if is_alive(one)})
-    except ShmbusError:
+    except SegmentError as error:
+        if error.reason == "layout":
+            return _owners_by_maps(bus)
         return None, []  # from before a reboot, or never finished
     finally:
         os.close(descriptor)
+
+
+def _owners_by_maps(bus: str) -> tuple[int | None, list[int]]:
+    """Of a bus whose directory cannot be read: who has any of it mapped, and whose socket it is."""
+    coordinator = file_owner(segment.lock_path(bus)) if _listens(segment.socket_path(bus)) else None
+    return coordinator, sorted({one.pid for one in segment.users(bus)} - {coordinator})
 
 
 def _living(process: Identity) -> int | None:

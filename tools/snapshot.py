@@ -8,7 +8,7 @@ that is continued elsewhere, a session that ends) is taken as it is.
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Self, TypeVar
 
@@ -137,14 +137,19 @@ class _Attached(Generic[_Key, _Mapped]):
         self._mapped: dict[_Key, _Mapped] = {}
 
     def get(self, key: _Key, name: str) -> _Mapped | None:
-        """The segment, None when there is none of that name (any more)."""
+        """The segment, None when there is none of that name (any more). Raises SegmentError for another layout."""
         if key not in self._mapped:
-            with suppress(ShmbusError, AttachError):
+            try:
                 descriptor = segment.attach(name)
-                try:
-                    self._mapped[key] = self._attach(descriptor)
-                finally:
-                    os.close(descriptor)
+            except ShmbusError:
+                return None
+            try:
+                self._mapped[key] = self._attach(descriptor)
+            except AttachError as error:
+                if error.reason == "layout":
+                    raise segment.not_attached(name, error) from None
+            finally:
+                os.close(descriptor)
         return self._mapped.get(key)
 
     def known(self, key: _Key) -> _Mapped | None:

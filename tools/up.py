@@ -7,6 +7,11 @@ in order, and nothing is left behind. SIGHUP has it read its configuration again
 
     shmbus up
     shmbus up --bus lab --collectors none --duration 60
+    shmbus up --take-over           # after an upgrade: the collectors, and all that is under way, go on
+
+--take-over kills the coordinator that runs the bus, whatever its version, and
+goes on from what it leaves. If this version cannot, it says why and changes
+nothing.
 """
 
 import argparse
@@ -37,11 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--collectors", metavar="A,B", help="collectors to run, or none (default: as configured, else all installed)"
     )
     parser.add_argument("--duration", type=seconds, metavar="SECONDS", help="end after that long")
+    parser.add_argument(
+        "--take-over", action="store_true", help="end the coordinator that runs it, and go on with the bus as it is"
+    )
     parser.add_argument("--plain", action="store_true", help="log lines on a terminal, too")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until it is ended. Raises BusExists, ConfigurationError, AccessDenied, StorageFull."""
+    """Serve until it is ended. Raises BusExists, LayoutError, ConfigurationError, AccessDenied, StorageFull."""
     configure = partial(settings_from, arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
     settings = configure()
     screen = Screen(settings.bus, face_for(plain=arguments.plain))
@@ -59,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         ready=ready,
         configure=configure,
         hangup_stops=arguments.config is None or sys.stdin.isatty(),
+        take_over=arguments.take_over,
     )
     signal.signal(signal.SIGWINCH, lambda number, _: screen.redraw())
     try:

@@ -22,12 +22,15 @@ def main() -> int:
     parser.add_argument("--bus", help="name of the bus (default: as configured, or $SHMBUS_BUS, or 'default')")
     parser.add_argument("--config", type=Path, help="configuration file (TOML)")
     parser.add_argument("--collectors", help="names of collectors to start, joined by commas (default: as configured)")
+    parser.add_argument("--take-over", action="store_true", help="end whoever runs the bus, and go on with it as it is")
     given = parser.parse_args()
     try:
         named = given.collectors
         wanted = None if named is None else [name for name in named.split(",") if name]
         configure = partial(settings_from, given.config, bus=given.bus, collectors=wanted)
-        coordinator = Coordinator(configure(), log=_log, ready=lambda: _log("ready"), configure=configure)
+        coordinator = Coordinator(
+            configure(), log=_log, ready=lambda: _log("ready"), configure=configure, take_over=given.take_over
+        )
         _log(f"stopped: {coordinator.run()}")
     except ShmbusError as error:
         _log(Warn(error))

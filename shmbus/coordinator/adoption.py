@@ -10,10 +10,13 @@ cursors hold what they hold, and its death is seen by a pidfd as ever. One that 
 death had been seen. Taking over changes nothing that was not changed by the death itself, so a coordinator that is
 killed in the middle of it leaves as much to the next one:
 
-    adopt.bells         nothing has been changed
+    adopt.ended         the coordinator before it is dead, on demand (--take-over); nothing has been changed
+    adopt.checked       nothing has been changed: it is known that all of it can be taken over (see `layouts`)
+    adopt.directory     the new directory stands, the old one is gone
+    adopt.bells         the same
     adopt.rings         successors that were not in use yet are, and their predecessors are sealed
     adopt.buried        the dead hold nothing any more
-    adopt.directory     the new directory stands, the old one is gone
+    adopt.expected      the living have been woken, so that they come back
 """
 
 import os

@@ -83,14 +83,20 @@ class Coordinator:
         ready: Callable[[], None] = lambda: None,
         configure: Callable[[], Settings] | None = None,
         hangup_stops: bool = False,
+        take_over: bool = False,
     ) -> None:
-        """`configure` reads the configuration again, on SIGHUP; `hangup_stops`: that is a terminal that has gone."""
+        """`configure` reads the configuration again, on SIGHUP; `hangup_stops`: that is a terminal that has gone.
+
+        `take_over`: the coordinator that runs the bus, if any, is killed, and this one goes on with what it leaves.
+        """
         self.settings = as_settings(config)
         self._log, self._private, self._ready = log, private, ready
         self._configure, self._hangup_stops = configure, hangup_stops
         self._notifier = Notifier()
         self._access = Access(self.settings)
-        self._endpoint = Endpoint(self.settings.bus, private=private, open_to_others=self._access.names_others)
+        self._endpoint = Endpoint(
+            self.settings.bus, private=private, open_to_others=self._access.names_others, take_over=take_over
+        )
         self._started = time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_reason: asyncio.Future[str] | None = None
@@ -110,7 +116,7 @@ class Coordinator:
         """Start, serve until stopped, clean up; why it was stopped. Blocks.
 
         With `signals` SIGINT and SIGTERM stop it, SIGHUP has it configured again, and a service manager is told how it
-        goes (main thread only). Raises BusExists, StorageFull, OSError.
+        goes (main thread only). Raises BusExists, LayoutError, StorageFull, OSError.
         """
         with asyncio.Runner() as runner:
             return runner.run(self._main(signals))
@@ -193,6 +199,7 @@ class Coordinator:
         made.callback(listing.close)
         killpoint("adopt.directory")
         self._bells_segment, self._bells = adopted or self._make_bells(store)
+        killpoint("adopt.bells")
         made.callback(self._bells.close)
         numbers = NumberTable(self._bells.capacity - 1, first=1)  # bell 0 is the bus-wide one
         self._registry = registry = Registry()
@@ -268,6 +275,7 @@ class Coordinator:
         for client in adoption.absent:
             self._server.expect_back(client)
             self._bells.ring(client.bell)
+        killpoint("adopt.expected")
         remove_unadopted(self._store, self._log)
         topics, absent, dead = len(self._registry.topics), len(adoption.absent), len(adoption.dead)
         self._log(f"took over {topics} topics from a killed coordinator; {absent} clients live, {dead} are dead")

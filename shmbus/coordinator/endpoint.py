@@ -6,7 +6,10 @@ import socket
 from pathlib import Path
 
 from shmbus import segment
+from shmbus._core import killpoint
+from shmbus.coordinator.layouts import check_layouts
 from shmbus.coordinator.lock import BusLock, remove_socket
+from shmbus.errors import BusExists
 
 BACKLOG = 256
 
@@ -14,9 +17,12 @@ BACKLOG = 256
 class Endpoint:
     """The listening socket. A private one is bound at once, so that its address is known before the loop runs."""
 
-    def __init__(self, bus: str, *, private: bool, open_to_others: bool) -> None:
-        """`open_to_others`: the access rules name other users, so the socket file lets anybody try."""
-        self._bus, self._private, self._open_to_others = bus, private, open_to_others
+    def __init__(self, bus: str, *, private: bool, open_to_others: bool, take_over: bool = False) -> None:
+        """`open_to_others`: the access rules name other users, so the socket file lets anybody try.
+
+        `take_over`: a coordinator that runs the bus is ended, as if it had been killed.
+        """
+        self._bus, self._private, self._open_to_others, self._take_over = bus, private, open_to_others, take_over
         self.listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         )
@@ -29,9 +35,9 @@ class Endpoint:
             self.address = str(segment.socket_path(bus))
 
     def open(self, now: float) -> None:
-        """Listen. A named bus is locked first and cleared of what a dead coordinator left; `now` in Unix seconds.
+        """Listen. A named bus is locked first, and taken over from whoever ran it; `now` in Unix seconds.
 
-        Raises BusExists, AccessDenied, OSError.
+        Raises BusExists, LayoutError (then nothing has been changed), AccessDenied, OSError.
         """
         if not self._private:
             self._open_named(now)
@@ -47,13 +53,30 @@ class Endpoint:
 
     def _open_named(self, now: float) -> None:
         segment.make_runtime_directory()
-        lock = BusLock(self._bus, segment.lock_path(self._bus))
-        lock.acquire(now)
-        self._lock = lock
+        self._lock = self._locked(now)
+        killpoint("adopt.checked")
         path = Path(self.address)
         remove_socket(path)
         self.listener.bind(self.address)
         self._permit()
+
+    def _locked(self, now: float) -> BusLock:
+        lock = BusLock(self._bus, segment.lock_path(self._bus))
+        try:
+            lock.acquire(now)
+        except BusExists as running:
+            if not self._take_over:
+                raise
+            check_layouts(self._bus)  # before anybody is ended for it
+            lock.end_owner(running)
+            killpoint("adopt.ended")
+            lock.acquire(now)
+        try:
+            check_layouts(self._bus)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
 
     def open_to(self, others: bool) -> None:
         """The access rules name other users from now on, or do not."""

@@ -5,9 +5,13 @@ The kernel drops the lock with its owner, however that dies; the file itself may
 
 import fcntl
 import os
+import select
+import signal
 from pathlib import Path
 
 from shmbus.errors import BusExists
+
+END_SECONDS = 10.0  # for a process that has been killed to be gone
 
 
 class BusLock:
@@ -34,6 +38,36 @@ class BusLock:
         os.pwrite(descriptor, f"{os.getpid()} {now:.3f}\n".encode(), 0)
         self._descriptor = descriptor
 
+    def end_owner(self, running: BusExists) -> None:
+        """Kill the process that holds the lock, and wait until it has ended. Raises BusExists when it does not."""
+        if running.pid is None or running.pid == os.getpid():
+            raise running
+        try:
+            pidfd = os.pidfd_open(running.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if not self._is_held_by(running.pid):
+                return  # it has ended by itself, and the number may be another's by now
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            if not select.select([pidfd], [], [], END_SECONDS)[0]:
+                raise running
+        finally:
+            os.close(pidfd)
+
+    def _is_held_by(self, pid: int) -> bool:
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return read_owner(descriptor)[0] == pid
+        finally:
+            os.close(descriptor)
+        return False
+
     def release(self) -> None:
         """Remove the file, then let go."""
         if self._descriptor >= 0:
@@ -55,6 +89,18 @@ def read_owner(descriptor: int) -> tuple[int | None, float | None]:
         return int(words[0]), float(words[1])
     except (IndexError, ValueError):
         return None, None
+
+
+def file_owner(path: Path) -> int | None:
+    """The pid that the lock file tells; whether the lock is held is not looked at."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        return read_owner(descriptor)[0]
+    finally:
+        os.close(descriptor)
 
 
 def remove_socket(path: Path) -> None:

@@ -1,52 +1,40 @@
 """Which protocol version two sides speak: the same major, and the server's minor not below the client's."""
 
-from shmbus.control import CAPABILITIES
+from collections.abc import Iterable, Iterator
+
 from shmbus.errors import VersionError
-from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest, VersionNegotiationResponse
+from shmbus.v1.eventbus_pb2 import VersionNegotiationRequest, VersionNegotiationResponse
+from shmbus.version import Speaker, Version
 
-Version = tuple[int, int, int]
 
-
-def negotiate(request: VersionNegotiationRequest, ours: Version, peer: str) -> VersionNegotiationResponse:
+def negotiate(request: VersionNegotiationRequest, ours: Speaker, peer: str) -> VersionNegotiationResponse:
     """The client's preferred version if acceptable, else the highest acceptable one. Raises VersionError."""
-    supported = [_version(one) for one in request.supported_versions]
-    preferred = _version(request.preferred_version) if request.HasField("preferred_version") else None
-    if preferred is not None and _acceptable(preferred, ours):
+    supported = [Version.of(one) for one in request.supported_versions]
+    preferred = Version.of(request.preferred_version) if request.HasField("preferred_version") else None
+    if preferred is not None and ours.version.accepts(preferred):
         chosen = preferred
     else:
-        acceptable = [version for version in supported if _acceptable(version, ours)]
+        acceptable = [version for version in supported if ours.version.accepts(version)]
         if not acceptable:
-            theirs = ", ".join(_dotted(version) for version in supported or [preferred or (0, 0, 0)])
-            raise VersionError(_dotted(ours), theirs, peer)
+            theirs = ", ".join(map(str, supported or [preferred or Version(0, 0)]))
+            raise VersionError(str(ours.version), theirs, peer)
         chosen = max(acceptable)
-    offered = list(CAPABILITIES)
+    able = ours.able(chosen)
     return VersionNegotiationResponse(
-        negotiated_version=_message(chosen),
-        server_capabilities=offered,
-        compatibility_warnings=_warnings(chosen, preferred, list(request.client_capabilities), offered),
+        negotiated_version=chosen.message(),
+        server_capabilities=able,
+        compatibility_warnings=_warnings(chosen, preferred, request.client_capabilities, able, ours),
         negotiation_success=True,
     )
 
 
-def _warnings(chosen: Version, preferred: Version | None, wanted: list[str], offered: list[str]) -> list[str]:
-    warnings = [f"the coordinator lacks the capability '{name}'" for name in wanted if name not in offered]
+def _warnings(
+    chosen: Version, preferred: Version | None, wanted: Iterable[str], able: tuple[str, ...], ours: Speaker
+) -> Iterator[str]:
     if preferred is not None and preferred != chosen:
-        warnings.append(f"version {_dotted(chosen)} is spoken, not the preferred {_dotted(preferred)}")
-    return warnings
-
-
-def _acceptable(version: Version, ours: Version) -> bool:
-    return version[0] == ours[0] and version[1] <= ours[1]
-
-
-def _version(message: MessageVersion) -> Version:
-    return message.major, message.minor, message.patch
-
-
-def _message(version: Version) -> MessageVersion:
-    major, minor, patch = version
-    return MessageVersion(major=major, minor=minor, patch=patch, protocol_version=_dotted(version))
-
-
-def _dotted(version: Version) -> str:
-    return ".".join(map(str, version))
+        yield f"version {chosen} is spoken, not the preferred {preferred}"
+    for name in wanted:
+        if name not in able:
+            yield f"the coordinator lacks the capability '{name}'"
+        elif name in ours.deprecated:
+            yield f"the capability '{name}' is deprecated: {ours.deprecated[name]}"

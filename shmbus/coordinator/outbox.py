@@ -1,6 +1,9 @@
 """Packets on their way to one client. Sending never blocks: what its socket does not take waits here, up to a bound.
 
 Descriptors are opened when a packet is sent and closed right after it, so a packet that waits holds none.
+
+    handover.opened     killed here: the client has nothing; it asks the next coordinator
+    handover.sent       the client has the descriptors, also after the death of who sent them
 """
 
 import errno
@@ -8,6 +11,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from shmbus._core import killpoint
 from shmbus.packet import close_all, send_packet
 from shmbus.v1.control_pb2 import ServerPacket
 
@@ -63,7 +67,10 @@ class Outbox:
         try:
             for opener in openers:
                 descriptors.append(opener())
+                killpoint("handover.opened")
             send_packet(self._channel, packet, descriptors)
+            if descriptors:
+                killpoint("handover.sent")
             return True
         except BlockingIOError:
             return False

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
 from shmbus._core import Bells, killpoint
-from shmbus.control import PROTOCOL_VERSION
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.negotiation import negotiate
 from shmbus.coordinator.outbox import Opener
@@ -29,6 +30,7 @@ from shmbus.errors import LimitError, ProtocolError, ShmbusError
 from shmbus.packet import message_fields
 from shmbus.process import Identity, is_alive, own_namespace
 from shmbus.v1.control_pb2 import ClientPacket, Goodbye, Hello, ServerPacket, Welcome
+from shmbus.version import OURS
 
 HELLO_SECONDS = 5.0  # from connect to a complete hello
 ACCEPTS_A_TURN = 64
@@ -160,6 +162,10 @@ class Server:
 
     def _packet(self, peer: Peer, packet: ClientPacket) -> None:
         request = packet.WhichOneof("request")
+        if request is None and packet.id and peer.client is not None and len(UnknownFieldSet(packet)):
+            unknown = ShmbusError(f"the coordinator speaks protocol {OURS.version} and does not know this request")
+            peer.send(refusal(packet.id, unknown))
+            return
         if request is None or packet.id == 0:
             raise ProtocolError(peer.name, "a packet without a request or an id")
         if (request == "hello") is not (peer.client is None):
@@ -184,7 +190,7 @@ class Server:
         peer.send(reply, openers)
 
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
-        negotiation = negotiate(hello.negotiation, PROTOCOL_VERSION, peer.name)
+        negotiation = negotiate(hello.negotiation, OURS, peer.name)
         token = hello.collector_token if hello.HasField("collector_token") else None
         collector = self.recognise(token, peer.identity())
         back = self._resumed(peer, hello)

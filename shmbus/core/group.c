@@ -104,7 +104,7 @@ struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
 
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
     struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
-    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->layout_version = SHMBUS_GROUP_LAYOUT;
     page->lanes = setup->lanes;
     page->window = setup->window;
     page->producers = setup->producers;
@@ -116,17 +116,29 @@ void shmbus_group_init(void *memory, const struct shmbus_session_setup *session,
     shmbus_session_init(memory, &as_session);
 }
 
+static struct shmbus_group_page *checked_page(const void *memory, size_t size, uint32_t lanes) {
+    bool fits = lanes > 0 && lanes <= 1u << 16 && size >= lanes_offset(lanes);
+    return fits ? shmbus_group_page((void *)(uintptr_t)memory, lanes) : NULL;
+}
+
+uint32_t shmbus_group_number(const void *memory, size_t size) {
+    const struct shmbus_group_page *page = checked_page(memory, size, ((const struct shmbus_session_page *)memory)->capacity);
+    return page ? page->layout_version : 0;
+}
+
 enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uint8_t boot_id[16],
                                       struct shmbus_group_setup *setup) {
     enum shmbus_result result = shmbus_session_check(memory, size, boot_id);
     if (result != SHMBUS_OK)
         return result;
     uint32_t lanes = ((const struct shmbus_session_page *)memory)->capacity;
-    if (lanes == 0 || lanes > 1u << 16 || size < lanes_offset(lanes))
+    struct shmbus_group_page *page = checked_page(memory, size, lanes);
+    if (!page)
         return SHMBUS_FOREIGN; /* an ordinary session's page */
-    struct shmbus_group_page *page = shmbus_group_page((void *)(uintptr_t)memory, lanes);
     if (atomic_load_explicit(&page->magic, memory_order_relaxed) != GROUP_MAGIC)
         return SHMBUS_FOREIGN;
+    if (!shmbus_layout_known(&shmbus_group_layout, page->layout_version))
+        return SHMBUS_OTHER_LAYOUT;
     *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers};
     return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
 }

@@ -112,7 +112,7 @@ void shmbus_ring_init(void *memory, const struct shmbus_ring_setup *setup) {
     struct shmbus_ring ring;
     shmbus_ring_view(&ring, memory, &setup->geometry);
     struct shmbus_ring_header *h = ring.header;
-    h->layout_version = SHMBUS_LAYOUT_VERSION;
+    h->layout_version = SHMBUS_RING_LAYOUT;
     h->slots = setup->geometry.slots;
     h->producers = setup->geometry.producers;
     h->gates = setup->geometry.gates;
@@ -153,7 +153,7 @@ enum shmbus_result shmbus_ring_check(const void *memory, size_t size, const uint
         return magic == 0 ? SHMBUS_EARLY : SHMBUS_FOREIGN;
     struct shmbus_ring_header h; /* a copy: it stays what was checked, and memory need not be aligned as a header is */
     memcpy(&h, memory, sizeof h);
-    if (h.layout_version != SHMBUS_LAYOUT_VERSION)
+    if (!shmbus_layout_known(&shmbus_ring_layout, h.layout_version))
         return SHMBUS_OTHER_LAYOUT;
     if (memcmp(h.boot_id, boot_id, sizeof h.boot_id) != 0)
         return SHMBUS_OTHER_BOOT;

@@ -11,7 +11,7 @@ size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows) {
 
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup) {
     struct shmbus_session_page *page = memory;
-    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->layout_version = SHMBUS_SESSION_LAYOUT;
     page->session = setup->session;
     page->capacity = setup->cursors;
     page->bell = setup->bell;
@@ -25,11 +25,11 @@ void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup)
     KILLPOINT("create.ready");
 }
 
-static enum shmbus_result check(uint64_t magic, uint64_t expected, uint32_t layout_version, const uint8_t *found_boot,
+static enum shmbus_result check(uint64_t magic, const struct shmbus_layout *layout, uint32_t number, const uint8_t *found_boot,
                                 const uint8_t *boot_id, size_t wanted, size_t size) {
-    if (magic != expected)
+    if (magic != layout->magic)
         return magic == 0 ? SHMBUS_EARLY : SHMBUS_FOREIGN;
-    if (layout_version != SHMBUS_LAYOUT_VERSION)
+    if (!shmbus_layout_known(layout, number))
         return SHMBUS_OTHER_LAYOUT;
     if (memcmp(found_boot, boot_id, 16) != 0)
         return SHMBUS_OTHER_BOOT;
@@ -44,8 +44,8 @@ enum shmbus_result shmbus_session_check(const void *memory, size_t size, const u
     if (size < sizeof *page)
         return SHMBUS_BAD_SIZE;
     uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
-    return check(magic, SESSION_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_session_bytes(page->capacity, page->rows),
-                 size);
+    return check(magic, &shmbus_session_layout, page->layout_version, page->boot_id, boot_id,
+                 shmbus_session_bytes(page->capacity, page->rows), size);
 }
 
 void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position) {
@@ -60,7 +60,7 @@ size_t shmbus_bells_bytes(uint32_t bells) {
 
 void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]) {
     struct shmbus_bells_page *page = memory;
-    page->layout_version = SHMBUS_LAYOUT_VERSION;
+    page->layout_version = SHMBUS_BELLS_LAYOUT;
     page->capacity = bells;
     memcpy(page->boot_id, boot_id, sizeof page->boot_id);
     KILLPOINT("create.unready");
@@ -73,5 +73,6 @@ enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uin
     if (size < sizeof *page)
         return SHMBUS_BAD_SIZE;
     uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
-    return check(magic, BELLS_MAGIC, page->layout_version, page->boot_id, boot_id, shmbus_bells_bytes(page->capacity), size);
+    return check(magic, &shmbus_bells_layout, page->layout_version, page->boot_id, boot_id, shmbus_bells_bytes(page->capacity),
+                 size);
 }

@@ -19,7 +19,17 @@
 extern "C" {
 #endif
 
-#define SHMBUS_LAYOUT_VERSION 3u
+/* Each kind of segment has a layout of its own, with a number. It is raised by whoever changes what stands where, or what it
+ * means; what is older than OLDEST is then not understood any more. What each number was stands in
+ * shmbus/coordinator/layouts.py. */
+#define SHMBUS_RING_LAYOUT 3u
+#define SHMBUS_RING_OLDEST 2u
+#define SHMBUS_SESSION_LAYOUT 3u
+#define SHMBUS_SESSION_OLDEST 1u
+#define SHMBUS_BELLS_LAYOUT 2u
+#define SHMBUS_BELLS_OLDEST 1u
+#define SHMBUS_GROUP_LAYOUT 2u
+#define SHMBUS_GROUP_OLDEST 2u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
 #define SHMBUS_MAX_ARENA_BYTES (1ull << 29)    /* half of what 24 bits of units can name, so full and empty differ */
@@ -45,7 +55,7 @@ enum shmbus_result {
     SHMBUS_UNKNOWN_SESSION, /* a gate names a session that the writer has not been given yet */
     SHMBUS_FOREIGN,         /* attach: no shmbus segment of this kind */
     SHMBUS_EARLY,           /* attach: still being created */
-    SHMBUS_OTHER_LAYOUT,    /* attach: another layout version */
+    SHMBUS_OTHER_LAYOUT,    /* attach: a layout that this library does not work with */
     SHMBUS_OTHER_BOOT,      /* attach: left over from before a reboot */
     SHMBUS_BAD_SIZE,        /* attach: geometry and real size disagree */
     SHMBUS_PASSED,          /* group: somebody else's, or settled already */
@@ -59,6 +69,15 @@ struct shmbus_numbers;
 struct shmbus_slot;
 struct shmbus_session_page;
 struct shmbus_bell;
+
+/* Every segment begins with its magic number, 64 bits, and the number of its layout, 32 bits. */
+struct shmbus_layout {
+    const char *kind;
+    uint64_t magic;
+    uint32_t newest, oldest; /* what is made, and what can still be attached */
+};
+extern const struct shmbus_layout shmbus_ring_layout, shmbus_session_layout, shmbus_bells_layout, shmbus_group_layout;
+bool shmbus_layout_known(const struct shmbus_layout *layout, uint32_t number);
 
 struct shmbus_geometry {
     uint32_t slots;       /* power of two, 2..2^24; one is kept free, so at most slots-1 messages are retained */
@@ -391,6 +410,7 @@ size_t shmbus_group_bytes(const struct shmbus_group_setup *setup); /* 0: no such
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup);
 enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uint8_t boot_id[16],
                                       struct shmbus_group_setup *setup);
+uint32_t shmbus_group_number(const void *memory, size_t size); /* of the layout of a group's own part; 0: there is none */
 struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes);
 /* False: no such lane or member. `setup` is what shmbus_group_check() told. */
 bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct shmbus_group_setup *setup, uint32_t lane,

@@ -26,6 +26,7 @@ from shmbus.testing.start import resolve
 from shmbus.testing.subscription import MemorySubscription
 from shmbus.topic import check_pattern
 from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.version import OURS
 
 if TYPE_CHECKING:
     from shmbus.config import Config
@@ -137,6 +138,21 @@ class MemoryClient:
             self.hub.set_limits(topic, limits)
 
     # ---- life --------------------------------------------------------------------------------------------------------
+
+    @property
+    def protocol_version(self) -> str:
+        """As `Bus.protocol_version` under a coordinator of this version."""
+        return str(OURS.version)
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """As `Bus.capabilities` under a coordinator of this version."""
+        return frozenset(OURS.able(OURS.version))
+
+    @property
+    def compatibility_warnings(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def ready(self) -> None:
         """As `Bus.ready` of a process that no coordinator started: nobody looks."""

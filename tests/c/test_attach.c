@@ -48,6 +48,55 @@ TEST(attaching_refuses_what_is_foreign_of_another_layout_of_another_boot_or_of_a
     rig_close(&rig);
 }
 
+/* Every number of a layout from one below the oldest known to one above the newest: which of them are refused. */
+static void check_numbers(uint32_t *number, const struct shmbus_layout *layout, enum shmbus_result (*check)(void *), void *its) {
+    CHECK(layout->oldest >= 1 && layout->oldest <= layout->newest);
+    CHECK_EQUAL(*number, layout->newest);
+    for (uint32_t one = layout->oldest - 1; one <= layout->newest + 1; one++) {
+        *number = one;
+        CHECK_EQUAL(check(its), one >= layout->oldest && one <= layout->newest ? SHMBUS_OK : SHMBUS_OTHER_LAYOUT);
+    }
+    *number = layout->newest;
+}
+
+static enum shmbus_result attach_ring(void *rig) { return attach(rig, size_of(rig)); }
+static _Alignas(4096) unsigned char numbered[64 * 4096];
+static size_t numbered_size;
+static enum shmbus_result check_session(void *page) { return shmbus_session_check(page, numbered_size, rig_boot); }
+static enum shmbus_result check_bells(void *page) { return shmbus_bells_check(page, numbered_size, rig_boot); }
+static enum shmbus_result check_group(void *page) {
+    struct shmbus_group_setup setup;
+    return shmbus_group_check(page, numbered_size, rig_boot, &setup);
+}
+
+TEST(each_kind_of_segment_is_known_by_its_own_numbers_of_layout) {
+    struct rig rig = rig_small(64, 4096);
+    check_numbers(&rig.ring.header->layout_version, &shmbus_ring_layout, attach_ring, &rig);
+    rig_close(&rig);
+
+    struct shmbus_session_setup setup = {.session = 5, .cursors = 16, .bell = 2, .pid = 4121, .boot_id = "the same boot 1"};
+    numbered_size = shmbus_session_bytes(16);
+    shmbus_session_init(numbered, &setup);
+    check_numbers(&((struct shmbus_session_page *)numbered)->layout_version, &shmbus_session_layout, check_session, numbered);
+
+    memset(numbered, 0, sizeof numbered);
+    numbered_size = shmbus_bells_bytes(4);
+    shmbus_bells_init(numbered, 4, rig_boot);
+    check_numbers(&((struct shmbus_bells_page *)numbered)->layout_version, &shmbus_bells_layout, check_bells, numbered);
+
+    memset(numbered, 0, sizeof numbered);
+    struct shmbus_group_setup group = {1, 8, 4};
+    numbered_size = shmbus_group_bytes(&group);
+    CHECK(numbered_size <= sizeof numbered);
+    shmbus_group_init(numbered, &setup, &group);
+    struct shmbus_group_page *its = shmbus_group_page(numbered, 1);
+    check_numbers(&its->layout_version, &shmbus_group_layout, check_group, numbered);
+    /* a group's segment begins as a session's page, so that one's numbers count as well */
+    check_numbers(&((struct shmbus_session_page *)numbered)->layout_version, &shmbus_session_layout, check_group, numbered);
+    CHECK_EQUAL(shmbus_group_number(numbered, numbered_size), SHMBUS_GROUP_LAYOUT);
+    CHECK_EQUAL(shmbus_group_number(numbered, 4096), 0);
+}
+
 TEST(attaching_refuses_every_geometry_that_cannot_be) {
     struct rig rig = rig_small(64, 4096);
     struct shmbus_ring_header *header = rig.ring.header;

@@ -230,8 +230,17 @@ def adopt(world: World) -> int:
     return world.coordinator.death()
 
 
+def replace(world: World) -> int:
+    """The coordinator that kills the one before it, to take over from it, is killed itself."""
+    row, before = world.row, world.coordinator
+    main = roles.coordinator(world.bus, row.site, row.count, at_once=True, take_over=True)
+    world.coordinator = world.role("first successor", main)
+    before.death()
+    return world.coordinator.death()
+
+
 HOW = {
-    "adopt": adopt,
+    "adopt": adopt, "replace": replace,
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
     "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
     "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),

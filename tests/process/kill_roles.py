@@ -125,7 +125,9 @@ def _be(name: str, main: Callable[[Line], None], line: Line) -> None:
     os._exit(0)
 
 
-def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False) -> Callable[[Line], None]:
+def coordinator(
+    bus: str, site: str | None, count: int, *, at_once: bool = False, take_over: bool = False
+) -> Callable[[Line], None]:
     """The coordinator of a named bus; SIGUSR1 arms its kill point, which is armed `at_once` in one that takes over."""
     ring = replace(
         TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
@@ -144,7 +146,7 @@ def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False
         if at_once:
             line.say("ready")
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
-        Coordinator(settings, ready=lambda: None if at_once else line.say("ready")).run()
+        Coordinator(settings, ready=lambda: None if at_once else line.say("ready"), take_over=take_over).run()
 
     return main
 

@@ -159,7 +159,7 @@ def test_a_client_of_another_major_version_is_refused_with_both_versions(bus_nam
         channel.send(ClientPacket(id=1, hello=wire.Hello(negotiation=wanted)).SerializeToString())
         refusal = answer(channel)
         assert refusal.error.code == wire.CONTROL_ERROR_VERSION
-        assert "9.0.0" in refusal.error.message and "1.0.0" in refusal.error.message
+        assert "9.0.0" in refusal.error.message and "1.1.0" in refusal.error.message
         assert answer(channel) is None
 
 

@@ -4,6 +4,8 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -11,6 +13,7 @@ import pytest
 
 import shmbus
 from process.buses import coordinator, eventually, python
+from process.collectors import collector, install, wait_for
 from shmbus import segment
 from shmbus.errors import BackpressureError, ClosedError, ConnectionLost
 
@@ -22,12 +25,16 @@ with shmbus.connect(sys.argv[1], name=sys.argv[2]) as bus, bus.publisher("lab.x"
     while not select.select([sys.stdin], [], [], 0.0002)[0]:
         publisher.publish(b"%s %d" % (sys.argv[2].encode(), number))
         number += 1
+    print("published", number, flush=True)
 """
 
 
 def read(subscription, expected, count):
     for _ in range(count):
-        name, number = subscription.receive(timeout=20).payload.split()
+        payload = subscription.receive(timeout=20).payload
+        if payload == b"x":
+            continue  # of a collector
+        name, number = payload.split()
         assert int(number) == expected.setdefault(name, 0)
         expected[name] += 1
 
@@ -127,16 +134,49 @@ def test_what_was_unacknowledged_comes_again_under_the_next_coordinator(bus_name
                 assert [(one.payload, one.deliveries) for one in found] == [(b"1", 2), (b"3", 2)]
 
 
-def test_a_publisher_and_a_lossless_reader_live_through_many_coordinators(bus_name):
+CHECKS = """
+import select, sys, threading, shmbus
+wanted, seen = {}, {}
+def asked():
+    words = sys.stdin.readline().split()
+    wanted.update(zip(words[::2], map(int, words[1::2])))
+with shmbus.connect(sys.argv[1], name="checks") as bus, bus.subscribe("lab.x", durable="checks") as subscription:
+    threading.Thread(target=asked, daemon=True).start()
+    print("ready", flush=True)
+    while not wanted or any(seen.get(name, 0) < count for name, count in wanted.items()):
+        try:
+            message = subscription.receive(timeout=0.1)
+        except shmbus.ReceiveTimeout:
+            continue
+        name, number = message.payload.decode().split()
+        if int(number) != seen.get(name, 0) or message.deliveries != 1:
+            sys.exit(f"{name} {number} came {message.deliveries} times where {seen.get(name, 0)} was expected")
+        seen[name] = int(number) + 1
+        if not subscription.ack(message):
+            sys.exit(f"{name} {number} was another's")
+    print("all", flush=True)
+"""
+
+
+def test_under_load_nothing_is_lost_and_no_collector_restarted_however_often_the_coordinator_is_killed(
+    bus_name, tmp_path
+):
+    """In mid-operation, and while it takes over. The long form: SHMBUS_KILLS=300, and --timeout=3600 for pytest."""
     dice = random.Random(os.environ["SHMBUS_BUS"])
-    kills = int(os.environ.get("SHMBUS_KILLS", "8"))  # hundreds in the long form
+    kills = int(os.environ.get("SHMBUS_KILLS", "6"))
+    installed, arguments = install(tmp_path), ("--collectors", "steady")
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(coordinator(bus_name))
+        began = time.monotonic()
+        running = stack.enter_context(coordinator(bus_name, *arguments, **installed))
+        start_seconds = time.monotonic() - began
         bus = stack.enter_context(shmbus.connect())
+        collecting = wait_for(bus, "steady", "running").pid
         subscription = stack.enter_context(bus.subscribe("lab.#", lossless=True))
-        for name in ("a", "b"):
-            child = stack.enter_context(python(PUBLISHER, bus_name, name))
-            assert child.stdout.readline() == "ready\n"
+        children = []
+        for program, name in ((CHECKS, "checks"), (PUBLISHER, "a"), (PUBLISHER, "b")):
+            children.append(stack.enter_context(python(program, bus_name, name)))
+            assert children[-1].stdout.readline() == "ready\n"
+        durable, *publishers = children
         expected = {}
         for number in range(kills):
             read(subscription, expected, 100)
@@ -146,13 +186,34 @@ def test_a_publisher_and_a_lossless_reader_live_through_many_coordinators(bus_na
             killed(running)
             asker.join()
             read(subscription, expected, 100)
-            running = stack.enter_context(coordinator(bus_name))
+            if number % 2:
+                killed_while_it_starts(bus_name, arguments, installed, start_seconds * dice.uniform(0.5, 1.1))
+            running = stack.enter_context(coordinator(bus_name, *arguments, **installed))
             with shmbus.connect() as fresh, fresh.publisher(f"lab.new-{number}") as publisher:
                 publisher.publish(b"n%d 0" % number)
+                steady = collector(fresh, "steady")
+                assert (steady.pid, steady.state, steady.restarts) == (collecting, "running", 0)
             read(subscription, expected, 200)
             while b"n%d" % number not in expected:  # a topic that is new reaches those who were there before
                 read(subscription, expected, 1)
             assert subscription.lost == 0
+        for child in publishers:
+            child.stdin.close()
+        while any(child.poll() is None for child in publishers):  # they may wait for this reader, too
+            read(subscription, expected, 1)
+        counts = {name: int(child.stdout.read().split()[-1]) for name, child in zip("ab", publishers, strict=True)}
+        while any(expected[name.encode()] < count for name, count in counts.items()):
+            read(subscription, expected, 1)
+        said, _ = durable.communicate(" ".join(f"{name} {count}" for name, count in counts.items()) + "\n", timeout=60)
+        assert (said, durable.returncode) == ("all\n", 0)
+
+
+def killed_while_it_starts(bus, arguments, environment, seconds):
+    command = [sys.executable, "-m", "shmbus.coordinator", "--bus", bus, *arguments]
+    starting = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+    time.sleep(seconds)
+    starting.kill()
+    starting.wait()
 
 
 def ask_for_something(bus_name):

@@ -3,12 +3,10 @@
 import pytest
 
 from shmbus.coordinator.access import Access, covers
-from shmbus.coordinator.negotiation import negotiate
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.settings import CollectorPlan, Grant, Settings
-from shmbus.errors import AccessDenied, VersionError
+from shmbus.errors import AccessDenied
 from shmbus.process import Identity
-from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest
 
 RULES = Settings(
     publish=(Grant("events.process.#", users=frozenset({1001})),),
@@ -84,33 +82,3 @@ def test_a_supervised_collector_may_be_called_whoever_it_runs_as():
 )  # fmt: skip
 def test_a_pattern_must_not_reach_further_than_what_is_allowed(allowed, pattern, does):
     assert covers(allowed, pattern) is does
-
-
-def version(text):
-    major, minor, patch = map(int, text.split("."))
-    return MessageVersion(major=major, minor=minor, patch=patch)
-
-
-@pytest.mark.parametrize(
-    ("supported", "preferred", "chosen"),
-    [(["1.0.0", "1.1.0"], "1.0.3", "1.0.3"), (["1.0.0", "1.1.7", "1.2.0", "2.0.0"], "2.0.0", "1.1.7")],
-)
-def test_the_preferred_version_is_taken_else_the_highest_acceptable(supported, preferred, chosen):
-    request = VersionNegotiationRequest(
-        supported_versions=map(version, supported), preferred_version=version(preferred)
-    )
-    answer = negotiate(request, (1, 1, 0), "x")
-    assert answer.negotiation_success
-    assert answer.negotiated_version.protocol_version == chosen
-    assert bool(answer.compatibility_warnings) is (preferred != chosen)
-
-
-@pytest.mark.parametrize("theirs", [[], ["2.0.0"], ["1.2.0"], ["0.9.0"]])
-def test_no_common_version_is_an_error_that_names_both(theirs):
-    with pytest.raises(VersionError, match="1.1.0"):
-        negotiate(VersionNegotiationRequest(supported_versions=map(version, theirs)), (1, 1, 0), "pid 7")
-
-
-def test_a_wanted_capability_that_is_missing_is_a_warning():
-    request = VersionNegotiationRequest(supported_versions=[version("1.0.0")], client_capabilities=["teleport"])
-    assert "teleport" in negotiate(request, (1, 0, 0), "x").compatibility_warnings[0]

@@ -11,8 +11,9 @@ from shmbus import errors
 
 PUBLIC = """
 AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
-BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
-Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
+BusyError CapabilityError ClosedError CompatibilityWarning ConfigurationError ConnectError ConnectionLost
+CorrelationError CorrelationTracker
+Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LayoutError LimitError Message MessageTooLarge
 PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
 SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
 embedded errors rpc
@@ -20,12 +21,13 @@ embedded errors rpc
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
-    " status stop subscribe",
+    "Bus": "address beat capabilities client_name close closed compatibility_warnings directory_fd forget last name"
+    " protocol_version publisher ready resize set_limits status stop subscribe",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
     " receive receive_many released_early topics try_receive",
-    "AsyncBus": "address beat close forget last name publisher ready subscribe",
+    "AsyncBus": "address beat capabilities close compatibility_warnings forget last name protocol_version publisher"
+    " ready subscribe",
     "AsyncPublisher": "close forget_key last_number publish publish_many topic",
     "AsyncSubscription": "ack ack_many borrow close extend held_back lost nack patterns receive receive_many"
     " released_early try_receive",
@@ -71,7 +73,7 @@ def test_a_class_offers_what_is_listed_and_no_more(name):
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name in vars(errors)])
 def test_every_error_is_one_of_ours(name):
-    assert issubclass(getattr(shmbus, name), shmbus.ShmbusError)
+    assert issubclass(getattr(shmbus, name), shmbus.ShmbusError | Warning)
 
 
 def test_every_error_of_ours_is_public():

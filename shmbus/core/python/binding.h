@@ -115,7 +115,7 @@ typedef struct {
 extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, MessageHeadType, BorrowedType;
 
 /* Map all of a descriptor and check it. False with an exception. */
-bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
+bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const struct shmbus_layout *layout,
                  enum shmbus_result (*check)(const void *, size_t, const uint8_t *));
 /* Fill in what a session's object says of a page that has been checked. */
 void session_fill(SessionObject *self, struct segment segment, bool writable);
@@ -124,7 +124,8 @@ bool identity_given(struct shmbus_identity *who, const char *name, int pid, unsi
                     unsigned long long namespace, unsigned session, unsigned uid); /* false with an exception */
 bool segment_map(struct segment *segment, int descriptor, size_t size, size_t mirrored, bool writable);
 void segment_unmap(struct segment *segment);
-bool raise_attach(enum shmbus_result result, const char *kind, unsigned long long found);
+/* AttachError of a segment of that kind, size in bytes and number of layout. */
+void raise_attach(enum shmbus_result result, const struct shmbus_layout *layout, unsigned long long size, uint32_t number);
 void ring_hold(RingObject *ring);
 void ring_let_go(RingObject *ring);
 PyObject *ring_producer(RingObject *ring, uint32_t producer); /* new reference; None if unknown */

@@ -56,12 +56,13 @@ static PyObject *group_attach(PyObject *type, PyObject *args, PyObject *kwargs) 
     struct segment segment;
     struct shmbus_group_setup setup;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ipS", names, &descriptor, &writable, &boot) ||
-        !attach_page(&segment, descriptor, writable, boot, "group", shmbus_session_check))
+        !attach_page(&segment, descriptor, writable, boot, &shmbus_session_layout, shmbus_session_check))
         return NULL;
     enum shmbus_result result =
         shmbus_group_check(segment.memory, segment.size, (const uint8_t *)PyBytes_AS_STRING(boot), &setup);
     if (result != SHMBUS_OK) {
-        raise_attach(result, "group", (unsigned long long)segment.size);
+        uint32_t number = shmbus_group_number(segment.memory, segment.size);
+        raise_attach(result, &shmbus_group_layout, (unsigned long long)segment.size, number);
         segment_unmap(&segment);
         return NULL;
     }

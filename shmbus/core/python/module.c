@@ -104,6 +104,20 @@ static struct PyModuleDef definition = {
 
 bool writer_names(void);
 
+static bool add_layouts(PyObject *module) {
+    const struct shmbus_layout *all[] = {&shmbus_ring_layout, &shmbus_session_layout, &shmbus_bells_layout, &shmbus_group_layout};
+    PyObject *layouts = PyDict_New();
+    for (size_t i = 0; layouts && i < sizeof all / sizeof *all; i++) {
+        PyObject *one = Py_BuildValue("II", all[i]->newest, all[i]->oldest);
+        if (!one || PyDict_SetItemString(layouts, all[i]->kind, one) < 0)
+            Py_CLEAR(layouts);
+        Py_XDECREF(one);
+    }
+    bool added = layouts && PyModule_AddObjectRef(module, "LAYOUTS", layouts) == 0;
+    Py_XDECREF(layouts);
+    return added;
+}
+
 static bool fill(PyObject *module) {
     PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageHeadType, &MessageType, &WriterType, &ReaderType, &WaiterType,
                              &GroupType, &BorrowedType};
@@ -111,7 +125,7 @@ static bool fill(PyObject *module) {
         if (PyModule_AddType(module, types[i]) < 0)
             return false;
     struct { const char *name; long value; } numbers[] = {
-        {"LAYOUT_VERSION", SHMBUS_LAYOUT_VERSION}, {"MAX_PRODUCERS", SHMBUS_MAX_PRODUCERS}, {"SEALER", SHMBUS_SEALER},
+        {"MAX_PRODUCERS", SHMBUS_MAX_PRODUCERS}, {"SEALER", SHMBUS_SEALER},
         {"FRAME_HEADER_BYTES", sizeof(struct shmbus_frame)}, {"UNIT", SHMBUS_UNIT}, {"KIND_RAW", SHMBUS_KIND_RAW},
         {"KIND_EVENT", SHMBUS_KIND_EVENT}, {"KIND_TYPED", SHMBUS_KIND_TYPED}, {"OK", SHMBUS_OK}, {"FULL", SHMBUS_FULL},
         {"SEALED", SHMBUS_SEALED}, {"CORRUPT", SHMBUS_CORRUPT}, {"TOO_LARGE", SHMBUS_TOO_LARGE}, {"REVOKED", SHMBUS_REVOKED},
@@ -134,9 +148,11 @@ static bool fill(PyObject *module) {
     if (PyModule_AddObjectRef(module, "KILLPOINTS", sites) < 0)
         return false;
 #endif
+    PyObject *defaults = Py_BuildValue("{s:s,s:i,s:(ii)}", "reason", "corrupt", "layout", 0, "known", 0, 0);
     attach_error = PyErr_NewExceptionWithDoc("shmbus._core.AttachError", "What was mapped is not the expected segment.", NULL,
-                                             NULL);
-    return attach_error && PyModule_AddObjectRef(module, "AttachError", attach_error) == 0 && writer_names();
+                                             defaults);
+    Py_XDECREF(defaults);
+    return attach_error && add_layouts(module) && PyModule_AddObjectRef(module, "AttachError", attach_error) == 0 && writer_names();
 }
 
 PyMODINIT_FUNC PyInit__core(void) {

@@ -19,18 +19,39 @@ void segment_unmap(struct segment *segment) {
     segment->memory = NULL;
 }
 
-bool raise_attach(enum shmbus_result result, const char *kind, unsigned long long found) {
-    const char *reason = result == SHMBUS_EARLY          ? "is still being created"
-                         : result == SHMBUS_FOREIGN      ? "is not a shmbus segment of this kind"
-                         : result == SHMBUS_OTHER_LAYOUT ? "has another layout version than this library"
-                         : result == SHMBUS_OTHER_BOOT   ? "was left from before the last boot"
-                                                         : "has a size that disagrees with its header";
-    PyErr_Format(attach_error, "the %s segment (%llu bytes, layout version %u expected) %s", kind, found,
-                 SHMBUS_LAYOUT_VERSION, reason);
-    return false;
+void raise_attach(enum shmbus_result result, const struct shmbus_layout *layout, unsigned long long size, uint32_t number) {
+    const char *reason, *text;
+    switch (result) {
+    case SHMBUS_EARLY: reason = "early", text = "is still being created"; break;
+    case SHMBUS_FOREIGN: reason = "foreign", text = "is not a shmbus segment of this kind"; break;
+    case SHMBUS_OTHER_LAYOUT: reason = "layout", text = "has another layout version than this library knows"; break;
+    case SHMBUS_OTHER_BOOT: reason = "boot", text = "was left from before the last boot"; break;
+    default: reason = "size", text = "has a size that disagrees with its header"; break;
+    }
+    PyObject *error = NULL, *message = PyUnicode_FromFormat("the %s segment (%llu bytes) %s", layout->kind, size, text);
+    if (message)
+        error = PyObject_CallOneArg(attach_error, message);
+    PyObject *why = PyUnicode_FromString(reason), *found = PyLong_FromUnsignedLong(number),
+             *known = Py_BuildValue("II", layout->newest, layout->oldest);
+    if (error && why && found && known && PyObject_SetAttrString(error, "reason", why) == 0 &&
+        PyObject_SetAttrString(error, "layout", found) == 0 && PyObject_SetAttrString(error, "known", known) == 0)
+        PyErr_SetObject(attach_error, error);
+    Py_XDECREF(known);
+    Py_XDECREF(found);
+    Py_XDECREF(why);
+    Py_XDECREF(error);
+    Py_XDECREF(message);
 }
 
-bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const char *kind,
+/* The number of the layout, which stands in the same place whatever the layout is. */
+static uint32_t number_in(const struct segment *segment) {
+    uint32_t number = 0;
+    if (segment->size >= 8 + sizeof number)
+        memcpy(&number, (const unsigned char *)segment->memory + 8, sizeof number);
+    return number;
+}
+
+bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const struct shmbus_layout *layout,
                  enum shmbus_result (*check)(const void *, size_t, const uint8_t *)) {
     struct stat status;
     uint8_t boot_id[16];
@@ -40,15 +61,19 @@ bool attach_page(struct segment *segment, int descriptor, bool writable, PyObjec
         PyErr_SetFromErrno(PyExc_OSError);
         return false;
     }
-    if (status.st_size == 0)
-        return raise_attach(SHMBUS_EARLY, kind, 0);
+    if (status.st_size == 0) {
+        raise_attach(SHMBUS_EARLY, layout, 0, 0);
+        return false;
+    }
     if (!segment_map(segment, descriptor, (size_t)status.st_size, 0, writable))
         return false;
     enum shmbus_result result = check(segment->memory, segment->size, boot_id);
     if (result == SHMBUS_OK)
         return true;
+    uint32_t number = number_in(segment);
     segment_unmap(segment);
-    return raise_attach(result, kind, (unsigned long long)status.st_size);
+    raise_attach(result, layout, (unsigned long long)status.st_size, number);
+    return false;
 }
 
 /* ---- Bells --------------------------------------------------------------------------------------------------------- */
@@ -92,7 +117,7 @@ static PyObject *bells_attach(PyObject *type, PyObject *args) {
     PyObject *boot;
     struct segment segment;
     if (!PyArg_ParseTuple(args, "iS", &descriptor, &boot) ||
-        !attach_page(&segment, descriptor, true, boot, "bells", shmbus_bells_check))
+        !attach_page(&segment, descriptor, true, boot, &shmbus_bells_layout, shmbus_bells_check))
         return NULL;
     return bells_wrap((PyTypeObject *)type, segment);
 }
@@ -218,7 +243,7 @@ static PyObject *session_attach(PyObject *type, PyObject *args, PyObject *kwargs
     PyObject *boot;
     struct segment segment;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "ipS", names, &descriptor, &writable, &boot) ||
-        !attach_page(&segment, descriptor, writable, boot, "session", shmbus_session_check))
+        !attach_page(&segment, descriptor, writable, boot, &shmbus_session_layout, shmbus_session_check))
         return NULL;
     return session_wrap((PyTypeObject *)type, segment, writable);
 }

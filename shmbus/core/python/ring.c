@@ -105,7 +105,9 @@ static PyObject *ring_attach(PyObject *type, PyObject *args, PyObject *kwargs) {
     struct shmbus_geometry g;
     enum shmbus_result result = shmbus_ring_check(header, (size_t)status.st_size, boot_id, &g);
     if (result != SHMBUS_OK) {
-        raise_attach(result, "ring", (unsigned long long)status.st_size);
+        uint32_t number;
+        memcpy(&number, header + 8, sizeof number);
+        raise_attach(result, &shmbus_ring_layout, (unsigned long long)status.st_size, number);
         return NULL;
     }
     struct segment segment;
