@@ -22,7 +22,7 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
 from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
-from shmbus.control import ControlConnection, NeedDescriptors, Received
+from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
@@ -35,7 +35,7 @@ from shmbus.start import Start, resolve
 from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
-from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -106,7 +106,15 @@ class Bus:
     at a time each; the bus itself by any.
     """
 
-    def __init__(self, target: str, *, name: str, timeout: float, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        name: str,
+        timeout: float,
+        on_close: Callable[[], None] | None = None,
+        bearer: str | None = None,
+    ) -> None:
         self.client_name: Final = name
         self._on_close = on_close
         self._opened_by = os.getpid()
@@ -127,7 +135,11 @@ class Bus:
         self._retry_ns = 0  # not before this time is a new coordinator looked for
         self._ready = False
         token = os.environ.get(TOKEN_VARIABLE)
-        self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
+        self._auth_info = bearer_info(bearer)
+        self._access_changes = 0  # how often the rules have become others, as far as is known
+        self._control, welcome = ControlConnection.connect(
+            target, name, timeout=timeout, token=token, auth_info=self._auth_info
+        )
         try:
             self._take_welcome(welcome)
         except BaseException:
@@ -447,7 +459,11 @@ class Bus:
         self._retry_ns = now + int(RETRY_SECONDS * 1e9)
         try:
             control, welcome = ControlConnection.connect(
-                self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
+                self._target,
+                self.client_name,
+                timeout=RESUME_SECONDS,
+                resume=self._session,
+                auth_info=self._auth_info,
             )
         except (ShmbusError, OSError):
             return False
@@ -460,6 +476,7 @@ class Bus:
             self.directory_fd = welcome.take()
         self._control.close()
         self._control = control
+        self._access_changes += 1
         self._drop_states()
         return self._resume()
 
@@ -515,6 +532,8 @@ class Bus:
             if subscription is not None:
                 subscription._demoted(message)
                 return [subscription]
+        elif isinstance(message, wire.AccessChanged):
+            self._access_changes += 1
         elif isinstance(message, wire.Goodbye):
             return self._end(message.reason)
         return []
@@ -743,12 +762,12 @@ class Bus:
         if self._closed:
             raise ClosedError(repr(self))
 
-    def _request(self, message: ProtobufMessage) -> Received:
+    def _request(self, message: ProtobufMessage, auth_info: RpcAuthInfo | None = None) -> Received:
         self._check_usable()
         with self._lock:
             if self._control.lost is None:
                 try:
-                    return self._control.request(message)
+                    return self._control.request(message, auth_info=auth_info)
                 except ConnectionLost:
                     if self._control.lost is None:
                         raise
@@ -756,7 +775,7 @@ class Bus:
             self._attend()  # a dead one's last words; and if another has taken over, it is connected to
             if self._control is not control and isinstance(message, wire.Subscribe):
                 return Received(wire.Done(), [])  # that was among what is resumed
-            return self._control.request(message)
+            return self._control.request(message, auth_info=auth_info)
 
     def _tell(self, message: ProtobufMessage) -> None:
         """Say something that matters only while there is a coordinator."""

@@ -12,6 +12,7 @@ else happens. What a request causes to be pushed comes before its answer, so `dr
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -36,13 +37,16 @@ from shmbus.process import own_identity
 from shmbus.segment import socket_path
 from shmbus.v1 import control_pb2
 from shmbus.v1.control_pb2 import ClientPacket, ControlError, ErrorDetail, Hello, ServerPacket, Welcome
-from shmbus.v1.eventbus_pb2 import MessageVersion, VersionNegotiationRequest
+from shmbus.v1.eventbus_pb2 import MessageVersion, RpcAuthInfo, VersionNegotiationRequest
 
 PROTOCOL_VERSION: Final = (1, 0, 0)
 CAPABILITIES: Final = ("basic_pub_sub", "rpc_calls", "correlation_tracking")
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 
+BEARER_VARIABLE: Final = "SHMBUS_TOKEN"  # a bearer token to be presented where the program gives none
+
+_CREDENTIALS: Final = struct.Struct("iII")
 _FIELD_OF: Final = message_fields(ClientPacket, "request")
 
 
@@ -94,6 +98,7 @@ class ControlConnection:
     def __init__(self, channel: socket.socket, bus: str, address: str) -> None:
         self.bus, self.address = bus, address
         self.lost: str | None = None  # why the coordinator cannot be asked any more
+        self.coordinator_uid = -1
         self._channel = channel
         self._pid = os.getpid()
         self._coordinator_pid: int | None = None
@@ -111,11 +116,13 @@ class ControlConnection:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         token: str | None = None,
         resume: int = 0,
+        auth_info: RpcAuthInfo | None = None,
     ) -> tuple[Self, Received]:
         """Connect to the bus `target` (a name, or an address "@..." of an embedded one) and say hello.
 
         Answers the connection and the Welcome, with directory (ro), bells (rw) and session (rw) beside it. `timeout` in
-        seconds; `resume` is the session that this process had with a coordinator that died. Raises ConnectError,
+        seconds; `resume` is the session that this process had with a coordinator that died; `auth_info` is presented
+        besides what the kernel says of this process (default: the token in $SHMBUS_TOKEN). Raises ConnectError,
         VersionError, AccessDenied, ProtocolError, ConnectionLost.
         """
         address = _address(target)
@@ -124,7 +131,9 @@ class ControlConnection:
         try:
             channel.settimeout(timeout)
             channel.connect(address)
-            welcome = connection.request(_hello(client_name, token, resume), timeout=timeout)
+            hello = _hello(client_name, token, resume, auth_info or bearer_info(os.environ.get(BEARER_VARIABLE)))
+            welcome = connection.request(hello, timeout=timeout)
+            connection.coordinator_uid = peer_uid(channel)
             connection._check(welcome)
             return connection, welcome
         except (OSError, ConnectionLost) as error:
@@ -134,8 +143,10 @@ class ControlConnection:
             connection.close()
             raise
 
-    def request(self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Received:
-        """Ask and wait for the answer, at most `timeout` seconds.
+    def request(
+        self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS, auth_info: RpcAuthInfo | None = None
+    ) -> Received:
+        """Ask and wait for the answer, at most `timeout` seconds. `auth_info` counts for this request alone.
 
         Raises what the coordinator answered (AccessDenied, TypeMismatch, LimitError, ...), ConnectionLost when it is
         gone or silent, ForkedError, ClosedError.
@@ -143,7 +154,7 @@ class ControlConnection:
         self._check_usable()
         with self._lock:
             deadline = time.monotonic() + timeout
-            request_id = self._send(message, deadline)
+            request_id = self._send(message, deadline, auth_info)
             answer = self._answer(request_id, deadline)
         if isinstance(answer.message, ControlError):
             raise restored(answer.message)
@@ -209,11 +220,11 @@ class ControlConnection:
         if not message.negotiation.negotiation_success:
             raise VersionError(_dotted(PROTOCOL_VERSION), _version_text(message.negotiation.negotiated_version))
 
-    def _send(self, message: Message, deadline: float) -> int:
+    def _send(self, message: Message, deadline: float, auth_info: RpcAuthInfo | None) -> int:
         if self.lost is not None:
             raise ConnectionLost(self.bus, self._coordinator_pid, self.lost)
         request_id, self._next_id = self._next_id, self._next_id + 1
-        packet = ClientPacket(id=request_id)
+        packet = ClientPacket(id=request_id, auth_info=auth_info)
         getattr(packet, _FIELD_OF[type(message).__name__]).CopyFrom(message)
         try:
             self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -333,7 +344,18 @@ def _plain(detail: ErrorDetail) -> object:
     return tuple(detail.texts.values) if which == "texts" else getattr(detail, which) if which else None
 
 
-def _hello(client_name: str, token: str | None, resume: int) -> Hello:
+def bearer_info(token: str | None) -> RpcAuthInfo | None:
+    """What presents a bearer token; None: there is none to be presented."""
+    return RpcAuthInfo(auth_method="bearer", auth_token=token) if token else None
+
+
+def peer_uid(channel: socket.socket) -> int:
+    """The user whose process listens, as the kernel says."""
+    _, uid, _ = _CREDENTIALS.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
+
+
+def _hello(client_name: str, token: str | None, resume: int, auth_info: RpcAuthInfo | None) -> Hello:
     ourselves = own_identity()
     major, minor, patch = PROTOCOL_VERSION
     version = MessageVersion(major=major, minor=minor, patch=patch, protocol_version=_dotted(PROTOCOL_VERSION))
@@ -347,6 +369,7 @@ def _hello(client_name: str, token: str | None, resume: int) -> Hello:
         pid_namespace=ourselves.namespace,
         collector_token=token,
         resume=resume,
+        auth_info=auth_info,
     )
 
 

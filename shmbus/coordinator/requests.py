@@ -143,6 +143,9 @@ class Requests:
                 if request.start.last_per_key:
                     kept_of(topic)
         durable = checked_durable(request.durable, subscription.patterns) if request.HasField("durable") else None
+        if durable is not None and (known := self._registry.durables.get(durable.name)) is not None:
+            thing, remedy = f"durable subscription {durable.name}", "It belongs to another user; choose another name."
+            self._access.check_owner(client, "read for", thing, known.uid, remedy)
         if durable is not None and durable.name == KEEPER and client.identity.pid != os.getpid():
             raise DurableError(KEEPER, "the coordinator reads under this name", "Use another name.")
         is_new = durable is not None and durable.name not in self._registry.durables
@@ -210,6 +213,9 @@ class Requests:
 
     def forget_durable(self, client: Client, request: ForgetDurable) -> Answer:
         """Nothing is remembered for that name any more."""
+        if (durable := self._registry.durables.get(request.name)) is not None:
+            thing, remedy = f"durable subscription {request.name}", "Only its owner and root may."
+            self._access.check_owner(client, "forget", thing, durable.uid, remedy)
         self._groups.forget(request.name, client.uid)
         return Done(), ()
 
@@ -227,14 +233,14 @@ class Requests:
     def resize(self, client: Client, request: Resize) -> Answer:
         """The topic goes on in a ring of another size."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name)
+        self._access.check_administer(client, topic.name, "resize")
         self._topics.continue_elsewhere(topic, plan_of(topic.live.ring).resized(request.slots, request.arena_bytes))
         return Done(), ()
 
     def set_limits(self, client: Client, request: SetLimits) -> Answer:
         """Change what is set, in the running ring."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name)
+        self._access.check_administer(client, topic.name, "set limits of")
         plan = limited(plan_of(topic.live.ring), request.limits)
         check_room(topic.name, plan)
         self._set_limits(topic, plan)
