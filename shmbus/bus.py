@@ -200,16 +200,18 @@ class Bus:
         durable: bool,
         lane: int,
         limits: wire.TopicLimits | None = None,
+        auth_info: RpcAuthInfo | None = None,
     ) -> Publisher:
         self._check_usable()
         with self._lock:
-            opened, ring = self._open_publisher(topic, type, name or self.client_name, durable, lane, limits)
+            named = name or self.client_name
+            opened, ring = self._open_publisher(topic, type, named, durable, lane, limits, auth_info)
             publisher = Publisher(
                 self,
                 topic,
                 ring,
                 opened.producer,
-                name=name or self.client_name,
+                name=named,
                 own_type=type,
                 configured=Backpressure(opened.on_full, opened.block_timeout_ms / 1e3),
                 on_full=on_full,
@@ -231,6 +233,7 @@ class Bus:
         durable: bool,
         lane: int,
         limits: wire.TopicLimits | None,
+        auth_info: RpcAuthInfo | None,
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
         descriptor = EventBusMessage.DESCRIPTOR
@@ -241,10 +244,10 @@ class Bus:
             topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable, limits=limits
         )
         try:
-            answer = self._request(request)
+            answer = self._request(request, auth_info)
         except NeedDescriptors:
             request.type.descriptors = schema.descriptor_set(descriptor)
-            answer = self._request(request)
+            answer = self._request(request, auth_info)
         with answer:
             opened: wire.PublisherOpened = answer.message
             fd = answer.take()
@@ -636,6 +639,11 @@ class Bus:
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
+
+    @property
+    def _owner_uid(self) -> int:
+        """The user who runs the bus."""
+        return self._control.coordinator_uid
 
     # ---- collectors --------------------------------------------------------------------------------------------------
 

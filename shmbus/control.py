@@ -98,7 +98,7 @@ class ControlConnection:
     def __init__(self, channel: socket.socket, bus: str, address: str) -> None:
         self.bus, self.address = bus, address
         self.lost: str | None = None  # why the coordinator cannot be asked any more
-        self.coordinator_uid = -1
+        self.coordinator_uid = -1  # -1: not connected yet
         self._channel = channel
         self._pid = os.getpid()
         self._coordinator_pid: int | None = None

@@ -348,6 +348,7 @@ class RpcError(ShmbusError):
         "REGISTRATION_NOT_FOUND": "Start it (`shmbus rpc NAME START`), or look with `shmbus topics` for its name.",
         "PROCESS_NOT_FOUND": "START runs it, if it is one of the coordinator's.",
         "INVALID_STATE": "Wait, then call again.",
+        "ACCESS_DENIED": "Allow it in [[access.call]] of the configuration.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
         "EXECUTION_ERROR": "Look at the collector's log.",

@@ -24,11 +24,13 @@ from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
-from shmbus.errors import DurableError, LimitError, ProtocolError, TypeMismatch
+from shmbus.errors import AccessDenied, DurableError, LimitError, ProtocolError, TypeMismatch
 from shmbus.start import LastPerKey, resolved
-from shmbus.topic import check_pattern, check_topic, matches
+from shmbus.topic import CALL_REQUESTS, check_pattern, check_topic, matches
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import (
+    AuthorizeCall,
+    CallAuthorized,
     ClosePublisher,
     Done,
     Durable,
@@ -79,6 +81,7 @@ class Requests:
             "set_limits": self.set_limits,
             "list_topics": self.list_topics,
             "get_kept": self.get_kept,
+            "authorize_call": self.authorize_call,
         }
 
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
@@ -265,6 +268,31 @@ class Requests:
         """What the topic keeps, to be read."""
         self._access.check_subscribe(client, check_topic(request.topic))
         return wire.Kept(), [kept_of(self._named(request.topic)).segment.open_read_only]
+
+    def authorize_call(self, client: Client, request: AuthorizeCall) -> Answer:
+        """A collector asks about a caller of it; whoever may not be called is told nothing of others."""
+        if not self._access.subscribe(client, check_topic(CALL_REQUESTS + request.service)).allowed:
+            raise AccessDenied("ask who may call", request.service, client.who)
+        caller = self._registry.clients.get(request.session)
+        if caller is None or (caller.identity.pid or -1, caller.identity.start_time) != (
+            request.pid,
+            request.start_time,
+        ):
+            return CallAuthorized(reason="its caller is not there any more."), ()
+        try:
+            self._check_call(caller, request)
+        except AccessDenied as error:
+            return CallAuthorized(reason=str(error)), ()
+        return CallAuthorized(allowed=True), ()
+
+    def _check_call(self, caller: Client, request: AuthorizeCall) -> None:
+        before = caller.token
+        try:
+            if request.HasField("auth_info"):
+                caller.token = self._access.authenticate(request.auth_info, caller)
+            self._access.check_call(caller, request.service, request.operation)
+        finally:
+            caller.token = before
 
     def list_topics(self, client: Client, request: ListTopics) -> Answer:
         """What the directory has, with the rings' present state."""

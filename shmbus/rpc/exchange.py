@@ -20,6 +20,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus.errors import BackpressureError, RpcError, ShmbusError
 from shmbus.message import Message
 from shmbus.process import Identity
+from shmbus.publisher import NORMAL_LANE
 from shmbus.rpc.answer import Answer, answer_of
 from shmbus.rpc.balance import Balance, Policy
 from shmbus.rpc.breaker import Breaker
@@ -179,6 +180,8 @@ class Exchange:
         request.target = pending.service.publisher.topic
         request.operation = ask.operation  # type: ignore[assignment]
         request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
+        if ask.auth_info is not None:
+            payload.auth_info.CopyFrom(ask.auth_info)
         if ask.key:
             request.idempotency_key = ask.key
         if ask.payload is not None:
@@ -304,8 +307,11 @@ class Exchange:
         topic = request_topic(ask.service)
         if not exists(self.bus, topic):
             raise absent(ask)
-        service = self._services[ask.service] = Service(ask.service, self.bus.publisher(topic), self._policy)
+        service = self._services[ask.service] = Service(ask.service, self._opened(topic, ask), self._policy)
         return service
+
+    def _opened(self, topic: str, ask: Ask) -> "Publisher":
+        return self.bus._publisher(topic, None, None, None, ..., False, NORMAL_LANE, auth_info=ask.auth_info)
 
     def _serving(self, service: Service) -> list[Instance]:
         now = time.monotonic_ns()
