@@ -74,10 +74,11 @@ _COLLECTOR_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _SEGMENT = re.compile(r"[a-z0-9_-]+")
 _OPERATION: Final = "COLLECTOR_OPERATION_"
 OPERATIONS: Final = {
-    name.removeprefix(_OPERATION): number
-    for name, number in CollectorOperation.items()
-    if name != f"{_OPERATION}UNSPECIFIED"
+    name: number
+    for prefixed, number in CollectorOperation.items()
+    if (name := prefixed.removeprefix(_OPERATION)) not in ("UNSPECIFIED", "REGISTER", "DEREGISTER")
 }
+"""That rules of calls are about. A name is taken by whoever may subscribe to the topic of its calls."""
 _RULES: Final = ("publish", "subscribe", "call", "administer")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]

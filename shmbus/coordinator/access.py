@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 
 from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
 from shmbus.coordinator.settings import Budget, Grant, Settings
-from shmbus.errors import AccessDenied
+from shmbus.errors import AccessDenied, ShmbusError
 from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.v1.rpc_pb2 import CollectorOperation
@@ -119,11 +119,12 @@ class Access:
 
     def connect(self, subject: Subject) -> Decision:
         """Whoever is allowed anything may connect."""
-        return self._first(self._all, subject) or self._implicit(subject, self._runs_collectors(subject))
+        found = self._first(self._all, subject)
+        return found._replace(budget=None) if found else self._implicit(subject, self._runs_collectors(subject))
 
     def publish(self, subject: Subject, topic: str) -> Decision:
         """May it write to the topic, and how much?"""
-        if _is_service(topic):
+        if service_of(topic):
             return self._publish_calls(subject, topic)
         found = self._first(self._publish, subject, topic)
         if own := self._topics_of(subject):
@@ -161,6 +162,15 @@ class Access:
     def administer(self, subject: Subject, thing: str) -> Decision:
         """`thing`: a topic, that of a collector's calls for its life, or "#" for what concerns the whole bus."""
         return self._first(self._administer, subject, thing) or self._implicit(subject)
+
+    def person(self, uid: int, gid: int, groups: tuple[int, ...], *, collector: str, token: str) -> Person:
+        """Somebody who is asked about. Raises ShmbusError for a token that there is none of."""
+        hashed = self._tokens.get(token)
+        if token and hashed is None:
+            known = ", ".join(sorted(self._tokens)) or "none"
+            raise ShmbusError(f"there is no token '{token}' in [access.tokens]; there are: {known}")
+        held = KnownToken(token, hashed) if hashed is not None else None
+        return Person(uid, gid, groups, collector=collector or None, token=held)
 
     # ---- checks ------------------------------------------------------------------------------------------------------
 
@@ -298,9 +308,10 @@ def _named(kind: str, grants: Sequence[Grant]) -> tuple[Rule, ...]:
     return tuple(Rule(f"access.{kind}[{number}]", grant) for number, grant in enumerate(grants))
 
 
-def _is_service(topic: str) -> bool:
+def service_of(topic: str) -> str:
+    """The collector that is called on that topic; "" for a topic of anything else."""
     name = topic.removeprefix(CALL_REQUESTS)
-    return name != topic and "." not in name and name not in _NOT_SERVICES
+    return "" if name == topic or "." in name or name in _NOT_SERVICES or is_pattern(name) else name
 
 
 def operation_name(operation: int) -> str:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from shmbus._core import MAX_TRIES, MAX_WINDOW, killpoint
 from shmbus.control import NeedDescriptors
 from shmbus.coordinator.access import Access
+from shmbus.coordinator.explain import explain, told
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
@@ -34,6 +35,7 @@ from shmbus.v1.control_pb2 import (
     ClosePublisher,
     Done,
     Durable,
+    ExplainAccess,
     ForgetDurable,
     GetKept,
     ListTopics,
@@ -82,6 +84,7 @@ class Requests:
             "list_topics": self.list_topics,
             "get_kept": self.get_kept,
             "authorize_call": self.authorize_call,
+            "explain_access": self.explain_access,
         }
 
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
@@ -284,6 +287,15 @@ class Requests:
         except AccessDenied as error:
             return CallAuthorized(reason=str(error)), ()
         return CallAuthorized(allowed=True), ()
+
+    def explain_access(self, client: Client, request: ExplainAccess) -> Answer:
+        """Who may do what, and which rule says so."""
+        if request.uid != client.uid:
+            self._access.check_administer(client, "#", "explain access to")
+        person = self._access.person(
+            request.uid, request.gid, tuple(request.groups), collector=request.collector, token=request.token
+        )
+        return told(explain(self._access, person, request.topic)), ()
 
     def _check_call(self, caller: Client, request: AuthorizeCall) -> None:
         before = caller.token

@@ -33,7 +33,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call")
+    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class ClientPacket(_message.Message):
     ANNOUNCE_READY_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZE_CALL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_ACCESS_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     auth_info: _eventbus_pb2.RpcAuthInfo
@@ -76,10 +77,11 @@ class ClientPacket(_message.Message):
     announce_ready: AnnounceReady
     call: _rpc_pb2.RpcRequest
     authorize_call: AuthorizeCall
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ...) -> None: ...
+    explain_access: ExplainAccess
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +96,7 @@ class ServerPacket(_message.Message):
     COLLECTOR_STATUS_FIELD_NUMBER: _ClassVar[int]
     CALLED_FIELD_NUMBER: _ClassVar[int]
     CALL_AUTHORIZED_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_EXPLAINED_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +122,7 @@ class ServerPacket(_message.Message):
     collector_status: CollectorStatus
     called: _rpc_pb2.RpcResponse
     call_authorized: CallAuthorized
+    access_explained: AccessExplained
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -130,7 +134,7 @@ class ServerPacket(_message.Message):
     kept_added: KeptAdded
     access_changed: AccessChanged
     publisher_revoked: PublisherRevoked
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume", "auth_info")
@@ -527,6 +531,40 @@ class CallAuthorized(_message.Message):
 class AccessChanged(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ExplainAccess(_message.Message):
+    __slots__ = ("topic", "uid", "gid", "groups", "collector", "token")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    GID_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    uid: int
+    gid: int
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    collector: str
+    token: str
+    def __init__(self, topic: _Optional[str] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., groups: _Optional[_Iterable[int]] = ..., collector: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class AccessExplained(_message.Message):
+    __slots__ = ("verdicts",)
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    verdicts: _containers.RepeatedCompositeFieldContainer[AccessVerdict]
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[AccessVerdict, _Mapping]]] = ...) -> None: ...
+
+class AccessVerdict(_message.Message):
+    __slots__ = ("action", "allowed", "rule", "budget")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    allowed: bool
+    rule: str
+    budget: PublishBudget
+    def __init__(self, action: _Optional[str] = ..., allowed: bool = ..., rule: _Optional[str] = ..., budget: _Optional[_Union[PublishBudget, _Mapping]] = ...) -> None: ...
 
 class ReportStuck(_message.Message):
     __slots__ = ("topic_id", "lane", "sequence", "full")

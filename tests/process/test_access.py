@@ -166,6 +166,26 @@ def test_when_the_rules_change_calls_are_judged_by_the_new_ones(bus_name, tmp_pa
             assert [call(GET_CAPABILITIES), call(HEALTH_CHECK)] == ["CapabilitiesData", "RpcError"]
 
 
+def test_the_running_coordinator_explains_to_whom_it_may(bus_name, capsys):
+    from shmbus.tools import main as cli
+
+    settings = Settings(subscribe=(Grant("open.#", users=frozenset({OTHER})),))
+    program = BECOME + (
+        "from shmbus.v1.control_pb2 import ExplainAccess\n"
+        "with shmbus.connect(sys.argv[1]) as bus:\n"
+        "    for uid in (int(sys.argv[2]), 0):\n"
+        "        attempt(lambda: bus._request(ExplainAccess(topic='open.x', uid=uid)))\n"
+    )
+    with shmbus.embedded(settings) as bus, python(program, bus.address, str(OTHER)) as child:
+        said = lines(child)
+        assert cli.main(["access", "explain", str(OTHER), "open.x", "--bus", bus.address]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[4:6]] == [
+        ["publish", "no", "no", "rule"], ["subscribe", "yes", "access.subscribe[0]"],
+    ]  # fmt: skip
+    assert said[0] == "Received"
+    assert "may not explain access to" in said[1], "others are the administrator's to ask about"
+
+
 def test_a_fingerprint_over_the_local_socket_is_refused_with_the_reason():
     from shmbus.control import ControlConnection
     from shmbus.v1.eventbus_pb2 import RpcAuthInfo
