@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
+from shmbus._core import MEMBERS, AttachError, Bells, Budget, Group, Ring, Session
 from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
@@ -127,6 +127,8 @@ class Bus:
         self._writable: dict[TopicLane, Ring] = {}
         self._successors: dict[TopicLane, Ring] = {}
         self._foreign: dict[int, Session] = {}
+        self._budgets: dict[int, Budget] = {}  # by topic
+        self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
         self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._end_reason: str | None = None
@@ -220,10 +222,23 @@ class Bus:
             )
             if durable:
                 publisher._continue(opened.last_number)
+            publisher._limit(self._budget_of(opened))
             publisher._set_sessions(list(self._foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
+
+    def _budget_of(self, opened: wire.PublisherOpened) -> Budget | None:
+        """Of this client for the topic. One that is opened again has spent what it had spent."""
+        its = opened.budget
+        budget = self._budgets.get(opened.topic_id)
+        if not opened.HasField("budget"):
+            self._budgets.pop(opened.topic_id, None)
+            return None
+        limits = its.messages_per_second, its.bytes_per_second
+        if budget is None or (budget.messages_per_second, budget.bytes_per_second) != limits:
+            budget = self._budgets[opened.topic_id] = Budget(*limits)
+        return budget
 
     def _open_publisher(
         self,
@@ -266,7 +281,8 @@ class Bus:
             self._publishers.pop(key, None)
             if (ring := self._writable.pop(key, None)) is not None:
                 ring.close()
-        self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
+        if key[0] not in self._revoked:
+            self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
@@ -480,6 +496,7 @@ class Bus:
         self._control.close()
         self._control = control
         self._access_changes += 1
+        self._revoked.clear()  # this one may have it otherwise, and will say so
         self._drop_states()
         return self._resume()
 
@@ -535,6 +552,8 @@ class Bus:
             if subscription is not None:
                 subscription._demoted(message)
                 return [subscription]
+        elif isinstance(message, wire.PublisherRevoked):
+            self._revoked[message.topic_id] = message.reason
         elif isinstance(message, wire.AccessChanged):
             self._access_changes += 1
         elif isinstance(message, wire.Goodbye):
@@ -582,6 +601,10 @@ class Bus:
                     self._writable[key] = found
                     return found
             return None
+
+    def _revocation(self, topic_id: int) -> str | None:
+        """Why this client may publish there no more, if it may not."""
+        return self._revoked.get(topic_id)
 
     def _wait_for_push(self, deadline: float) -> bool:
         """Wait until the coordinator pushes something, or it is time to look for another; False: after the deadline.

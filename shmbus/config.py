@@ -352,6 +352,7 @@ class AccessSettings(_Section):
     call: list[CallRule] = []
     administer: list[AccessRule] = []
     tokens: dict[str, str] = {}  # hashes, as `shmbus access token NAME` prints them
+    budget_grace_seconds: Seconds = 5.0  # that a publisher may be above its budget before it is shut out
     audit_file: str = ""  # absolute: a line of JSON for each grant, denial and administrative act; none: only logged
 
     @property

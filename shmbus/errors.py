@@ -16,6 +16,7 @@
      ├─ LimitError            something is at its limit
      │   └─ MessageTooLarge   one message is above its topic's limit
      ├─ BackpressureError     the topic is full and a reader holds it
+     ├─ BudgetExceeded        a publisher is above its budget
      ├─ PublishRevoked        a claim was taken away before it was committed
      ├─ SegmentError          shared memory that is not what it should be
      ├─ StorageFull           /dev/shm has no room
@@ -229,6 +230,40 @@ class BackpressureError(ShmbusError):
             return f"durable subscription '{self.holder}' is {self.behind} messages behind, {last}."
         last = "has read nothing yet" if ago is None else f"last read {ago:.1f} s ago"
         return f"subscription '{self.holder}' of pid {self.pid} is {self.behind} messages behind, {last}."
+
+
+class BudgetExceeded(ShmbusError):
+    """This client has published to `topic` all that its rule lets it: the message was not published.
+
+    The budget is `messages_per_second` and `bytes_per_second` on average (0: no limit), for all its publishers of the
+    topic together; a second's worth may go at once. `present_messages` and `present_bytes` are the rates of late. After
+    `retry_seconds` the message may go.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        messages_per_second: int,
+        bytes_per_second: int,
+        present_messages: float,
+        present_bytes: float,
+        retry_seconds: float,
+    ) -> None:
+        self.topic, self.retry_seconds = topic, retry_seconds
+        self.messages_per_second, self.bytes_per_second = messages_per_second, bytes_per_second
+        self.present_messages, self.present_bytes = present_messages, present_bytes
+        limits, presents = [], []
+        if messages_per_second:
+            limits.append(f"{messages_per_second} messages/s")
+            presents.append(f"{present_messages:.0f} messages/s")
+        if bytes_per_second:
+            limits.append(f"{bytes_per_second} bytes/s")
+            presents.append(f"{present_bytes:.0f} bytes/s")
+        super().__init__(
+            f"this client's budget for topic '{topic}' is {' and '.join(limits)}, and it has lately published "
+            f"{' and '.join(presents)}: it may go on in {retry_seconds:.3f} s. Wait longer, publish less, or raise the "
+            "budget in [[access.publish]]."
+        )
 
 
 class PublishRevoked(ShmbusError):

@@ -59,6 +59,7 @@ def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) ->
         call=tuple(map(_call_grant, config.access.call)),
         administer=_grants(config.access.administer),
         tokens={name: HashedToken.parse(text) for name, text in config.access.tokens.items()},
+        budget_grace_ns=int(config.access.budget_grace_seconds * 1e9),
         audit_file=config.access.audit_file,
     )
 

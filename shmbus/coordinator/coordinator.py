@@ -23,6 +23,7 @@ from shmbus.bus import Bus
 from shmbus.coordinator.access import Access, Person
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.audit import Audit, open_trail
+from shmbus.coordinator.budgets import Budgets
 from shmbus.coordinator.collectors import Collectors
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
@@ -223,9 +224,13 @@ class Coordinator:
         self._collectors = self._make_collectors(listing, health)
         made.callback(self._collectors.close)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
-        self._requests = Requests(
-            registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
+        self._budgets = budgets = Budgets(
+            registry, self._topics, post, health, self._audit, self.settings.budget_grace_ns, log
         )
+        self._requests = Requests(
+            registry, self._topics, joins, groups, self._sweep, access, budgets, self._planner, listing,
+            self._look_later,
+        )  # fmt: skip
         self._server = Server(
             self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
             numbers, access, (listing.segment, self._bells_segment), log,
@@ -347,6 +352,7 @@ class Coordinator:
     def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
         self.settings = settings
         self._access.replace(settings)
+        self._budgets.grace_ns = settings.budget_grace_ns
         for client in self._registry.clients.values():
             self._post.push(client, ServerPacket(access_changed=AccessChanged()))
         self._planner.replace(settings)
@@ -405,6 +411,7 @@ class Coordinator:
         now = time.monotonic_ns()
         self._sweep.run(now)
         self._groups.expire(now)
+        self._budgets.look(now)
         self._server.forget_settled()
 
     def _look_later(self, topic: Topic, at_ns: int) -> None:

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from shmbus.coordinator.access import Access, Decision, Subject, operation_name, service_of
+from shmbus.coordinator.settings import Budget
 from shmbus.topic import check_pattern, check_topic, is_pattern
-from shmbus.v1.control_pb2 import AccessExplained
+from shmbus.v1.control_pb2 import AccessExplained, PublishBudget
 from shmbus.v1.rpc_pb2 import CollectorOperation
 
 # Whose name a collector has is decided by who may subscribe to the topic of its calls.
@@ -49,6 +50,10 @@ def told(verdicts: list[Verdict]) -> AccessExplained:
     for action, (allowed, rule, budget) in verdicts:
         entry = answer.verdicts.add(action=action, allowed=allowed, rule=rule)
         if budget is not None:
-            entry.budget.messages_per_second = budget.messages_per_second
-            entry.budget.bytes_per_second = budget.bytes_per_second
+            entry.budget.CopyFrom(as_wire(budget))
     return answer
+
+
+def as_wire(budget: Budget) -> PublishBudget:
+    """For a client."""
+    return PublishBudget(messages_per_second=budget.messages_per_second, bytes_per_second=budget.bytes_per_second)

@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from shmbus._core import MAX_TRIES, MAX_WINDOW, killpoint
 from shmbus.control import NeedDescriptors
 from shmbus.coordinator.access import Access
-from shmbus.coordinator.explain import explain, told
+from shmbus.coordinator.budgets import Budgets
+from shmbus.coordinator.explain import as_wire, explain, told
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
@@ -67,10 +68,11 @@ class Requests:
 
     def __init__(
         self, registry: Registry, topics: Topics, joins: Joins, groups: Groups, sweep: Sweep, access: Access,
-        planner: Planner, listing: Listing, look_at: Callable[[Topic, int], None],
+        budgets: Budgets, planner: Planner, listing: Listing, look_at: Callable[[Topic, int], None],
     ) -> None:  # fmt: skip
         self._registry, self._topics, self._joins, self._groups, self._sweep = registry, topics, joins, groups, sweep
-        self._access, self._planner, self._listing, self._look_at = access, planner, listing, look_at
+        self._access, self._budgets = access, budgets
+        self._planner, self._listing, self._look_at = planner, listing, look_at
         self.handlers: dict[str, Callable[[Client, Any], Answer]] = {
             "open_publisher": self.open_publisher,
             "close_publisher": self.close_publisher,
@@ -90,7 +92,8 @@ class Requests:
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
         """A producer id in the topic's ring; the topic is made if there is none."""
         name = check_topic(request.topic)
-        self._access.check_publish(client, name)
+        self._budgets.check(client, name)
+        budget = self._access.check_publish(client, name)
         topic = self._registry.topics.get(name)
         created = topic is None
         if topic is None:
@@ -104,6 +107,7 @@ class Requests:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
         name = request.producer_name or client.name
         producer, last = self._topics.open(topic, client, name, durable=request.durable)
+        self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         killpoint("publisher.entered")
         generation = topic.live
         opened = PublisherOpened(
@@ -117,6 +121,7 @@ class Requests:
             on_full=topic.on_full,
             block_timeout_ms=topic.block_timeout_ns // 1_000_000,
             last_number=last,
+            budget=None if budget is None else as_wire(budget),
         )
         for session in generation.gating:
             self._joins.gates.introduce(client, session)
@@ -189,7 +194,10 @@ class Requests:
                     self._topics.close(topic, client, producer)
         for topic_id, lane, producer in held:
             if producer in client.producers.get((topic_id, lane), ()):
-                self._topics.resume(self._registry.lane(topic_id, lane), client, held[topic_id, lane, producer])
+                topic = self._registry.lane(topic_id, lane)
+                self._topics.resume(topic, client, held[topic_id, lane, producer])
+                budget = self._access.publish(client, topic.name).budget
+                self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         named = {one.subscription: one for one in request.subscriptions}
         for number, subscription in list(client.subscriptions.items()):
             if number not in named:

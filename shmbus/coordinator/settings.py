@@ -122,6 +122,7 @@ class Settings:
     call: tuple[Grant, ...] = ()  # their topics are those that collectors are called on
     administer: tuple[Grant, ...] = ()
     tokens: Mapping[str, HashedToken] = field(default_factory=dict)  # by name
+    budget_grace_ns: int = 5_000_000_000  # that a publisher may be above its budget before it is shut out
     audit_file: str = ""  # absolute; none: only to the logger
 
     @property

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
-from shmbus.errors import BackpressureError, RpcError, ShmbusError
+from shmbus.errors import BackpressureError, BudgetExceeded, RpcError, ShmbusError
 from shmbus.message import Message
 from shmbus.process import Identity
 from shmbus.publisher import NORMAL_LANE
@@ -202,6 +202,10 @@ class Exchange:
                 raise overdue(ask, "its requests are not read") from error
             raise failure(
                 ask.service, ask.operation, "INVALID_STATE", "its requests are not read", status="UNAVAILABLE"
+            ) from error
+        except BudgetExceeded as error:
+            raise failure(
+                ask.service, ask.operation, "INVALID_STATE", str(error), status="UNAVAILABLE", category="RESOURCE"
             ) from error
         finally:
             service.lock.release()

@@ -159,7 +159,11 @@ def test_access_rules_take_names_and_ids():
         ({"buss": {}}, "buss", "no such key. Known here are: access, bus, collectors, defaults, topics"),
         ({"bus": {"max_topic": 1}}, "bus.max_topic", "max_topics"),
         ({"topics": [{"topic": "a", "slot": 2}]}, "topics[0].slot", "slots, topic"),
-        ({"access": {"calls": []}}, "access.calls", "administer, audit_file, call, publish, subscribe, tokens"),
+        (
+            {"access": {"calls": []}},
+            "access.calls",
+            "administer, audit_file, budget_grace_seconds, call, publish, ",
+        ),
         ({"access": {"subscribe": [{"topic": "a", "user": []}]}}, "access.subscribe[0].user", "tokens, topic, users"),
         ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "messages_per_second, "),
         (

@@ -10,8 +10,8 @@ import shmbus
 from shmbus import errors
 
 PUBLIC = """
-AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
-BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
+AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed BudgetExceeded Bus
+BusExists BusyError ClosedError ConfigurationError ConnectError ConnectionLost CorrelationError CorrelationTracker
 Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LimitError Message MessageTooLarge
 OrderedSubscription PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
 SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
