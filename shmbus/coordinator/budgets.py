@@ -8,7 +8,7 @@ producer's id: of the topic's publishers one can be measured wrongly by another.
 Revoking is done by the kernel: the topic goes on in a ring that everybody gets but that client. It is told so, and may
 publish there again as another process.
 
-revoke.told         it knows, and still has the ring: another coordinator measures it anew
+shutout.told        it knows, and still has the ring: the next coordinator measures it anew
 """
 
 from collections.abc import Mapping
@@ -125,7 +125,7 @@ class Budgets:
         self._remember(client.identity, topic.name)
         revoked = PublisherRevoked(topic_id=topic.number, topic=topic.name, reason=reason)
         self._post.push(client, ServerPacket(publisher_revoked=revoked))
-        killpoint("revoke.told")
+        killpoint("shutout.told")
         for lane in topic.lanes:
             producers = list(client.producers.get(lane.key, ()))
             for producer in producers:

@@ -161,6 +161,7 @@ class Coordinator:
                     self._notifier.ready()
                     self._feed_watchdog()
                 reason = await self._stop_reason
+                self._audit.done(_ourselves(), "stop", "the bus", reason)
                 if signals:
                     self._notifier.stopping()
                 await self._wind_down(reason)
