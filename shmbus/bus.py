@@ -228,7 +228,7 @@ class Bus:
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
 
-    def _budget_of(self, opened: wire.PublisherOpened) -> Budget | None:
+    def _budget_of(self, opened: wire.PublisherOpened | wire.BudgetSet) -> Budget | None:
         """Of this client for the topic. One that is opened again has spent what it had spent."""
         its = opened.budget
         budget = self._budgets.get(opened.topic_id)
@@ -554,6 +554,11 @@ class Bus:
                 return [subscription]
         elif isinstance(message, wire.PublisherRevoked):
             self._revoked[message.topic_id] = message.reason
+        elif isinstance(message, wire.BudgetSet):
+            budget = self._budget_of(message)
+            for (topic_id, _), publishers in self._publishers.items():
+                for publisher in publishers.values() if topic_id == message.topic_id else ():
+                    publisher._limit(budget)
         elif isinstance(message, wire.AccessChanged):
             self._access_changes += 1
         elif isinstance(message, wire.Goodbye):

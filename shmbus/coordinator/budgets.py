@@ -17,6 +17,7 @@ from typing import NamedTuple
 from shmbus._core import Ring, killpoint
 from shmbus.coordinator.access import Decision
 from shmbus.coordinator.audit import Audit
+from shmbus.coordinator.explain import as_wire
 from shmbus.coordinator.health import Health
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.post import Log, Post
@@ -26,7 +27,7 @@ from shmbus.coordinator.spending import Judgement, Spending
 from shmbus.coordinator.topics import Topics
 from shmbus.errors import AccessDenied, LimitError, SegmentError, StorageFull
 from shmbus.process import Identity
-from shmbus.v1.control_pb2 import PublisherRevoked, ServerPacket
+from shmbus.v1.control_pb2 import BudgetSet, PublisherRevoked, ServerPacket
 
 REVOKED = 4096  # processes and topics that are remembered
 Shares = Mapping[int, tuple[int, int, int]]  # by producer: messages, bytes, the largest message
@@ -41,11 +42,12 @@ class _Published(NamedTuple):
 class _Account:
     """One client and one topic."""
 
-    __slots__ = ("client", "topic", "spending", "numbers")
+    __slots__ = ("client", "topic", "spending", "numbers", "earlier")
 
     def __init__(self, client: Client, topic: Topic, spending: Spending) -> None:
         self.client, self.topic, self.spending = client, topic, spending
         self.numbers: dict[tuple[int, int], int] = {}  # by lane and producer, at the last look
+        self.earlier: dict[Generation, Shares] = {}  # what is in the next tally, and was there before the account
 
 
 class Budgets:
@@ -68,8 +70,22 @@ class Budgets:
             self._audit.decided(client, "publish to", topic, Decision(False, "it was above its budget"))
             raise AccessDenied("publish to", topic, client.who, _REMEDY)
 
-    def opened(self, client: Client, topic: Topic, budget: Budget | None, now_ns: int) -> None:
-        """The client has a publisher of the topic, with that budget."""
+    def opened(self, client: Client, topic: Topic, budget: Budget | None, now_ns: int) -> Budget | None:
+        """The client has one more publisher of the topic. Its budget: as long as there are others, it is theirs."""
+        known = self._accounts.get((client.number, topic.name))
+        others = sum(len(client.producers.get(lane.key, ())) for lane in topic.lanes) > 1
+        if others:
+            budget = known.spending.budget if known is not None and known.client is client else None
+        self._begin(client, topic, budget, now_ns)
+        return budget
+
+    def resumed(self, client: Client, topic: Topic, budget: Budget | None, now_ns: int) -> None:
+        """The client had publishers of the topic under another coordinator: by that budget they go from now on."""
+        told = BudgetSet(topic_id=topic.number, budget=None if budget is None else as_wire(budget))
+        self._post.push(client, ServerPacket(budget_set=told))
+        self._begin(client, topic, budget, now_ns)
+
+    def _begin(self, client: Client, topic: Topic, budget: Budget | None, now_ns: int) -> None:
         key = client.number, topic.name
         account = self._accounts.get(key)
         if budget is None:
@@ -77,6 +93,10 @@ class Budgets:
             return
         if account is None or account.client is not client or account.spending.budget != budget:
             account = self._accounts[key] = _Account(client, topic, Spending(budget, self.grace_ns, now_ns))
+            account.earlier = {
+                one: one.ring.tally(self._looked[one])[1]
+                for lane in topic.lanes for one in lane.generations if one in self._looked
+            }  # fmt: skip
         for lane, producer in _producers(account):
             account.numbers.setdefault((lane.lane, producer), _number(account, lane, producer))
             self._looked.setdefault(lane.live, lane.live.ring.tail)
@@ -182,20 +202,24 @@ def _measure(account: _Account, tallies: Mapping[Generation, Shares]) -> _Publis
     """What it has published since the last time."""
     messages = size = largest = 0
     seen, account.numbers = account.numbers, {}
+    earlier, account.earlier = account.earlier, {}
     for lane, producer in _producers(account):
         shares = [
             tallies[one].get(producer, (0, 0, 0)) for one in lane.generations
             if one in tallies and one.owners.get(producer) is account.client
         ]  # fmt: skip
-        counted, counted_size = sum(share[0] for share in shares), sum(share[1] for share in shares)
+        before = [one.get(producer, (0, 0, 0)) for generation, one in earlier.items() if generation in lane.generations]
+        counted, counted_size = (
+            sum(one[place] for one in shares) - sum(one[place] for one in before) for place in (0, 1)
+        )
         largest = max([largest, *(share[2] for share in shares)])
         number = account.numbers[lane.lane, producer] = _number(account, lane, producer)
-        before = seen.get((lane.lane, producer), 0)
-        grown = number - before if number >= before else number  # the id is another publisher's by now
+        last = seen.get((lane.lane, producer), 0)
+        grown = number - last if number >= last else number  # the id is another publisher's by now
         durable = any(ring.numbers(producer)[2] for ring in _rings(account, lane, producer))
-        most = counted if durable else max(counted, grown)
+        most = max(counted, 0 if durable else grown, 0)
         messages += most
-        size += counted_size * most // counted if counted else 0
+        size += counted_size * most // counted if counted > 0 else 0
     return _Published(messages, size, largest)
 
 

@@ -107,7 +107,7 @@ class Requests:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
         name = request.producer_name or client.name
         producer, last = self._topics.open(topic, client, name, durable=request.durable)
-        self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
+        budget = self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         killpoint("publisher.entered")
         generation = topic.live
         opened = PublisherOpened(
@@ -197,7 +197,7 @@ class Requests:
                 topic = self._registry.lane(topic_id, lane)
                 self._topics.resume(topic, client, held[topic_id, lane, producer])
                 budget = self._access.publish(client, topic.name).budget
-                self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
+                self._budgets.resumed(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         named = {one.subscription: one for one in request.subscriptions}
         for number, subscription in list(client.subscriptions.items()):
             if number not in named:

@@ -81,7 +81,7 @@ class ClientPacket(_message.Message):
     def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,7 @@ class ServerPacket(_message.Message):
     KEPT_ADDED_FIELD_NUMBER: _ClassVar[int]
     ACCESS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_REVOKED_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SET_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     welcome: Welcome
@@ -134,7 +135,8 @@ class ServerPacket(_message.Message):
     kept_added: KeptAdded
     access_changed: AccessChanged
     publisher_revoked: PublisherRevoked
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ...) -> None: ...
+    budget_set: BudgetSet
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume", "auth_info")
@@ -271,6 +273,14 @@ class PublishBudget(_message.Message):
     messages_per_second: int
     bytes_per_second: int
     def __init__(self, messages_per_second: _Optional[int] = ..., bytes_per_second: _Optional[int] = ...) -> None: ...
+
+class BudgetSet(_message.Message):
+    __slots__ = ("topic_id", "budget")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    budget: PublishBudget
+    def __init__(self, topic_id: _Optional[int] = ..., budget: _Optional[_Union[PublishBudget, _Mapping]] = ...) -> None: ...
 
 class PublisherRevoked(_message.Message):
     __slots__ = ("topic_id", "topic", "reason")

@@ -166,6 +166,27 @@ def test_when_the_rules_change_calls_are_judged_by_the_new_ones(bus_name, tmp_pa
             assert [call(GET_CAPABILITIES), call(HEALTH_CHECK)] == ["CapabilitiesData", "RpcError"]
 
 
+def test_the_trail_is_opened_anew_when_the_configuration_is_read_again_or_all_stays_as_it_was(bus_name, tmp_path):
+    config, first, second = tmp_path / "bus.toml", tmp_path / "first", tmp_path / "second"
+    config.write_text(f'[access]\naudit_file = "{first}"\n')
+
+    def reload(answer):
+        running.process.send_signal(signal.SIGHUP)
+        running.read_until(answer)
+
+    with coordinator(bus_name, "--config", str(config)) as running, shmbus.connect(name="agent") as bus:
+        bus.subscribe("a.b").close()
+        first.rename(second)
+        reload("no changes")
+        bus.subscribe("a.c").close()
+        config.write_text('[access]\naudit_file = "/nowhere/at/all"\n')
+        reload("the configuration was not changed: [Errno 2] No such file or directory: '/nowhere/at/all'")
+        bus.subscribe("a.d").close()
+    assert [one["object"] for one in trail(second, action="subscribe to")] == ["a.b"]
+    assert [one["object"] for one in trail(first, action="subscribe to")] == ["a.c", "a.d"]
+    assert [one["rule"][:14] for one in trail(first, outcome="done")] == ["SIGHUP; no cha", "SIGHUP; not ch", "SIGTERM"]
+
+
 def test_the_running_coordinator_explains_to_whom_it_may(bus_name, capsys):
     from shmbus.tools import main as cli
 

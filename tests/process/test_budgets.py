@@ -2,16 +2,17 @@
 
 import asyncio
 import os
+import signal
 import time
 from dataclasses import replace
 
 import pytest
 
 import shmbus
-from process.buses import eventually, python
+from process.buses import coordinator, eventually, python
 from shmbus._core import Budget as CoreBudget
 from shmbus.coordinator.settings import Budget, Grant, Settings, TopicPlan
-from shmbus.errors import BudgetExceeded
+from shmbus.errors import AccessDenied, BudgetExceeded
 
 OWN = frozenset({os.geteuid()})
 
@@ -207,6 +208,58 @@ def test_who_ignores_the_budget_is_told_of_and_then_shut_out_and_nothing_is_lost
     text = trail.read_text()
     assert '"action": "revoke publishing to", "object": "lab.x"' in text
     assert '"action": "exceed the budget for", "object": "lab.x"' in text
+
+
+def rules(path, rate):
+    path.write_text(
+        f"[[access.publish]]\ntopic = 'lab.#'\nusers = [{os.geteuid()}]\nmessages_per_second = {rate}\n"
+        "[access]\nbudget_grace_seconds = 0\n"
+    )
+
+
+def test_a_budget_stays_while_publishers_are_open_and_is_the_new_one_afterwards(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    rules(config, 100)
+    with (
+        coordinator(bus_name, "--config", str(config)) as running,
+        shmbus.connect() as bus,
+        bus.subscribe("control.health.status") as health,
+    ):
+        with bus.publisher("lab.x", on_full="raise") as one:
+            rules(config, 10)
+            running.process.send_signal(signal.SIGHUP)
+            running.read_until("1 changes")
+            with bus.publisher("lab.x", on_full="raise") as two:
+                assert one._budget is two._budget and one._budget.messages_per_second == 100
+                one.publish_many([b"x"] * 50)
+                two.publish_many([b"x"] * 50)
+        with bus.publisher("lab.x", on_full="raise") as three:
+            assert three._budget.messages_per_second == 10
+        time.sleep(2.2)
+        assert health.try_receive() is None
+
+
+def test_the_next_coordinator_tells_publishers_their_budget_and_measures_them_from_then_on(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    rules(config, 1000)
+    with coordinator(bus_name, "--config", str(config)) as running, shmbus.connect() as bus:
+        publisher = bus.publisher("lab.x", on_full="raise")
+        publisher.publish_many([b"x"] * 1000)
+        running.process.kill()
+        running.process.wait()
+        rules(config, 20)
+        with coordinator(bus_name, "--config", str(config)):
+            with bus.subscribe("control.health.status") as health:  # and so comes back
+                assert publisher._budget.messages_per_second == 20
+                assert publisher.publish_many([b"x"] * 20, timeout=2) == 20
+                time.sleep(2.2)
+                assert health.try_receive() is None
+                publisher._set_budget(None)
+                with pytest.raises(AccessDenied, match="above its budget of 20 messages/s"):
+                    for _ in range(200):
+                        publisher.publish_many([b"x"] * 20)
+                        time.sleep(0.05)
+                assert alerts(health) == ["publisher above its budget", "publisher revoked"]
 
 
 def test_a_budget_is_two_numbers():
