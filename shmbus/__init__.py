@@ -29,6 +29,7 @@ if find_spec("shmbus._core") is None:
 from shmbus import correlation, errors
 from shmbus._core import Borrowed
 from shmbus.bus import Bus
+from shmbus.control import own_bearer as _own_bearer
 from shmbus.durable import Durable
 from shmbus.errors import (
     AccessDenied,
@@ -83,8 +84,8 @@ __all__ = [
     "BackpressureError",
     "BorrowError",
     "Borrowed",
-    "Bus",
     "BudgetExceeded",
+    "Bus",
     "BusExists",
     "BusyError",
     "ClosedError",
@@ -136,7 +137,7 @@ def connect(bus: str | None = None, *, name: str | None = None, timeout: float =
     """
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
     target = bus or os.environ.get("SHMBUS_BUS") or "default"
-    return Bus(target, name=name or program, timeout=timeout, bearer=token)
+    return Bus(target, name=name or program, timeout=timeout, bearer=token or _own_bearer())
 
 
 def __getattr__(name: str) -> Any:

@@ -44,7 +44,7 @@ CAPABILITIES: Final = ("basic_pub_sub", "rpc_calls", "correlation_tracking")
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 
-BEARER_VARIABLE: Final = "SHMBUS_TOKEN"  # a bearer token to be presented where the program gives none
+BEARER_VARIABLE: Final = "SHMBUS_TOKEN"  # a bearer token, for who connects to a bus by its name and gives none
 
 _CREDENTIALS: Final = struct.Struct("iII")
 _FIELD_OF: Final = message_fields(ClientPacket, "request")
@@ -122,7 +122,7 @@ class ControlConnection:
 
         Answers the connection and the Welcome, with directory (ro), bells (rw) and session (rw) beside it. `timeout` in
         seconds; `resume` is the session that this process had with a coordinator that died; `auth_info` is presented
-        besides what the kernel says of this process (default: the token in $SHMBUS_TOKEN). Raises ConnectError,
+        besides what the kernel says of this process. Raises ConnectError,
         VersionError, AccessDenied, ProtocolError, ConnectionLost.
         """
         address = _address(target)
@@ -131,7 +131,7 @@ class ControlConnection:
         try:
             channel.settimeout(timeout)
             channel.connect(address)
-            hello = _hello(client_name, token, resume, auth_info or bearer_info(os.environ.get(BEARER_VARIABLE)))
+            hello = _hello(client_name, token, resume, auth_info)
             welcome = connection.request(hello, timeout=timeout)
             connection.coordinator_uid = peer_uid(channel)
             connection._check(welcome)
@@ -347,6 +347,11 @@ def _plain(detail: ErrorDetail) -> object:
 def bearer_info(token: str | None) -> RpcAuthInfo | None:
     """What presents a bearer token; None: there is none to be presented."""
     return RpcAuthInfo(auth_method="bearer", auth_token=token) if token else None
+
+
+def own_bearer() -> str | None:
+    """The token that the environment gives this process, if it does."""
+    return os.environ.get(BEARER_VARIABLE) or None
 
 
 def peer_uid(channel: socket.socket) -> int:

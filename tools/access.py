@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from rich.text import Text
 
 from shmbus.bearer import make_token
-from shmbus.control import ControlConnection
+from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.configured import settings_from
 from shmbus.coordinator.explain import explain, told
@@ -127,7 +127,7 @@ def _budget(budget: PublishBudget) -> str:
 
 
 def _asked(bus: str, question: ExplainAccess) -> Sequence[AccessVerdict]:
-    control, welcome = ControlConnection.connect(bus, "access")
+    control, welcome = ControlConnection.connect(bus, "access", auth_info=bearer_info(own_bearer()))
     welcome.close()
     with control, control.request(question) as answer:
         return list(answer.message.verdicts)

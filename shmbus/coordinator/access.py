@@ -15,6 +15,7 @@ Every decision is told to `on_decision`, once.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -88,7 +89,7 @@ class Rule(NamedTuple):
 
 
 NO_RULE = "no rule"
-NO_TOKEN = "not a known token"
+NO_PROOF = "no proof of who it is"
 Tell = Callable[[Subject, str, str, Decision], None]
 
 
@@ -126,19 +127,13 @@ class Access:
         """May it write to the topic, and how much?"""
         if service_of(topic):
             return self._publish_calls(subject, topic)
-        found = self._first(self._publish, subject, topic)
-        if own := self._topics_of(subject):
-            if self._answers(subject) and topic.startswith(CALL_RESPONSES):
-                return Decision(True, "it answers its calls")
-            rule = f"collectors.{subject.collector}.topics"
-            if not any(covers(pattern, topic) for pattern in own):
-                return Decision(False, rule)
-            return found or Decision(True, rule)
-        if found:
-            return found
         if self._answers(subject) and topic.startswith(CALL_RESPONSES):
             return Decision(True, "it answers its calls")
-        return self._own_answers(subject, topic) or self._implicit(subject)
+        configured = self._configured(subject, topic)
+        if configured is not None and not configured.allowed:
+            return configured
+        found = self._first(self._publish, subject, topic)
+        return found or configured or self._own_answers(subject, topic) or self._implicit(subject)
 
     def subscribe(self, subject: Subject, pattern: str) -> Decision:
         """A subscription may not reach further than one of its grants."""
@@ -156,6 +151,7 @@ class Access:
         return (
             self._first(self._publish, subject, topic)
             or self._first(self._administer, subject, topic)
+            or self._configured(subject, topic)
             or self._implicit(subject)
         )
 
@@ -223,10 +219,16 @@ class Access:
 
         What it says it may (`permissions`) is not looked at: rules alone say so.
         """
-        try:
+        with self.proving(subject):
             return self._token_in(info, subject.who)
+
+    @contextmanager
+    def proving(self, subject: Subject) -> Iterator[None]:
+        """What is denied here is denied for want of proof."""
+        try:
+            yield
         except AccessDenied as error:
-            self.on_decision(subject, error.action, error.thing, Decision(False, NO_TOKEN))
+            self.on_decision(subject, error.action, error.thing, Decision(False, NO_PROOF))
             raise
 
     def _token_in(self, info: RpcAuthInfo, who: str) -> KnownToken | None:
@@ -256,24 +258,21 @@ class Access:
 
     # ---- rules -------------------------------------------------------------------------------------------------------
 
-    def is_trusted(self, uid: int) -> bool:
-        """Root, or the user who runs the bus."""
-        return uid in self._trusted
-
     def _publish_calls(self, subject: Subject, topic: str) -> Decision:
         if self._answers(subject) and topic == f"{CALL_REQUESTS}{subject.collector}":
             return Decision(True, "it answers its calls")
         found = self._first(self._call, subject, topic) or self._first(self._publish, subject, topic)
-        if not found and (own := self._topics_of(subject)) and not any(covers(pattern, topic) for pattern in own):
-            return Decision(False, f"collectors.{subject.collector}.topics")
-        return found or self._implicit(subject)
+        return found or self._configured(subject, topic) or self._implicit(subject)
+
+    def _configured(self, subject: Subject, topic: str) -> Decision | None:
+        """By the topics that a collector is configured with; None: it is configured with none."""
+        own = self._topics.get(subject.collector or "", ())
+        covered = any(covers(pattern, topic) for pattern in own)
+        return Decision(covered, f"collectors.{subject.collector}.topics") if own else None
 
     def _own_answers(self, subject: Subject, topic: str) -> Decision | None:
         own = subject.bell and topic.startswith(f"{CALL_RESPONSES}c{subject.bell}-")
         return Decision(True, "its own answers") if own and self._call else None
-
-    def _topics_of(self, subject: Subject) -> Sequence[str]:
-        return self._topics.get(subject.collector or "", ())
 
     def _answers(self, subject: Subject) -> bool:
         return subject.collector in self._supervised

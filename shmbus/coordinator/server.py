@@ -202,8 +202,10 @@ class Server:
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
         negotiation = negotiate(hello.negotiation, PROTOCOL_VERSION, peer.name)
         token = hello.collector_token if hello.HasField("collector_token") else None
-        collector = self.recognise(token, peer.identity())
-        person = replace(peer.person, name=hello.client_name, collector=collector)
+        person = replace(peer.person, name=hello.client_name)
+        with self._access.proving(person):
+            collector = self.recognise(token, peer.identity())
+        person = replace(person, collector=collector)
         person = replace(person, token=self._access.authenticate(hello.auth_info, person))
         self._access.check_connect(person)
         back = self._resumed(peer, hello)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +106,18 @@ def test_a_token_lets_in_whom_no_rule_names(tmp_path):
     assert [one["action"] for one in trail(path, outcome="denied", uid=OTHER)][:2] == ["connect to", "authenticate to"]
     [connected] = trail(path, outcome="granted", action="connect to", uid=OTHER)
     assert (connected["token"], connected["rule"]) == ("ci", "access.call[0]")
+
+
+def test_a_token_of_the_environment_is_for_who_connects_by_name_and_not_for_collectors(monkeypatch):
+    from shmbus.coordinator.children import Children
+    from shmbus.coordinator.settings import CollectorPlan
+
+    monkeypatch.setenv("SHMBUS_TOKEN", "of.another-bus")
+    with shmbus.embedded() as bus:
+        with pytest.raises(AccessDenied, match="none of"):
+            shmbus.connect(bus.address)
+    environment = Children._environment_of(SimpleNamespace(_environment={}), CollectorPlan("x"), "spawn")
+    assert "SHMBUS_TOKEN" not in environment and environment["SHMBUS_COLLECTOR_TOKEN"] == "spawn"
 
 
 def test_the_environment_presents_a_token_where_the_program_gives_none():

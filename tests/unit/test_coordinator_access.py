@@ -159,6 +159,16 @@ def test_who_may_call_a_service_for_something_gets_its_topic_and_only_its_own_an
             access.check_subscribe(caller, denied)
 
 
+def test_a_collector_whose_topics_name_another_one_may_call_it():
+    plans = (CollectorPlan("one", uid=1001, topics=("lab.#", "control.collector.two")), CollectorPlan("two"))
+    access, one = Access(Settings(collectors=plans), own_uid=0), client(1001)
+    one.collector = "one"
+    assert access.publish(one, "control.collector.two") == Decision(True, "collectors.one.topics")
+    assert access.call(one, "two", PAUSE) == Decision(True, "collectors.one.topics")
+    assert access.publish(one, "control.collector.three") == Decision(False, "collectors.one.topics")
+    assert not access.call(one, "three", PAUSE).allowed
+
+
 # ---- tokens ----------------------------------------------------------------------------------------------------------
 
 SECRET, HASHED = make_token("ci")
