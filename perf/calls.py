@@ -40,6 +40,21 @@ def publish(bus: shmbus.Bus, size: int) -> TimeFunction:
     return timed
 
 
+def publish_within(bus: shmbus.Bus, size: int) -> TimeFunction:
+    """The same with a budget that is never spent."""
+    publisher, data = bus.publisher(f"perf.within.{size}"), opaque(size)
+    publisher._set_budget(_core.Budget(10**9, 10**12))
+
+    def timed(loops: int) -> float:
+        call = publisher.publish
+        started = time.perf_counter()
+        for _ in itertools.repeat(None, loops):
+            call(data)
+        return time.perf_counter() - started
+
+    return timed
+
+
 def publish_many(bus: shmbus.Bus, size: int) -> TimeFunction:
     """Opaque bytes, 256 in a call; a loop is one message."""
     publisher, block = bus.publisher(f"perf.batch.{size}"), [opaque(size)] * 256
@@ -218,6 +233,7 @@ def main() -> None:
 
         for size in SIZES:
             _time(runner, f"publish {size} B", lambda size=size: publish(bus(), size))
+            _time(runner, f"publish {size} B within a budget", lambda size=size: publish_within(bus(), size))
             _time(runner, f"publish {size} B in a batch", lambda size=size: publish_many(bus(), size))
             _time(runner, f"receive {size} B", lambda size=size: receive(bus(), size))
         event = build_event(process_facts()[0])

@@ -29,11 +29,13 @@ if find_spec("shmbus._core") is None:
 from shmbus import correlation, errors
 from shmbus._core import Borrowed
 from shmbus.bus import Bus
+from shmbus.control import own_bearer as _own_bearer
 from shmbus.durable import Durable
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
     BorrowError,
+    BudgetExceeded,
     BusExists,
     BusyError,
     CapabilityError,
@@ -84,6 +86,7 @@ __all__ = [
     "BackpressureError",
     "BorrowError",
     "Borrowed",
+    "BudgetExceeded",
     "Bus",
     "BusExists",
     "BusyError",
@@ -129,14 +132,16 @@ __all__ = [
 ]
 
 
-def connect(bus: str | None = None, *, name: str | None = None, timeout: float = 5.0) -> Bus:
+def connect(bus: str | None = None, *, name: str | None = None, timeout: float = 5.0, token: str | None = None) -> Bus:
     """Connect to a running bus: by its name (default: $SHMBUS_BUS, else "default"), or an embedded one's address.
 
-    `name` is what others see this process as (default: the program's name). `timeout` in seconds. Raises ConnectError
-    (with how to start the bus), AccessDenied, VersionError.
+    `name` is what others see this process as (default: the program's name). `timeout` in seconds. `token` is a bearer
+    token, for what rules allow its holders (default: $SHMBUS_TOKEN, if it is set). Raises ConnectError (with how to
+    start the bus), AccessDenied, VersionError.
     """
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
-    return Bus(bus or os.environ.get("SHMBUS_BUS") or "default", name=name or program, timeout=timeout)
+    target = bus or os.environ.get("SHMBUS_BUS") or "default"
+    return Bus(target, name=name or program, timeout=timeout, bearer=token or _own_bearer())
 
 
 def __getattr__(name: str) -> Any:

@@ -172,6 +172,9 @@ class Ring:
         """By id: number of its last message, which one it is of those who had the id, are they durable."""
     def numbers_before(self, sequence: int, /) -> dict[int, int] | None:
         """By id: number of its last message before that sequence; None: the ring has dropped it."""
+    def tally(self, sequence: int, /) -> tuple[int, dict[int, tuple[int, int, int]]]:
+        """Where to begin the next time; and of each producer the messages, payload bytes and largest payload that it
+        has committed from that sequence on, as far as the slots are still there."""
     def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
         """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
     @property
@@ -398,7 +401,7 @@ class Borrowed(MessageHead):
 
 @disjoint_base
 class Writer:
-    """The publishing half of a ring. Subclasses supply `_trouble`, `_envelope`, `_correlate` and `_urgent`."""
+    """The publishing half of a ring. Subclasses supply `_trouble`, `_over_budget`, `_envelope`..."""
 
     def __init__(
         self, ring: Ring, producer: int, bells: Bells, id_prefix: str, block: bool = True, timeout: float = -1.0
@@ -438,7 +441,23 @@ class Writer:
     def _move(self, ring: Ring, producer: int, /) -> None: ...
     def _continue(self, number: int, /) -> None: ...
     def _detach(self) -> None: ...
+    def _set_budget(self, budget: Budget | None, /) -> None: ...
     def _set_sessions(self, sessions: Sequence[Session], /) -> None: ...
+
+@final
+class Budget:
+    """What one client may publish to one topic, on average; its publishers share it. 0: no limit.
+
+    A second's worth may go at once.
+    """
+
+    def __init__(self, messages_per_second: int, bytes_per_second: int) -> None: ...
+    @property
+    def messages_per_second(self) -> int: ...
+    @property
+    def bytes_per_second(self) -> int: ...
+    def present(self) -> tuple[float, float]:
+        """Messages and bytes per second that were published lately."""
 
 @disjoint_base
 class Reader:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus._core import Message, Reader, Waiter, Writer
 from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.durable import Durable
-from shmbus.errors import BackpressureError, BusyError, ClosedError, ReceiveTimeout
+from shmbus.errors import BackpressureError, BudgetExceeded, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.publisher import Publisher, check_on_full
@@ -138,10 +138,10 @@ class AsyncPublisher:
         """As `Publisher.publish`."""
         try:
             return self._publisher.publish(event, **options)
-        except BackpressureError as error:
+        except (BackpressureError, BudgetExceeded) as error:
             if not self._waits:
                 raise
-            return await self._publish_later(event, timeout, _as_tried(options, error))
+            return await self._publish_later(event, timeout, options, error)
 
     async def publish_many(self, events: list[Any], *, timeout: float | None = None, **options: Any) -> int:
         """As `Publisher.publish_many`; cancelled, what went out is out."""
@@ -151,28 +151,38 @@ class AsyncPublisher:
                 options["number"] = first + done
             try:
                 done += self._publisher.publish_many(events[done:], **options)
-            except BackpressureError as error:
+            except (BackpressureError, BudgetExceeded) as error:
                 done += getattr(error, "published", 0)
                 if not self._waits:
-                    error.published = done  # type: ignore[attr-defined]
+                    error.published = done  # type: ignore[union-attr]
                     raise
                 if first is not None:
                     options["number"] = first + done
-                await self._publish_later(events[done], timeout, _as_tried(options, error))
+                await self._publish_later(events[done], timeout, options, error)
                 done += 1
         return done
 
-    async def _publish_later(self, event: Any, timeout: float | None, options: dict[str, Any]) -> int:
+    async def _publish_later(
+        self, event: Any, timeout: float | None, options: dict[str, Any], error: BackpressureError | BudgetExceeded
+    ) -> int:
         loop = asyncio.get_running_loop()
         limit = self._timeout if timeout is None else timeout
         deadline = None if limit is None else loop.time() + limit
+        options = _as_tried(options, error)
         while True:
-            await _ready(self._publisher, None if deadline is None else deadline - loop.time())
+            left = None if deadline is None else deadline - loop.time()
+            if not isinstance(error, BudgetExceeded):
+                await _ready(self._publisher, left)
+            elif left is None or error.retry_seconds <= left:
+                await asyncio.sleep(error.retry_seconds)
+            else:
+                raise error
             try:
                 return self._publisher.publish(event, **options)
-            except BackpressureError:
+            except (BackpressureError, BudgetExceeded) as again:
                 if deadline is not None and loop.time() >= deadline:
                     raise
+                error = again
 
     async def forget_key(self, key: str, **options: Any) -> int:
         """As `Publisher.forget_key`."""
@@ -201,7 +211,7 @@ class AsyncPublisher:
         self.close()
 
 
-def _as_tried(options: dict[str, Any], error: BackpressureError) -> dict[str, Any]:
+def _as_tried(options: dict[str, Any], error: BackpressureError | BudgetExceeded) -> dict[str, Any]:
     """A child keeps its id and its number however often it is tried: a number left out would count as a loss."""
     tried: bytes | None = getattr(error, "_correlation", None)
     return options if tried is None else {**options, "correlation": EventBusMessage.FromString(tried).correlation}

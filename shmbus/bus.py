@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import MEMBERS, AttachError, Bells, Group, Ring, Session
-from shmbus.control import ControlConnection, NeedDescriptors, Received
+from shmbus._core import MEMBERS, AttachError, Bells, Budget, Group, Ring, Session
+from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
 from shmbus.errors import (
@@ -46,7 +46,7 @@ from shmbus.start import Start, resolve
 from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
-from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -116,7 +116,15 @@ class Bus:
     at a time each; the bus itself by any.
     """
 
-    def __init__(self, target: str, *, name: str, timeout: float, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        name: str,
+        timeout: float,
+        on_close: Callable[[], None] | None = None,
+        bearer: str | None = None,
+    ) -> None:
         self.client_name: Final = name
         self._on_close = on_close
         self._opened_by = os.getpid()
@@ -129,6 +137,8 @@ class Bus:
         self._writable: dict[TopicLane, Ring] = {}
         self._successors: dict[TopicLane, Ring] = {}
         self._foreign: dict[int, Session] = {}
+        self._budgets: dict[int, Budget] = {}  # by topic
+        self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
         self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
         self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._closed = False
@@ -136,7 +146,11 @@ class Bus:
         self._coordinator = Reconnect()
         self._ready = False
         token = os.environ.get(TOKEN_VARIABLE)
-        self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
+        self._auth_info = bearer_info(bearer)
+        self._access_changes = 0  # how often the rules have become others, as far as is known
+        self._control, welcome = ControlConnection.connect(
+            target, name, timeout=timeout, token=token, auth_info=self._auth_info
+        )
         try:
             for warning in self._control.warnings:
                 warnings.warn(f"bus '{self._control.bus}': {warning}", CompatibilityWarning, stacklevel=3)
@@ -203,16 +217,18 @@ class Bus:
         durable: bool,
         lane: int,
         limits: wire.TopicLimits | None = None,
+        auth_info: RpcAuthInfo | None = None,
     ) -> Publisher:
         self._check_usable()
         with self._lock:
-            opened, ring = self._open_publisher(topic, type, name or self.client_name, durable, lane, limits)
+            named = name or self.client_name
+            opened, ring = self._open_publisher(topic, type, named, durable, lane, limits, auth_info)
             publisher = Publisher(
                 self,
                 topic,
                 ring,
                 opened.producer,
-                name=name or self.client_name,
+                name=named,
                 own_type=type,
                 configured=Backpressure(opened.on_full, opened.block_timeout_ms / 1e3),
                 on_full=on_full,
@@ -221,10 +237,23 @@ class Bus:
             )
             if durable:
                 publisher._continue(opened.last_number)
+            publisher._limit(self._budget_of(opened))
             publisher._set_sessions(list(self._foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
+
+    def _budget_of(self, opened: wire.PublisherOpened | wire.BudgetSet) -> Budget | None:
+        """Of this client for the topic. One that is opened again has spent what it had spent."""
+        its = opened.budget
+        budget = self._budgets.get(opened.topic_id)
+        if not opened.HasField("budget"):
+            self._budgets.pop(opened.topic_id, None)
+            return None
+        limits = its.messages_per_second, its.bytes_per_second
+        if budget is None or (budget.messages_per_second, budget.bytes_per_second) != limits:
+            budget = self._budgets[opened.topic_id] = Budget(*limits)
+        return budget
 
     def _open_publisher(
         self,
@@ -234,6 +263,7 @@ class Bus:
         durable: bool,
         lane: int,
         limits: wire.TopicLimits | None,
+        auth_info: RpcAuthInfo | None,
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
         descriptor = EventBusMessage.DESCRIPTOR
@@ -244,10 +274,10 @@ class Bus:
             topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable, limits=limits
         )
         try:
-            answer = self._request(request)
+            answer = self._request(request, auth_info)
         except NeedDescriptors:
             request.type.descriptors = schema.descriptor_set(descriptor)
-            answer = self._request(request)
+            answer = self._request(request, auth_info)
         with answer:
             opened: wire.PublisherOpened = answer.message
             fd = answer.take()
@@ -266,7 +296,8 @@ class Bus:
             self._publishers.pop(key, None)
             if (ring := self._writable.pop(key, None)) is not None:
                 ring.close()
-        self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
+        if key[0] not in self._revoked:
+            self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
@@ -461,7 +492,11 @@ class Bus:
     def _look(self) -> tuple[Found, str]:
         try:
             control, welcome = ControlConnection.connect(
-                self._target, self.client_name, timeout=RESUME_SECONDS, resume=self._session
+                self._target,
+                self.client_name,
+                timeout=RESUME_SECONDS,
+                resume=self._session,
+                auth_info=self._auth_info,
             )
         except VersionError as error:
             return Found.UNLIKE, str(error)
@@ -476,6 +511,8 @@ class Bus:
         self._control.close()
         self._control = control
         self._log_warnings()
+        self._access_changes += 1
+        self._revoked.clear()  # this one may have it otherwise, and will say so
         self._drop_states()
         return Found.RESUMED if self._resume() else Found.NOBODY, ""
 
@@ -539,6 +576,15 @@ class Bus:
             if subscription is not None:
                 subscription._demoted(message)
                 return [subscription]
+        elif isinstance(message, wire.PublisherRevoked):
+            self._revoked[message.topic_id] = message.reason
+        elif isinstance(message, wire.BudgetSet):
+            budget = self._budget_of(message)
+            for (topic_id, _), publishers in self._publishers.items():
+                for publisher in publishers.values() if topic_id == message.topic_id else ():
+                    publisher._limit(budget)
+        elif isinstance(message, wire.AccessChanged):
+            self._access_changes += 1
         elif isinstance(message, wire.Goodbye):
             return self._end(message.reason)
         return []
@@ -584,6 +630,10 @@ class Bus:
                     self._writable[key] = found
                     return found
             return None
+
+    def _revocation(self, topic_id: int) -> str | None:
+        """Why this client may publish there no more, if it may not."""
+        return self._revoked.get(topic_id)
 
     def _wait_for_push(self, deadline: float) -> bool:
         """Wait until the coordinator pushes something, or it is time to look for another; False: after the deadline.
@@ -641,6 +691,11 @@ class Bus:
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
+
+    @property
+    def _owner_uid(self) -> int:
+        """The user who runs the bus."""
+        return self._control.coordinator_uid
 
     # ---- collectors --------------------------------------------------------------------------------------------------
 
@@ -787,12 +842,12 @@ class Bus:
         if self._closed:
             raise ClosedError(repr(self))
 
-    def _request(self, message: ProtobufMessage) -> Received:
+    def _request(self, message: ProtobufMessage, auth_info: RpcAuthInfo | None = None) -> Received:
         self._check_usable()
         with self._lock:
             if self._control.lost is None:
                 try:
-                    return self._control.request(message)
+                    return self._control.request(message, auth_info=auth_info)
                 except ConnectionLost:
                     if self._control.lost is None:
                         raise
@@ -800,7 +855,7 @@ class Bus:
             self._attend()  # a dead one's last words; and if another has taken over, it is connected to
             if self._control is not control and isinstance(message, wire.Subscribe):
                 return Received(wire.Done(), [])  # that was among what is resumed
-            return self._control.request(message)
+            return self._control.request(message, auth_info=auth_info)
 
     def _tell(self, message: ProtobufMessage) -> None:
         """Say something that matters only while there is a coordinator."""

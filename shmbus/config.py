@@ -23,6 +23,14 @@
     [[access.publish]]                      # without rules only the user who runs the bus may do anything
     topic = "events.#"
     users = ["alice", 1001]
+    messages_per_second = 1000
+
+    [[access.call]]
+    service = "procmond"
+    operations = ["HEALTH_CHECK"]           # none: all of them
+    collectors = ["netmond"]                # users, groups and tokens as well, here and above
+
+What stands in [access.tokens] is made by `shmbus access token NAME`.
 
 Units are in the names of the keys. A topic without wildcards is made when the bus starts. Unknown keys are errors.
 """
@@ -49,10 +57,12 @@ from pydantic import (
     model_validator,
 )
 
+from shmbus.bearer import HashedToken, check_token_name
 from shmbus.directory import Capacities
 from shmbus.errors import ConfigurationError, PatternError, TopicNameError
 from shmbus.segment import check_bus_name
 from shmbus.topic import PatternTrie, check_pattern, check_topic, is_pattern
+from shmbus.v1.rpc_pb2 import CollectorOperation
 
 COLLECTOR_GROUP: Final = "shmbus.collectors"
 LANES: Final = 2
@@ -61,6 +71,15 @@ RESERVED_COLLECTORS: Final = frozenset({"lifecycle", "config", "task", "registra
 _MAX_ARENA_BYTES = 2**29
 _MAX_FRAME_BYTES = (2**18 - 1) * 64 - 48  # what a slot's 18 bits of 64-byte units hold, without the frame's header
 _COLLECTOR_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_SEGMENT = re.compile(r"[a-z0-9_-]+")
+_OPERATION: Final = "COLLECTOR_OPERATION_"
+OPERATIONS: Final = {
+    name: number
+    for prefixed, number in CollectorOperation.items()
+    if (name := prefixed.removeprefix(_OPERATION)) not in ("UNSPECIFIED", "REGISTER", "DEREGISTER")
+}
+"""That rules of calls are about. A name is taken by whoever may subscribe to the topic of its calls."""
+_RULES: Final = ("publish", "subscribe", "call", "administer")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
@@ -276,12 +295,19 @@ class CollectorSettings(_Section):
         return most
 
 
-class AccessRule(_Section):
-    """[[access.publish]] and so on: these users and groups may do it on the topics that `topic` matches."""
+class _Rule(_Section):
+    """Whom a rule is for. Of several rules the first that fits decides."""
+
+    users: Users = Field(default=(), validate_default=False)  # names and ids
+    groups: Groups = Field(default=(), validate_default=False)  # names and ids: their members
+    collectors: list[str] = []  # that the coordinator has started, whoever they run as
+    tokens: list[str] = []  # names in [access.tokens]: whoever presents one of them
+
+
+class AccessRule(_Rule):
+    """[[access.subscribe]] and [[access.administer]]: these may do it on the topics that `topic` matches."""
 
     topic: str
-    users: Users = Field(default=(), validate_default=False)
-    groups: Groups = Field(default=(), validate_default=False)
 
     @field_validator("topic")
     @classmethod
@@ -289,17 +315,77 @@ class AccessRule(_Section):
         return _checked_topic(topic)
 
 
-class AccessSettings(_Section):
-    """[access]: who besides the user who runs the bus may publish, subscribe, and administer."""
+class PublishRule(AccessRule):
+    """[[access.publish]]: with a budget for each client and topic, if one is set."""
 
-    publish: list[AccessRule] = []
+    messages_per_second: Annotated[int, Field(ge=0, le=10**9)] = 0  # on average; 0: no limit
+    bytes_per_second: Annotated[int, Field(ge=0, le=10**12)] = 0  # of payloads, on average; 0: no limit
+
+
+class CallRule(_Rule):
+    """[[access.call]]: these may call `service` for `operations`."""
+
+    service: str  # a collector's id, or "+" for every one
+    operations: list[str] = []  # by their names in rpc.proto; none: all of them
+
+    @field_validator("service")
+    @classmethod
+    def _one_service(cls, service: str) -> str:
+        if service != "+" and (not _SEGMENT.fullmatch(service) or service in RESERVED_COLLECTORS):
+            raise ValueError('must be a collector\'s id, or "+" for every one')
+        return service
+
+    @field_validator("operations")
+    @classmethod
+    def _known_operations(cls, operations: list[str]) -> list[str]:
+        for operation in operations:
+            if operation not in OPERATIONS:
+                raise ValueError(f"there is no operation {operation!r}; there are: {', '.join(OPERATIONS)}")
+        return operations
+
+
+class AccessSettings(_Section):
+    """[access]: who besides the user who runs the bus may publish, subscribe, call and administer."""
+
+    publish: list[PublishRule] = []
     subscribe: list[AccessRule] = []
+    call: list[CallRule] = []
     administer: list[AccessRule] = []
+    tokens: dict[str, str] = {}  # hashes, as `shmbus access token NAME` prints them
+    budget_grace_seconds: Seconds = 5.0  # that a publisher may be above its budget before it is shut out
+    audit_file: str = ""  # absolute: a line of JSON for each grant, denial and administrative act; none: only logged
 
     @property
     def names_others(self) -> bool:
         """Is there any rule, so that others may connect at all?"""
-        return bool(self.publish or self.subscribe or self.administer)
+        return bool(self.publish or self.subscribe or self.call or self.administer)
+
+    @field_validator("tokens")
+    @classmethod
+    def _hashes(cls, tokens: dict[str, str]) -> dict[str, str]:
+        for name, text in tokens.items():
+            check_token_name(name)
+            try:
+                HashedToken.parse(text)
+            except ValueError as error:
+                raise ValueError(f"{name} {error}") from None
+        return tokens
+
+    @field_validator("audit_file")
+    @classmethod
+    def _absolute(cls, path: str) -> str:
+        if path and (not os.path.isabs(path) or "\0" in path):
+            raise ValueError("must be an absolute path, such as /var/log/shmbus-audit.jsonl")
+        return path
+
+    @model_validator(mode="after")
+    def _tokens_are_there(self) -> Self:
+        rules: tuple[_Rule, ...] = (*self.publish, *self.subscribe, *self.call, *self.administer)
+        for name in (name for rule in rules for name in rule.tokens):
+            if name not in self.tokens:
+                remedy = f"`shmbus access token {name}` makes it"
+                raise ValueError(f"a rule names the token '{name}', which is not in [access.tokens]: {remedy}")
+        return self
 
 
 class Config(_Section):
@@ -350,6 +436,19 @@ class Config(_Section):
         if circle := _circle({name: collector.after for name, collector in collectors.items()}):
             raise ValueError(f"{' after '.join(circle)}: none of them could be started first; take one `after` away")
         return collectors
+
+    @model_validator(mode="after")
+    def _collectors_of_rules(self) -> Self:
+        known = set(self.collector_names())
+        for kind in _RULES:
+            for number, rule in enumerate(getattr(self.access, kind)):
+                for name in rule.collectors:
+                    if name not in known:
+                        there = ", ".join(sorted(known)) or "none"
+                        raise ValueError(
+                            f"access.{kind}[{number}].collectors: '{name}' is no collector here; there are: {there}"
+                        )
+        return self
 
     @cached_property
     def _rules(self) -> PatternTrie[int]:
@@ -404,7 +503,12 @@ def parse(data: Mapping[str, Any], file: str | None = None) -> Config:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         allowed = _allowed(first["type"], first["loc"], first["msg"])
-        raise ConfigurationError(file, _key(first["loc"]), first["input"], allowed) from None
+        location = first["loc"]
+        if location[:2] == ("access", "tokens"):  # somebody may have put the token there instead of its hash
+            raise ConfigurationError(file, _key(location), "(not shown)", allowed) from None
+        if location in ((), ("access",)):  # about what several keys say together: the reason names them
+            raise ConfigurationError(file, None, None, allowed) from None
+        raise ConfigurationError(file, _key(location), first["input"], allowed) from None
 
 
 def _checked_topic(topic: str) -> str:
@@ -458,7 +562,8 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
     if not location:
         return Config
     if location[0] == "access":
-        return AccessRule if len(location) > 1 else AccessSettings
+        kinds: dict[str, type[BaseModel]] = {"publish": PublishRule, "call": CallRule}
+        return kinds.get(str(location[1]), AccessRule) if len(location) > 1 else AccessSettings
     if location[0] == "collectors" and "limits" in location[2:]:
         return LimitSettings
     return sections[str(location[0])]

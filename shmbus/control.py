@@ -12,6 +12,7 @@ else happens. What a request causes to be pushed comes before its answer, so `dr
 import os
 import select
 import socket
+import struct
 import threading
 import time
 from collections import deque
@@ -39,11 +40,14 @@ from shmbus.process import own_identity
 from shmbus.segment import socket_path
 from shmbus.v1 import control_pb2
 from shmbus.v1.control_pb2 import ClientPacket, ControlError, ErrorDetail, Hello, ServerPacket, Welcome
-from shmbus.v1.eventbus_pb2 import VersionNegotiationRequest, VersionNegotiationResponse
+from shmbus.v1.eventbus_pb2 import RpcAuthInfo, VersionNegotiationRequest, VersionNegotiationResponse
 from shmbus.version import OURS, Version
 
 DEFAULT_TIMEOUT_SECONDS: Final = 5.0
 
+BEARER_VARIABLE: Final = "SHMBUS_TOKEN"  # a bearer token, for who connects to a bus by its name and gives none
+
+_CREDENTIALS: Final = struct.Struct("iII")
 _FIELD_OF: Final = message_fields(ClientPacket, "request")
 
 
@@ -98,6 +102,7 @@ class ControlConnection:
         self.version = OURS.version  # what is spoken, once the coordinator has answered the hello
         self.capabilities: frozenset[str] = frozenset(OURS.able(OURS.version))
         self.warnings: tuple[str, ...] = ()
+        self.coordinator_uid = -1  # -1: not connected yet
         self._channel = channel
         self._pid = os.getpid()
         self._coordinator_pid: int | None = None
@@ -115,11 +120,13 @@ class ControlConnection:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         token: str | None = None,
         resume: int = 0,
+        auth_info: RpcAuthInfo | None = None,
     ) -> tuple[Self, Received]:
         """Connect to the bus `target` (a name, or an address "@..." of an embedded one) and say hello.
 
         Answers the connection and the Welcome, with directory (ro), bells (rw) and session (rw) beside it. `timeout` in
-        seconds; `resume` is the session that this process had with a coordinator that died. Raises ConnectError,
+        seconds; `resume` is the session that this process had with a coordinator that died; `auth_info` is presented
+        besides what the kernel says of this process. Raises ConnectError,
         VersionError, AccessDenied, ProtocolError, ConnectionLost.
         """
         address = _address(target)
@@ -128,7 +135,9 @@ class ControlConnection:
         try:
             channel.settimeout(timeout)
             channel.connect(address)
-            welcome = connection.request(_hello(client_name, token, resume), timeout=timeout)
+            hello = _hello(client_name, token, resume, auth_info)
+            welcome = connection.request(hello, timeout=timeout)
+            connection.coordinator_uid = peer_uid(channel)
             connection._check(welcome)
             return connection, welcome
         except (OSError, ConnectionLost) as error:
@@ -138,8 +147,10 @@ class ControlConnection:
             connection.close()
             raise
 
-    def request(self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Received:
-        """Ask and wait for the answer, at most `timeout` seconds.
+    def request(
+        self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS, auth_info: RpcAuthInfo | None = None
+    ) -> Received:
+        """Ask and wait for the answer, at most `timeout` seconds. `auth_info` counts for this request alone.
 
         Raises what the coordinator answered (AccessDenied, TypeMismatch, LimitError, ...), CapabilityError where it is
         too old for that, ConnectionLost when it is gone or silent, ForkedError, ClosedError.
@@ -150,7 +161,7 @@ class ControlConnection:
             raise CapabilityError(needed, self.bus, self._coordinator_pid, str(self.version))
         with self._lock:
             deadline = time.monotonic() + timeout
-            request_id = self._send(message, deadline)
+            request_id = self._send(message, deadline, auth_info)
             answer = self._answer(request_id, deadline)
         if isinstance(answer.message, ControlError):
             raise restored(answer.message)
@@ -224,11 +235,11 @@ class ControlConnection:
         self.capabilities = frozenset(negotiation.server_capabilities)
         self.warnings = tuple(negotiation.compatibility_warnings)
 
-    def _send(self, message: Message, deadline: float) -> int:
+    def _send(self, message: Message, deadline: float, auth_info: RpcAuthInfo | None) -> int:
         if self.lost is not None:
             raise ConnectionLost(self.bus, self._coordinator_pid, self.lost)
         request_id, self._next_id = self._next_id, self._next_id + 1
-        packet = ClientPacket(id=request_id)
+        packet = ClientPacket(id=request_id, auth_info=auth_info)
         getattr(packet, _FIELD_OF[type(message).__name__]).CopyFrom(message)
         try:
             self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -350,7 +361,23 @@ def _plain(detail: ErrorDetail) -> object:
     return tuple(detail.texts.values) if which == "texts" else getattr(detail, which) if which else None
 
 
-def _hello(client_name: str, token: str | None, resume: int) -> Hello:
+def bearer_info(token: str | None) -> RpcAuthInfo | None:
+    """What presents a bearer token; None: there is none to be presented."""
+    return RpcAuthInfo(auth_method="bearer", auth_token=token) if token else None
+
+
+def own_bearer() -> str | None:
+    """The token that the environment gives this process, if it does."""
+    return os.environ.get(BEARER_VARIABLE) or None
+
+
+def peer_uid(channel: socket.socket) -> int:
+    """The user whose process listens, as the kernel says."""
+    _, uid, _ = _CREDENTIALS.unpack(channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
+
+
+def _hello(client_name: str, token: str | None, resume: int, auth_info: RpcAuthInfo | None) -> Hello:
     ourselves = own_identity()
     negotiation = VersionNegotiationRequest(
         supported_versions=[version.message() for version in OURS.supported()],
@@ -364,6 +391,7 @@ def _hello(client_name: str, token: str | None, resume: int) -> Hello:
         pid_namespace=ourselves.namespace,
         collector_token=token,
         resume=resume,
+        auth_info=auth_info,
     )
 
 

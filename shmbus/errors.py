@@ -17,6 +17,7 @@
      ├─ LimitError            something is at its limit
      │   └─ MessageTooLarge   one message is above its topic's limit
      ├─ BackpressureError     the topic is full and a reader holds it
+     ├─ BudgetExceeded        a publisher is above its budget
      ├─ PublishRevoked        a claim was taken away before it was committed
      ├─ SegmentError          shared memory that is not what it should be
      ├─ LayoutError           a bus of another version cannot be taken over
@@ -251,6 +252,40 @@ class BackpressureError(ShmbusError):
         return f"subscription '{self.holder}' of pid {self.pid} is {self.behind} messages behind, {last}."
 
 
+class BudgetExceeded(ShmbusError):
+    """This client has published to `topic` all that its rule lets it: the message was not published.
+
+    The budget is `messages_per_second` and `bytes_per_second` on average (0: no limit), for all its publishers of the
+    topic together; a second's worth may go at once. `present_messages` and `present_bytes` are the rates of late. After
+    `retry_seconds` the message may go.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        messages_per_second: int,
+        bytes_per_second: int,
+        present_messages: float,
+        present_bytes: float,
+        retry_seconds: float,
+    ) -> None:
+        self.topic, self.retry_seconds = topic, retry_seconds
+        self.messages_per_second, self.bytes_per_second = messages_per_second, bytes_per_second
+        self.present_messages, self.present_bytes = present_messages, present_bytes
+        limits, presents = [], []
+        if messages_per_second:
+            limits.append(f"{messages_per_second} messages/s")
+            presents.append(f"{present_messages:.0f} messages/s")
+        if bytes_per_second:
+            limits.append(f"{bytes_per_second} bytes/s")
+            presents.append(f"{present_bytes:.0f} bytes/s")
+        super().__init__(
+            f"this client's budget for topic '{topic}' is {' and '.join(limits)}, and it has lately published "
+            f"{' and '.join(presents)}: it may go on in {retry_seconds:.3f} s. Wait longer, publish less, or raise the "
+            "budget in [[access.publish]]."
+        )
+
+
 class PublishRevoked(ShmbusError):
     """The claim on `sequence` was taken away before it was committed: the message was not published."""
 
@@ -392,6 +427,7 @@ class RpcError(ShmbusError):
         "REGISTRATION_NOT_FOUND": "Start it (`shmbus rpc NAME START`), or look with `shmbus topics` for its name.",
         "PROCESS_NOT_FOUND": "START runs it, if it is one of the coordinator's.",
         "INVALID_STATE": "Wait, then call again.",
+        "ACCESS_DENIED": "Allow it in [[access.call]] of the configuration.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
         "EXECUTION_ERROR": "Look at the collector's log.",

@@ -10,9 +10,11 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from shmbus import _core, correlation, encoding
-from shmbus._core import Ring, Writer
+from shmbus._core import Budget, Ring, Writer
 from shmbus.errors import (
+    AccessDenied,
     BackpressureError,
+    BudgetExceeded,
     BusyError,
     CapabilityError,
     ClosedError,
@@ -77,8 +79,10 @@ class Publisher(Writer):
     of each (`keep_last`).
     `publish_many(events, ...)` does it for many and answers how many.
 
-    Both raise BackpressureError when the topic is full and stays so, MessageTooLarge, PublishRevoked, ClosedError,
-    ForkedError, TypeError. After an error from `publish_many`, its attribute `published` says how many went out.
+    Both raise BackpressureError when the topic is full and stays so, BudgetExceeded when the client may not publish so
+    much yet (it is waited for as a full topic is), MessageTooLarge, PublishRevoked, AccessDenied when it kept to no
+    budget and was shut out, ClosedError, ForkedError, TypeError. After an error from `publish_many`, its attribute
+    `published` says how many went out.
     """
 
     def __init__(
@@ -106,15 +110,16 @@ class Publisher(Writer):
         self._own_type = own_type
         self._asked: tuple[str | None, float | None | EllipsisType, bool] = (on_full, timeout, durable)
         self._urgent_publisher: Publisher | None = None
+        self._budget: Budget | None = None
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
 
     def try_publish(self, event: Any, **options: Any) -> int | None:
-        """Publish without waiting: the sequence, or None when the topic is full."""
+        """Publish without waiting: the sequence, or None when the topic is full or the budget spent."""
         try:
             return self.publish(event, **{**options, "timeout": 0})
-        except BackpressureError:
+        except (BackpressureError, BudgetExceeded):
             return None
 
     def forget_key(self, key: str, **options: Any) -> int:
@@ -240,6 +245,20 @@ class Publisher(Writer):
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
             raise self._backpressure(ring, by, producer, session, cursor, behind)
 
+    def _over_budget(self, wait_ns: int, length: int) -> None:
+        """The core may not publish so much yet, and has waited as long as it may."""
+        budget = self._budget
+        if self._ring is None or budget is None:
+            return
+        raise BudgetExceeded(
+            self.topic, budget.messages_per_second, budget.bytes_per_second, *budget.present(), wait_ns / 1e9
+        )
+
+    def _limit(self, budget: Budget | None) -> None:
+        """It may publish so much from now on, with the client's other publishers of the topic."""
+        self._budget = budget
+        self._set_budget(budget)
+
     def _unusable(self) -> ShmbusError:
         thing = f"the publisher of '{self.topic}'"
         if self._forked:
@@ -251,6 +270,8 @@ class Publisher(Writer):
         key = (self._topic_id, self._lane)
         deadline = time.monotonic() + SUCCESSOR_WAIT_SECONDS
         while (successor := self._bus._successor(key, ring.generation)) is None:
+            if (reason := self._bus._revocation(self._topic_id)) is not None:
+                raise AccessDenied("publish to", self.topic, f"pid {os.getpid()}", reason)
             if time.monotonic() >= deadline or not self._bus._wait_for_push(deadline):
                 raise ConnectionLost(self._bus.name, None, f"'{self.topic}' was moved to a ring that never came")
         self._move(successor, self._producer_id)

@@ -18,7 +18,7 @@ from typing import Final
 
 from rich.text import Text
 
-from shmbus.control import ControlConnection
+from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector, GetStatus
 
 from . import text
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do it and tell. Raises ConnectError, AccessDenied, ShmbusError where it cannot be done."""
-    control, welcome = ControlConnection.connect(arguments.bus, "collectors")
+    control, welcome = ControlConnection.connect(arguments.bus, "collectors", auth_info=bearer_info(own_bearer()))
     with welcome, closing(control):
         if arguments.action == "list":
             with control.request(GetStatus()) as answer:

@@ -10,7 +10,7 @@ import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shmbus.control import ControlConnection
+from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.errors import ConnectionLost, ShmbusError
 from shmbus.v1.control_pb2 import StopBus
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Stop it and wait. 1: it does not run, or has not ended in time. Raises ConnectError, AccessDenied."""
-    control, welcome = ControlConnection.connect(arguments.bus, "down")
+    control, welcome = ControlConnection.connect(arguments.bus, "down", auth_info=bearer_info(own_bearer()))
     with control, welcome, _watched(welcome.message.coordinator_pid) as process:
         try:
             control.request(StopBus()).close()

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "rpc": "Call a collector: its health, its configuration, its life.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
+    "access": "Tell who may do what, and make tokens.",
     "config": "Check a configuration, or show all of it.",
     "systemd-unit": "Print a unit file that runs a bus as a service of systemd.",
     "bench": "Measure how fast the bus is on this machine.",

@@ -1,17 +1,96 @@
 """Who may do what. Without rules: the coordinator's own user and root, everything; nobody else, anything.
 
-A grant is for users and groups, and names a pattern of topics. What no grant allows is denied. A supervised collector
-may publish to the topics that it is configured with, whoever it runs as, and to no others. It may be called, whoever it
-runs as: it reads the topic of its own calls, and answers.
+A grant is for users, groups, supervised collectors and tokens, and names a pattern of topics. The first that fits
+decides, and what none allows is denied, but for these, which need none:
+
+    root and the user who runs the bus       everything
+    a supervised collector                   to publish to the topics that it is configured with, and to no others; to
+                                             read the topic of its own calls, and to answer, whoever it runs as
+    every client, where there are rules      to read and make the topic of its own answers
+    about calls
+
+Whoever may publish to a collector's topic of calls holds that memory, so such a grant is one of all its operations.
+Every decision is told to `on_decision`, once.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
-from shmbus.coordinator.registry import Client
-from shmbus.coordinator.settings import Grant, Settings
-from shmbus.errors import AccessDenied
+from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
+from shmbus.coordinator.settings import Budget, Grant, Settings
+from shmbus.errors import AccessDenied, ShmbusError
 from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
+from shmbus.v1.eventbus_pb2 import RpcAuthInfo
+from shmbus.v1.rpc_pb2 import CollectorOperation
+
+NOBODY = HashedToken(bytes(16), bytes(32))  # that no token has: looking up an unknown name takes as long as a known one
+_NOT_SERVICES = frozenset({"lifecycle", "config", "task", "registration"})  # leaves of control.collector. themselves
+_METHODS = ("", "bearer", "peer_credentials")
+
+
+class Subject(Protocol):
+    """Who wants something, as the kernel, the coordinator and a token attest it."""
+
+    @property
+    def uid(self) -> int: ...
+    @property
+    def gid(self) -> int: ...
+    @property
+    def groups(self) -> tuple[int, ...]: ...
+    @property
+    def collector(self) -> str | None: ...
+    @property
+    def token(self) -> KnownToken | None: ...
+    @property
+    def bell(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def who(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is no client: not yet, or only to be told what it could do."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    pid: int = 0
+    name: str = ""
+    collector: str | None = None
+    token: KnownToken | None = None
+    bell: int = 0
+
+    @property
+    def who(self) -> str:
+        """For messages."""
+        return f"pid {self.pid} (uid {self.uid})"
+
+
+class Decision(NamedTuple):
+    """May it? `rule` is what says so."""
+
+    allowed: bool
+    rule: str
+    budget: Budget | None = None
+
+
+class Rule(NamedTuple):
+    """A grant, and where it stands in the configuration."""
+
+    name: str
+    grant: Grant
+
+
+NO_RULE = "no rule"
+NO_PROOF = "no proof of who it is"
+Tell = Callable[[Subject, str, str, Decision], None]
 
 
 class Access:
@@ -19,11 +98,15 @@ class Access:
 
     def __init__(self, settings: Settings, own_uid: int | None = None) -> None:
         self._trusted = {0, os.geteuid() if own_uid is None else own_uid}
+        self.on_decision: Tell = lambda subject, action, thing, decision: None
         self.replace(settings)
 
     def replace(self, settings: Settings) -> None:
         """These rules count from now on. What is open stays open."""
-        self._publish, self._subscribe, self._administer = settings.publish, settings.subscribe, settings.administer
+        self._publish, self._subscribe = _named("publish", settings.publish), _named("subscribe", settings.subscribe)
+        self._call, self._administer = _named("call", settings.call), _named("administer", settings.administer)
+        self._all = (*self._publish, *self._subscribe, *self._call, *self._administer)
+        self._tokens = dict(settings.tokens)
         self._supervised = {plan.name for plan in settings.collectors}
         self._topics = {plan.name: plan.topics for plan in settings.collectors if plan.topics}
         self._collectors = {plan.uid for plan in settings.collectors if plan.uid is not None} - self._trusted
@@ -31,53 +114,209 @@ class Access:
     @property
     def names_others(self) -> bool:
         """May anybody but the coordinator's own user connect?"""
-        return bool(self._publish or self._subscribe or self._administer or self._collectors)
+        return bool(self._all or self._collectors)
 
-    def check_connect(self, uid: int, gid: int, groups: Iterable[int], who: str) -> None:
-        """Raises AccessDenied for a user whom nothing is allowed."""
-        grants = (*self._publish, *self._subscribe, *self._administer)
-        if uid in self._trusted or uid in self._collectors:
-            return
-        if not any(_is_for(grant, uid, {gid, *groups}) for grant in grants):
-            raise AccessDenied("connect to", "the bus", who)
+    # ---- decisions ---------------------------------------------------------------------------------------------------
 
-    def check_publish(self, client: Client, topic: str) -> None:
+    def connect(self, subject: Subject) -> Decision:
+        """Whoever is allowed anything may connect."""
+        found = self._first(self._all, subject)
+        return found._replace(budget=None) if found else self._implicit(subject, self._runs_collectors(subject))
+
+    def publish(self, subject: Subject, topic: str) -> Decision:
+        """May it write to the topic, and how much?"""
+        if service_of(topic):
+            return self._publish_calls(subject, topic)
+        if self._answers(subject) and topic.startswith(CALL_RESPONSES):
+            return Decision(True, "it answers its calls")
+        configured = self._configured(subject, topic)
+        if configured is not None and not configured.allowed:
+            return configured
+        found = self._first(self._publish, subject, topic)
+        return found or configured or self._own_answers(subject, topic) or self._implicit(subject)
+
+    def subscribe(self, subject: Subject, pattern: str) -> Decision:
+        """A subscription may not reach further than one of its grants."""
+        found = self._first(self._subscribe, subject, pattern)
+        if not found and self._answers(subject) and pattern == f"{CALL_REQUESTS}{subject.collector}":
+            found = Decision(True, "it answers its calls")
+        return found or self._own_answers(subject, pattern) or self._implicit(subject)
+
+    def call(self, subject: Subject, service: str, operation: int) -> Decision:
+        """May it have that service do that? Whoever may administer a collector may call it."""
+        topic = CALL_REQUESTS + service
+        for rule in self._fitting(self._call, subject, topic):
+            if not rule.grant.operations or operation in rule.grant.operations:
+                return Decision(True, rule.name)
+        return (
+            self._first(self._publish, subject, topic)
+            or self._first(self._administer, subject, topic)
+            or self._configured(subject, topic)
+            or self._implicit(subject)
+        )
+
+    def administer(self, subject: Subject, thing: str) -> Decision:
+        """`thing`: a topic, that of a collector's calls for its life, or "#" for what concerns the whole bus."""
+        return self._first(self._administer, subject, thing) or self._implicit(subject)
+
+    def person(self, uid: int, gid: int, groups: tuple[int, ...], *, collector: str, token: str) -> Person:
+        """Somebody who is asked about. Raises ShmbusError for a token that there is none of."""
+        hashed = self._tokens.get(token)
+        if token and hashed is None:
+            known = ", ".join(sorted(self._tokens)) or "none"
+            raise ShmbusError(f"there is no token '{token}' in [access.tokens]; there are: {known}")
+        held = KnownToken(token, hashed) if hashed is not None else None
+        return Person(uid, gid, groups, collector=collector or None, token=held)
+
+    # ---- checks ------------------------------------------------------------------------------------------------------
+
+    def check_hello(self, subject: Subject) -> None:
+        """Before it has presented a token: raises AccessDenied for a user whom nothing can be allowed."""
+        if not any(rule.grant.tokens for rule in self._all):
+            decision = self.connect(subject)
+            if not decision.allowed:
+                self._check(subject, "connect to", "the bus", decision)
+
+    def check_connect(self, subject: Subject) -> None:
         """Raises AccessDenied."""
-        if self._answers(client) and (topic.startswith(CALL_RESPONSES) or topic == _calls_of(client)):
-            return
-        own = self._topics.get(client.collector or "")
-        if own is None:
-            self._check(client, self._publish, "publish to", topic)
-        elif not any(covers(pattern, topic) for pattern in own):
-            remedy = f"Add it to collectors.{client.collector}.topics in the configuration."
-            raise AccessDenied("publish to", topic, client.who, remedy)
+        self._check(subject, "connect to", "the bus", self.connect(subject))
 
-    def check_subscribe(self, client: Client, pattern: str) -> None:
-        """A subscription may not reach further than one of its grants. Raises AccessDenied."""
-        if not (self._answers(client) and pattern == _calls_of(client)):
-            self._check(client, self._subscribe, "subscribe to", pattern)
+    def check_publish(self, subject: Subject, topic: str) -> Budget | None:
+        """How much it may. Raises AccessDenied."""
+        decision = self.publish(subject, topic)
+        remedy = f"Add it to {decision.rule} in the configuration." if decision.rule.endswith(".topics") else None
+        self._check(subject, "publish to", topic, decision, remedy)
+        return decision.budget
 
-    def check_administer(self, client: Client, thing: str) -> None:
-        """`thing`: a topic, or "#" for what concerns the whole bus. Raises AccessDenied."""
-        self._check(client, self._administer, "administer", thing)
+    def check_subscribe(self, subject: Subject, pattern: str) -> None:
+        """Raises AccessDenied."""
+        self._check(subject, "subscribe to", pattern, self.subscribe(subject, pattern))
 
-    def _answers(self, client: Client) -> bool:
-        return client.collector in self._supervised
+    def check_call(self, subject: Subject, service: str, operation: int) -> None:
+        """Raises AccessDenied."""
+        decision = self.call(subject, service, operation)
+        self._check(subject, f"call {operation_name(operation)} of", service, decision)
 
-    def _check(self, client: Client, grants: Iterable[Grant], action: str, thing: str) -> None:
-        if client.uid in self._trusted:
-            return
-        groups = {client.gid, *client.groups}
-        if not any(_is_for(grant, client.uid, groups) and covers(grant.topic, thing) for grant in grants):
-            raise AccessDenied(action, thing, client.who)
+    def check_administer(self, subject: Subject, thing: str, act: str = "administer") -> None:
+        """`thing` as of `administer`, `act` is what is to be done to it. Raises AccessDenied."""
+        self._check(subject, act, thing, self.administer(subject, thing))
+
+    def check_owner(self, subject: Subject, action: str, thing: str, owner: int, remedy: str) -> None:
+        """Of what belongs to a user, rules or not. Raises AccessDenied."""
+        rule = "its owner" if subject.uid == owner else "root" if not subject.uid else f"it belongs to uid {owner}"
+        decision = Decision(subject.uid in (0, owner), rule)
+        self._check(subject, action, thing, decision, remedy)
+
+    def _check(self, subject: Subject, action: str, thing: str, decision: Decision, remedy: str | None = None) -> None:
+        self.on_decision(subject, action, thing, decision)
+        if not decision.allowed:
+            raise AccessDenied(action, thing, subject.who, remedy)
+
+    # ---- credentials -------------------------------------------------------------------------------------------------
+
+    def authenticate(self, info: RpcAuthInfo, subject: Subject) -> KnownToken | None:
+        """Whose token it is; None: it presents none, and is what the kernel says of it. Raises AccessDenied.
+
+        What it says it may (`permissions`) is not looked at: rules alone say so.
+        """
+        with self.proving(subject):
+            return self._token_in(info, subject.who)
+
+    @contextmanager
+    def proving(self, subject: Subject) -> Iterator[None]:
+        """What is denied here is denied for want of proof."""
+        try:
+            yield
+        except AccessDenied as error:
+            self.on_decision(subject, error.action, error.thing, Decision(False, NO_PROOF))
+            raise
+
+    def _token_in(self, info: RpcAuthInfo, who: str) -> KnownToken | None:
+        refused = "authenticate to", "the bus", who
+        if info.client_cert_fingerprint:
+            remedy = (
+                "A certificate's fingerprint counts on a link whose other end has shown that certificate; on the local "
+                "socket the kernel says who it is: leave client_cert_fingerprint away, or present a token."
+            )
+            raise AccessDenied(*refused, remedy)
+        if info.auth_method not in _METHODS:
+            remedy = f'There is no method {info.auth_method[:32]!r} here: use "bearer" or "peer_credentials".'
+            raise AccessDenied(*refused, remedy)
+        if not info.auth_token:
+            if info.auth_method == "bearer":
+                raise AccessDenied(*refused, 'The method is "bearer", and there is no auth_token.')
+            return None
+        if info.auth_method == "peer_credentials":
+            raise AccessDenied(*refused, 'A token is presented by the method "bearer".')
+        name = name_in(info.auth_token)
+        hashed = self._tokens.get(name)
+        genuine = len(info.auth_token) <= MAX_BYTES and (hashed or NOBODY).is_of(info.auth_token)
+        if hashed is None or not genuine:
+            remedy = "Its token is none of [access.tokens]: `shmbus access token NAME` makes one."
+            raise AccessDenied(*refused, remedy)
+        return KnownToken(name, hashed)
+
+    # ---- rules -------------------------------------------------------------------------------------------------------
+
+    def _publish_calls(self, subject: Subject, topic: str) -> Decision:
+        if self._answers(subject) and topic == f"{CALL_REQUESTS}{subject.collector}":
+            return Decision(True, "it answers its calls")
+        found = self._first(self._call, subject, topic) or self._first(self._publish, subject, topic)
+        return found or self._configured(subject, topic) or self._implicit(subject)
+
+    def _configured(self, subject: Subject, topic: str) -> Decision | None:
+        """By the topics that a collector is configured with; None: it is configured with none."""
+        own = self._topics.get(subject.collector or "", ())
+        covered = any(covers(pattern, topic) for pattern in own)
+        return Decision(covered, f"collectors.{subject.collector}.topics") if own else None
+
+    def _own_answers(self, subject: Subject, topic: str) -> Decision | None:
+        own = subject.bell and topic.startswith(f"{CALL_RESPONSES}c{subject.bell}-")
+        return Decision(True, "its own answers") if own and self._call else None
+
+    def _answers(self, subject: Subject) -> bool:
+        return subject.collector in self._supervised
+
+    def _runs_collectors(self, subject: Subject) -> str:
+        return "collectors run as this user" if subject.uid in self._collectors else ""
+
+    def _implicit(self, subject: Subject, otherwise: str = "") -> Decision:
+        if subject.uid in self._trusted:
+            return Decision(True, "the bus's own user" if subject.uid else "root")
+        return Decision(bool(otherwise), otherwise or NO_RULE)
+
+    def _first(self, rules: Iterable[Rule], subject: Subject, thing: str | None = None) -> Decision | None:
+        rule = next(self._fitting(rules, subject, thing), None)
+        return None if rule is None else Decision(True, rule.name, rule.grant.budget)
+
+    def _fitting(self, rules: Iterable[Rule], subject: Subject, thing: str | None) -> Iterator[Rule]:
+        for rule in rules:
+            if self._is_for(rule.grant, subject) and (thing is None or covers(rule.grant.topic, thing)):
+                yield rule
+
+    def _is_for(self, grant: Grant, subject: Subject) -> bool:
+        if subject.uid in grant.users or subject.gid in grant.groups or not grant.groups.isdisjoint(subject.groups):
+            return True
+        if subject.collector in grant.collectors and self._answers(subject):
+            return True
+        token = subject.token
+        return token is not None and token.name in grant.tokens and self._tokens.get(token.name) == token.hashed
 
 
-def _calls_of(client: Client) -> str:
-    return f"{CALL_REQUESTS}{client.collector}"
+def _named(kind: str, grants: Sequence[Grant]) -> tuple[Rule, ...]:
+    return tuple(Rule(f"access.{kind}[{number}]", grant) for number, grant in enumerate(grants))
 
 
-def _is_for(grant: Grant, uid: int, groups: set[int]) -> bool:
-    return uid in grant.users or bool(groups & grant.groups)
+def service_of(topic: str) -> str:
+    """The collector that is called on that topic; "" for a topic of anything else."""
+    name = topic.removeprefix(CALL_REQUESTS)
+    return "" if name == topic or "." in name or name in _NOT_SERVICES or is_pattern(name) else name
+
+
+def operation_name(operation: int) -> str:
+    """As rpc.proto calls it."""
+    names = {number: name.removeprefix("COLLECTOR_OPERATION_") for name, number in CollectorOperation.items()}
+    return names.get(operation, f"operation {operation}")
 
 
 def covers(allowed: str, pattern: str) -> bool:

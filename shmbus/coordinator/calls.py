@@ -78,7 +78,7 @@ class Calls:
     # ---- lives -------------------------------------------------------------------------------------------------------
 
     def _start(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
-        self._access.check_administer(client, "#")
+        self._access.check_call(client, name, START)
         _check_plain(name, request)
         life = self._known(name, START).life
         if life.state in _THERE:
@@ -99,13 +99,13 @@ class Calls:
         return _told(collector, pid)
 
     def _restart(self, client: Client, name: str, request: wire.RpcRequest) -> wire.HealthData:
-        self._access.check_administer(client, "#")
+        self._access.check_call(client, name, RESTART)
         _check_plain(name, request)
         pid = self._known(name, RESTART).life.pid
         return _told(self._children.restart(name), pid)
 
     def _running(self, client: Client, name: str, operation: int) -> tuple[Collector, int]:
-        self._access.check_administer(client, "#")
+        self._access.check_call(client, name, operation)
         collector = self._known(name, operation)
         if collector.life.state is State.STOPPED:
             raise failure(name, operation, "PROCESS_NOT_FOUND", "it does not run")
@@ -146,6 +146,7 @@ class Calls:
 
     def _deregister(self, client: Client, name: str, request: wire.RpcRequest) -> None:
         name = request.deregistration.collector_id or name
+        topic = _checked_topic(name)
         if name not in self._registered:
             raise failure(name, DEREGISTER, "REGISTRATION_NOT_FOUND", "nobody has registered it")
         holder = self._holder(name)
@@ -155,7 +156,7 @@ class Calls:
         if holder is not client and not request.deregistration.force:
             raise failure(name, DEREGISTER, "ALREADY_REGISTERED", f"it is {holder.who}: only `force` takes it away")
         if holder is not client:
-            self._access.check_administer(client, "#")
+            self._access.check_administer(client, topic, "deregister")
         del self._registered[name]
         holder.collector = None
 

@@ -26,6 +26,7 @@ from contextlib import suppress
 from functools import partial
 
 from shmbus.bus import TOKEN_VARIABLE
+from shmbus.control import BEARER_VARIABLE
 from shmbus.coordinator import launch
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.output import Output, Outputs
@@ -38,7 +39,9 @@ from shmbus.directory import CollectorEntry, CollectorState
 from shmbus.errors import AccessDenied
 from shmbus.process import Identity, identity_of, is_alive
 
-_NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "JOURNAL_STREAM")
+_NOT_FOR_CHILDREN = (
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "JOURNAL_STREAM", BEARER_VARIABLE,
+)  # fmt: skip
 
 Changed = Callable[["Collector"], None]
 

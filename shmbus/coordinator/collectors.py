@@ -25,6 +25,7 @@ from shmbus.coordinator.supervisor import State
 from shmbus.coordinator.vigil import Vigil
 from shmbus.directory import Health
 from shmbus.process import Identity, is_stopped
+from shmbus.topic import CALL_REQUESTS
 from shmbus.v1.control_pb2 import AnnounceReady, CollectorStatus, ControlCollector, ReadyNoted
 
 _HEALTH = {State.PAUSED: Health.DEGRADED, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
@@ -85,8 +86,9 @@ class Collectors:
 
     def control(self, client: Client, request: ControlCollector) -> Answer:
         """Start, stop, restart, pause, resume, reload: its status right after."""
-        self._access.check_administer(client, "#")
         action = self._actions.get(request.action)
+        verb = ControlCollector.Action.Name(request.action) if action else "administer"
+        self._access.check_administer(client, CALL_REQUESTS + request.name, verb.removeprefix("ACTION_").lower())
         if action is None:
             raise ValueError(f"there is no action {request.action}: choose one of ControlCollector.Action")
         return self._status(action(request.name)), ()

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shmbus.bearer import HashedToken
 from shmbus.coordinator.rings import RingPlan
-from shmbus.coordinator.settings import CollectorPlan, Grant, Settings, TopicPlan
+from shmbus.coordinator.settings import Budget, CollectorPlan, Grant, Settings, TopicPlan
 from shmbus.coordinator.supervisor import Policy, Restart
+from shmbus.topic import CALL_REQUESTS
 
 if TYPE_CHECKING:
-    from shmbus.config import AccessRule, Config, TopicSettings
+    from shmbus.config import AccessRule, CallRule, Config, PublishRule, TopicSettings
 
 
 def as_settings(config: "Config | Settings | None") -> Settings:
@@ -52,9 +54,13 @@ def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) ->
             replace(plan, enabled=True) if collectors is not None else plan
             for plan in (_collector(config, name) for name in names)
         ),
-        publish=_grants(config.access.publish),
+        publish=tuple(replace(_grant(rule.topic, rule), budget=_budget(rule)) for rule in config.access.publish),
         subscribe=_grants(config.access.subscribe),
+        call=tuple(map(_call_grant, config.access.call)),
         administer=_grants(config.access.administer),
+        tokens={name: HashedToken.parse(text) for name, text in config.access.tokens.items()},
+        budget_grace_ns=int(config.access.budget_grace_seconds * 1e9),
+        audit_file=config.access.audit_file,
     )
 
 
@@ -112,4 +118,22 @@ def _collector(config: "Config", name: str) -> CollectorPlan:
 
 
 def _grants(rules: "Sequence[AccessRule]") -> tuple[Grant, ...]:
-    return tuple(Grant(rule.topic, frozenset(rule.users), frozenset(rule.groups)) for rule in rules)
+    return tuple(_grant(rule.topic, rule) for rule in rules)
+
+
+def _grant(topic: str, rule: "AccessRule | CallRule") -> Grant:
+    return Grant(
+        topic, frozenset(rule.users), frozenset(rule.groups), frozenset(rule.collectors), frozenset(rule.tokens)
+    )
+
+
+def _budget(rule: "PublishRule") -> Budget | None:
+    budget = Budget(rule.messages_per_second, rule.bytes_per_second)
+    return None if budget == Budget() else budget
+
+
+def _call_grant(rule: "CallRule") -> Grant:
+    from shmbus.config import OPERATIONS
+
+    operations = frozenset(OPERATIONS[name] for name in rule.operations)
+    return replace(_grant(CALL_REQUESTS + rule.service, rule), operations=operations)

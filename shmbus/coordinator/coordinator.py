@@ -20,8 +20,10 @@ from google.protobuf.message import Message
 from shmbus import segment
 from shmbus._core import Bells, killpoint
 from shmbus.bus import Bus
-from shmbus.coordinator.access import Access
+from shmbus.coordinator.access import Access, Person
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
+from shmbus.coordinator.audit import Audit, open_trail
+from shmbus.coordinator.budgets import Budgets
 from shmbus.coordinator.collectors import Collectors
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
@@ -53,10 +55,12 @@ from shmbus.coordinator.topics import Topics
 from shmbus.directory import BusState, Capacities
 from shmbus.errors import ShmbusError
 from shmbus.v1.control_pb2 import (
+    AccessChanged,
     ClientStatus,
     Done,
     GetStatus,
     Resume,
+    ServerPacket,
     StatusReply,
     StopBus,
     TopicType,
@@ -94,6 +98,8 @@ class Coordinator:
         self._configure, self._hangup_stops = configure, hangup_stops
         self._notifier = Notifier()
         self._access = Access(self.settings)
+        self._audit = Audit(log)
+        self._access.on_decision = self._audit.decided
         self._endpoint = Endpoint(
             self.settings.bus, private=private, open_to_others=self._access.names_others, take_over=take_over
         )
@@ -149,6 +155,7 @@ class Coordinator:
         if signals:
             self._heed_signals(self._loop)
         try:
+            self._audit.write_to(self.settings.audit_file, open_trail(self.settings.audit_file))
             self._endpoint.open(time.time())
             with ExitStack() as made:
                 self._build(made)
@@ -160,12 +167,14 @@ class Coordinator:
                     self._notifier.ready()
                     self._feed_watchdog()
                 reason = await self._stop_reason
+                self._audit.done(_ourselves(), "stop", "the bus", reason)
                 if signals:
                     self._notifier.stopping()
                 await self._wind_down(reason)
                 return reason
         finally:
             self._endpoint.close()
+            self._audit.close()
 
     def _heed_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -223,9 +232,13 @@ class Coordinator:
         self._collectors = self._make_collectors(listing, health)
         made.callback(self._collectors.close)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
-        self._requests = Requests(
-            registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
+        self._budgets = budgets = Budgets(
+            registry, self._topics, post, health, self._audit, self.settings.budget_grace_ns, log
         )
+        self._requests = Requests(
+            registry, self._topics, joins, groups, self._sweep, access, budgets, self._planner, listing,
+            self._look_later,
+        )  # fmt: skip
         self._server = Server(
             self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
             numbers, access, (listing.segment, self._bells_segment), log,
@@ -331,11 +344,15 @@ class Coordinator:
             check(self.settings, settings)
             limits = plan_limits(self._registry, self.settings, settings)
             found = changes(self.settings, settings)
-            self._make_declared(settings)
+            trail = open_trail(settings.audit_file)  # the same one anew, too: it may have been rotated away
+            self._make_declared_or_close(settings, trail)
         except (ShmbusError, OSError) as error:
             self._log(Warn(f"the configuration was not changed: {error}"))
+            self._audit.done(_ourselves(), "reload", "the configuration", f"SIGHUP; not changed: {error}")
         else:
             self._log(f"the configuration was read again: {len(found) or 'no'} changes")
+            self._audit.write_to(settings.audit_file, trail)
+            self._audit.done(_ourselves(), "reload", "the configuration", f"SIGHUP; {len(found) or 'no'} changes")
             for line in found:
                 self._log(f"changed: {line}")
             self._go_by(settings, limits)
@@ -344,11 +361,22 @@ class Coordinator:
     def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
         self.settings = settings
         self._access.replace(settings)
+        self._budgets.grace_ns = settings.budget_grace_ns
+        for client in self._registry.clients.values():
+            self._post.push(client, ServerPacket(access_changed=AccessChanged()))
         self._planner.replace(settings)
         self._endpoint.open_to(self._access.names_others)
         for topic, plan in limits.items():
             self._requests.change_limits(topic, plan)
         self._collectors.apply(settings.collectors)
+
+    def _make_declared_or_close(self, settings: Settings, descriptor: int) -> None:
+        try:
+            self._make_declared(settings)
+        except BaseException:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise
 
     def _make_declared(self, settings: Settings) -> None:
         planner = Planner(settings)
@@ -392,6 +420,7 @@ class Coordinator:
         now = time.monotonic_ns()
         self._sweep.run(now)
         self._groups.expire(now)
+        self._budgets.look(now)
         self._server.forget_settled()
 
     def _look_later(self, topic: Topic, at_ns: int) -> None:
@@ -422,7 +451,7 @@ class Coordinator:
         return Calls(self._registry, self._collectors.children, self._access)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
-        self._access.check_administer(client, "#")
+        self._access.check_administer(client, "#", "stop")
         self._request_stop(f"asked for by {client.who}")
         return Done(), ()
 
@@ -436,3 +465,8 @@ class Coordinator:
             subscriptions=len(client.subscriptions),
             queued_packets=self._server.queued(client),
         )
+
+
+def _ourselves() -> Person:
+    """For what a signal has us do."""
+    return Person(os.geteuid(), os.getegid(), pid=os.getpid(), name="coordinator")

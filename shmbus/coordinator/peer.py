@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 
+from shmbus.coordinator.access import Person
 from shmbus.coordinator.outbox import Opener, Outbox, Overflow
 from shmbus.coordinator.refusal import refusal
 from shmbus.coordinator.registry import Client
@@ -48,6 +49,11 @@ class Peer:
         loop.add_reader(channel.fileno(), self._readable)
         if self.pidfd >= 0:
             loop.add_reader(self.pidfd, self._died)
+
+    @property
+    def person(self) -> Person:
+        """Who it is as long as it has not said hello."""
+        return Person(self.uid, self.gid, self.groups, self.pid)
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from its Client, so that its death is one walk.
 from typing import NamedTuple
 
 from shmbus._core import Ring, Session
+from shmbus.bearer import KnownToken
 from shmbus.coordinator.repair import ClaimWatch
 from shmbus.coordinator.stalls import StallWatch
 from shmbus.coordinator.store import Segment
@@ -45,13 +46,14 @@ class Client:
 
     __slots__ = (
         "number", "name", "identity", "uid", "gid", "groups", "bell", "pages", "producers", "subscriptions",
-        "sessions_known", "alive", "collector", "connected_ns",
+        "sessions_known", "alive", "collector", "token", "connected_ns",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, identity: Identity, uid: int, gid: int) -> None:
         self.number, self.name, self.identity, self.uid, self.gid = number, name, identity, uid, gid
         self.groups: tuple[int, ...] = ()
         self.collector: str | None = None  # the supervised collector that this is
+        self.token: KnownToken | None = None  # that it has presented
         self.connected_ns = 0  # Unix time
         self.bell = 0
         self.pages: list[Page] = []
@@ -61,9 +63,15 @@ class Client:
         self.alive = True  # False: its process is dead; it may also just have hung up
 
     @property
+    def pid(self) -> int:
+        """Of its process; 0: it is of a pid namespace that cannot be seen from here."""
+        return self.identity.pid
+
+    @property
     def who(self) -> str:
-        """For messages: name, pid and uid."""
-        return f"{self.name!r} (pid {self.identity.pid}, uid {self.uid})"
+        """For messages: name, pid and uid, and the name of its token."""
+        token = f", token {self.token.name}" if self.token else ""
+        return f"{self.name!r} (pid {self.identity.pid}, uid {self.uid}{token})"
 
 
 class Subscription:

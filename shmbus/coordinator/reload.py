@@ -61,7 +61,7 @@ def changes(old: Settings, new: Settings) -> list[str]:
         *(f"bus.{name}: {getattr(old, name)} -> {getattr(new, name)}"
           for name in ("grace_seconds",) if getattr(old, name) != getattr(new, name)),
         *_of_topics(old, new),
-        *(f"access.{name}" for name in ("publish", "subscribe", "administer")
+        *(f"access.{name}" for name in ("publish", "subscribe", "call", "administer", "tokens", "audit_file")
           if getattr(old, name) != getattr(new, name)),
         *_of_collectors(old, new),
     ]  # fmt: skip

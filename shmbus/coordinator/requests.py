@@ -12,6 +12,8 @@ from google.protobuf.message import Message
 from shmbus._core import MAX_TRIES, MAX_WINDOW, killpoint
 from shmbus.control import NeedDescriptors
 from shmbus.coordinator.access import Access
+from shmbus.coordinator.budgets import Budgets
+from shmbus.coordinator.explain import as_wire, explain, told
 from shmbus.coordinator.groups import Groups
 from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.listing import Listing
@@ -24,14 +26,17 @@ from shmbus.coordinator.settings import TopicPlan, limited
 from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
-from shmbus.errors import DurableError, LimitError, ProtocolError, TypeMismatch
+from shmbus.errors import AccessDenied, DurableError, LimitError, ProtocolError, TypeMismatch
 from shmbus.start import LastPerKey, resolved
-from shmbus.topic import check_pattern, check_topic, matches
+from shmbus.topic import CALL_REQUESTS, check_pattern, check_topic, matches
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import (
+    AuthorizeCall,
+    CallAuthorized,
     ClosePublisher,
     Done,
     Durable,
+    ExplainAccess,
     ForgetDurable,
     GetKept,
     ListTopics,
@@ -63,10 +68,11 @@ class Requests:
 
     def __init__(
         self, registry: Registry, topics: Topics, joins: Joins, groups: Groups, sweep: Sweep, access: Access,
-        planner: Planner, listing: Listing, look_at: Callable[[Topic, int], None],
+        budgets: Budgets, planner: Planner, listing: Listing, look_at: Callable[[Topic, int], None],
     ) -> None:  # fmt: skip
         self._registry, self._topics, self._joins, self._groups, self._sweep = registry, topics, joins, groups, sweep
-        self._access, self._planner, self._listing, self._look_at = access, planner, listing, look_at
+        self._access, self._budgets = access, budgets
+        self._planner, self._listing, self._look_at = planner, listing, look_at
         self.handlers: dict[str, Callable[[Client, Any], Answer]] = {
             "open_publisher": self.open_publisher,
             "close_publisher": self.close_publisher,
@@ -79,12 +85,15 @@ class Requests:
             "set_limits": self.set_limits,
             "list_topics": self.list_topics,
             "get_kept": self.get_kept,
+            "authorize_call": self.authorize_call,
+            "explain_access": self.explain_access,
         }
 
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
         """A producer id in the topic's ring; the topic is made if there is none."""
         name = check_topic(request.topic)
-        self._access.check_publish(client, name)
+        self._budgets.check(client, name)
+        budget = self._access.check_publish(client, name)
         topic = self._registry.topics.get(name)
         created = topic is None
         if topic is None:
@@ -98,6 +107,7 @@ class Requests:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
         name = request.producer_name or client.name
         producer, last = self._topics.open(topic, client, name, durable=request.durable)
+        budget = self._budgets.opened(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         killpoint("publisher.entered")
         generation = topic.live
         opened = PublisherOpened(
@@ -111,6 +121,7 @@ class Requests:
             on_full=topic.on_full,
             block_timeout_ms=topic.block_timeout_ns // 1_000_000,
             last_number=last,
+            budget=None if budget is None else as_wire(budget),
         )
         for session in generation.gating:
             self._joins.gates.introduce(client, session)
@@ -143,6 +154,9 @@ class Requests:
                 if request.start.last_per_key:
                     kept_of(topic)
         durable = checked_durable(request.durable, subscription.patterns) if request.HasField("durable") else None
+        if durable is not None and (known := self._registry.durables.get(durable.name)) is not None:
+            thing, remedy = f"durable subscription {durable.name}", "It belongs to another user; choose another name."
+            self._access.check_owner(client, "read for", thing, known.uid, remedy)
         if durable is not None and durable.name == KEEPER and client.identity.pid != os.getpid():
             raise DurableError(KEEPER, "the coordinator reads under this name", "Use another name.")
         is_new = durable is not None and durable.name not in self._registry.durables
@@ -180,7 +194,10 @@ class Requests:
                     self._topics.close(topic, client, producer)
         for topic_id, lane, producer in held:
             if producer in client.producers.get((topic_id, lane), ()):
-                self._topics.resume(self._registry.lane(topic_id, lane), client, held[topic_id, lane, producer])
+                topic = self._registry.lane(topic_id, lane)
+                self._topics.resume(topic, client, held[topic_id, lane, producer])
+                budget = self._access.publish(client, topic.name).budget
+                self._budgets.resumed(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         named = {one.subscription: one for one in request.subscriptions}
         for number, subscription in list(client.subscriptions.items()):
             if number not in named:
@@ -210,6 +227,9 @@ class Requests:
 
     def forget_durable(self, client: Client, request: ForgetDurable) -> Answer:
         """Nothing is remembered for that name any more."""
+        if (durable := self._registry.durables.get(request.name)) is not None:
+            thing, remedy = f"durable subscription {request.name}", "Only its owner and root may."
+            self._access.check_owner(client, "forget", thing, durable.uid, remedy)
         self._groups.forget(request.name, client.uid)
         return Done(), ()
 
@@ -227,14 +247,14 @@ class Requests:
     def resize(self, client: Client, request: Resize) -> Answer:
         """The topic goes on in a ring of another size."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name)
+        self._access.check_administer(client, topic.name, "resize")
         self._topics.continue_elsewhere(topic, plan_of(topic.live.ring).resized(request.slots, request.arena_bytes))
         return Done(), ()
 
     def set_limits(self, client: Client, request: SetLimits) -> Answer:
         """Change what is set, in the running ring."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name)
+        self._access.check_administer(client, topic.name, "set limits of")
         plan = limited(plan_of(topic.live.ring), request.limits)
         check_room(topic.name, plan)
         self._set_limits(topic, plan)
@@ -259,6 +279,40 @@ class Requests:
         """What the topic keeps, to be read."""
         self._access.check_subscribe(client, check_topic(request.topic))
         return wire.Kept(), [kept_of(self._named(request.topic)).segment.open_read_only]
+
+    def authorize_call(self, client: Client, request: AuthorizeCall) -> Answer:
+        """A collector asks about a caller of it; whoever may not be called is told nothing of others."""
+        if not self._access.subscribe(client, check_topic(CALL_REQUESTS + request.service)).allowed:
+            raise AccessDenied("ask who may call", request.service, client.who)
+        caller = self._registry.clients.get(request.session)
+        if caller is None or (caller.identity.pid or -1, caller.identity.start_time) != (
+            request.pid,
+            request.start_time,
+        ):
+            return CallAuthorized(reason="its caller is not there any more."), ()
+        try:
+            self._check_call(caller, request)
+        except AccessDenied as error:
+            return CallAuthorized(reason=str(error)), ()
+        return CallAuthorized(allowed=True), ()
+
+    def explain_access(self, client: Client, request: ExplainAccess) -> Answer:
+        """Who may do what, and which rule says so."""
+        if request.uid != client.uid:
+            self._access.check_administer(client, "#", "explain access to")
+        person = self._access.person(
+            request.uid, request.gid, tuple(request.groups), collector=request.collector, token=request.token
+        )
+        return told(explain(self._access, person, request.topic)), ()
+
+    def _check_call(self, caller: Client, request: AuthorizeCall) -> None:
+        before = caller.token
+        try:
+            if request.HasField("auth_info"):
+                caller.token = self._access.authenticate(request.auth_info, caller)
+            self._access.check_call(caller, request.service, request.operation)
+        finally:
+            caller.token = before
 
     def list_topics(self, client: Client, request: ListTopics) -> Answer:
         """What the directory has, with the rings' present state."""

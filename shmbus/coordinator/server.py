@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -30,6 +31,7 @@ from shmbus.errors import LimitError, ProtocolError, ShmbusError
 from shmbus.packet import message_fields
 from shmbus.process import Identity, is_alive, own_namespace
 from shmbus.v1.control_pb2 import ClientPacket, Goodbye, Hello, ServerPacket, Welcome
+from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.version import OURS
 
 HELLO_SECONDS = 5.0  # from connect to a complete hello
@@ -148,7 +150,7 @@ class Server:
         peer = Peer(channel, self._loop, self._packet, self._gone)
         self._peers.add(peer)
         try:
-            self._access.check_connect(peer.uid, peer.gid, peer.groups, peer.name)
+            self._access.check_hello(peer.person)
         except ShmbusError as error:
             self.refused += 1
             peer.send(refusal(0, error))
@@ -175,6 +177,8 @@ class Server:
                 raise Stopping(f"the bus '{self._bus}' is being stopped")
             if peer.client is None:
                 answer, openers = self._hello(peer, packet.hello)
+            elif packet.HasField("auth_info"):
+                answer, openers = self._handle_as(peer.client, packet.auth_info, request, packet)
             else:
                 answer, openers = self.handlers[request](peer.client, getattr(packet, request))
         except ProtocolError:
@@ -189,16 +193,33 @@ class Server:
         getattr(reply, _BODY[type(answer).__name__]).CopyFrom(answer)
         peer.send(reply, openers)
 
+    def _handle_as(
+        self, client: Client, auth_info: RpcAuthInfo, request: str, packet: ClientPacket
+    ) -> tuple[Any, Sequence[Opener]]:
+        """One request with a token of its own."""
+        before = client.token
+        client.token = self._access.authenticate(auth_info, client)
+        try:
+            answer: tuple[Any, Sequence[Opener]] = self.handlers[request](client, getattr(packet, request))
+            return answer
+        finally:
+            client.token = before
+
     def _hello(self, peer: Peer, hello: Hello) -> tuple[Welcome, Sequence[Opener]]:
         negotiation = negotiate(hello.negotiation, OURS, peer.name)
         token = hello.collector_token if hello.HasField("collector_token") else None
-        collector = self.recognise(token, peer.identity())
+        person = replace(peer.person, name=hello.client_name)
+        with self._access.proving(person):
+            collector = self.recognise(token, peer.identity())
+        person = replace(person, collector=collector)
+        person = replace(person, token=self._access.authenticate(hello.auth_info, person))
+        self._access.check_connect(person)
         back = self._resumed(peer, hello)
         client = back or self._new_client(peer, hello)
         page = client.pages[0]
         self._post.connect(client, peer.send)
         peer.client = client
-        client.collector = collector
+        client.collector, client.token = collector, person.token
         killpoint("hello.done")
         welcome = Welcome(
             negotiation=negotiation,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
+from shmbus.bearer import HashedToken
 from shmbus.coordinator.rings import RingPlan
 from shmbus.coordinator.supervisor import Policy
 from shmbus.v1.control_pb2 import TopicLimits
@@ -77,12 +78,26 @@ class CollectorPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What one client may publish to one topic, on average; 0: as much as it can."""
+
+    messages_per_second: int = 0
+    bytes_per_second: int = 0  # of payloads
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """These users and the members of these groups may do it, on the topics that the pattern matches."""
+    """These may do it, on the topics that the pattern matches: users, members of groups, supervised collectors, and
+    whoever holds one of these tokens.
+    """
 
     topic: str
     users: frozenset[int] = frozenset()
     groups: frozenset[int] = frozenset()
+    collectors: frozenset[str] = frozenset()
+    tokens: frozenset[str] = frozenset()
+    operations: frozenset[int] = frozenset()  # that may be called; none: all of them
+    budget: Budget | None = None  # of what may be published
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +119,11 @@ class Settings:
     collectors: tuple[CollectorPlan, ...] = ()
     publish: tuple[Grant, ...] = ()
     subscribe: tuple[Grant, ...] = ()
+    call: tuple[Grant, ...] = ()  # their topics are those that collectors are called on
     administer: tuple[Grant, ...] = ()
+    tokens: Mapping[str, HashedToken] = field(default_factory=dict)  # by name
+    budget_grace_ns: int = 5_000_000_000  # that a publisher may be above its budget before it is shut out
+    audit_file: str = ""  # absolute; none: only to the logger
 
     @property
     def keeps_any(self) -> bool:

@@ -180,6 +180,25 @@ uint64_t shmbus_used_bytes(const struct shmbus_ring *ring) {
     return (uint64_t)position_distance(tail, head) * SHMBUS_UNIT;
 }
 
+uint64_t shmbus_tally(const struct shmbus_ring *ring, uint64_t from, struct shmbus_share *shares) {
+    uint64_t tail = shmbus_tail(ring), slots = (uint64_t)ring->slot_mask + 1;
+    if (from < tail && tail - from > slots)
+        from = tail - slots; /* retired slots, too, keep their words until they are claimed again */
+    for (uint64_t at = from; at < tail; at++) {
+        struct shmbus_slot *slot = slot_of(ring, at);
+        uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+        uint32_t length = atomic_load_explicit(&slot->length, memory_order_relaxed), producer = word_producer(word);
+        if (word_lap(word) != lap_of(ring, at) || word_state(word) != COMMITTED || producer > ring->producers)
+            continue;
+        struct shmbus_share *share = &shares[producer];
+        share->messages++;
+        share->bytes += length;
+        if (length > share->largest)
+            share->largest = length;
+    }
+    return tail;
+}
+
 /* ---- retire -------------------------------------------------------------------------------------------------------- */
 
 static const struct shmbus_session_page *find_session(const struct shmbus_session_ref *sessions, uint32_t count,

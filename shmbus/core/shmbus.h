@@ -203,6 +203,33 @@ uint32_t shmbus_retire(const struct shmbus_ring *ring, uint32_t count, const str
 uint32_t shmbus_retire_expired(const struct shmbus_ring *ring, uint64_t now_ns, const struct shmbus_session_ref *sessions,
                                uint32_t session_count);
 
+/* What a writer may publish, on average. A second's worth of it may go at once, and a message that is larger than that when
+ * nothing is owed. Times are the caller's. */
+#define SHMBUS_BURST_NS 1000000000u
+
+struct shmbus_rate {
+    uint64_t per_second; /* 0: no limit */
+    uint64_t full_ns;    /* when all that was spent has been made good */
+    uint64_t rest;       /* of a division */
+};
+
+struct shmbus_budget {
+    struct shmbus_rate messages, bytes; /* of payloads */
+};
+
+/* How long until a message of so many bytes may go; 0: now. */
+uint64_t shmbus_budget_wait(const struct shmbus_budget *budget, uint64_t now_ns, uint64_t bytes);
+void shmbus_budget_spend(struct shmbus_budget *budget, uint64_t now_ns, uint64_t bytes);
+
+/* What a producer has committed, as far as its slots are still there. */
+struct shmbus_share {
+    uint64_t messages, bytes, largest;
+};
+
+/* Add up what has been committed from `from` on, into one share for each producer id from 0 to `producers` of the geometry.
+ * Looks at no more than the slots that the ring has. Where it stopped: to begin there the next time. */
+uint64_t shmbus_tally(const struct shmbus_ring *ring, uint64_t from, struct shmbus_share *shares);
+
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 struct shmbus_view {

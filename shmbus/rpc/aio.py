@@ -58,9 +58,10 @@ class AsyncClient:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         key: str | None = None,
         correlation: Any = None,
+        token: str | None = None,
     ) -> Answer:
         """As Client.call."""
-        ask = make_ask(service, operation, payload, timeout, key, correlation)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, token)
         if is_coordinators(ask):
             return await asyncio.to_thread(ask_coordinator, self._bus, ask)
         for attempt in count(1):

@@ -6,6 +6,7 @@ from typing import Any, Final
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import correlation
+from shmbus.control import bearer_info
 from shmbus.rpc.operations import COORDINATORS, TAKES, Operation, request_field
 from shmbus.rpc.pending import Ask
 from shmbus.rpc.topics import request_topic
@@ -15,7 +16,13 @@ _OPERATIONS: Final = {int(one): one for one in Operation}  # a look-up is a thir
 
 
 def make_ask(
-    service: str, operation: int, payload: ProtobufMessage | None, timeout: float, key: str | None, given: Any
+    service: str,
+    operation: int,
+    payload: ProtobufMessage | None,
+    timeout: float,
+    key: str | None,
+    given: Any,
+    token: str | None = None,
 ) -> Ask:
     """Checked before anything is sent. Raises TypeError, ValueError, TopicNameError."""
     request_topic(service)
@@ -27,7 +34,8 @@ def make_ask(
     # Every attempt is the same child, so that its handler's work hangs from one place.
     context = correlation.resolve(given)
     deadline = time.monotonic_ns() + int(timeout * 1e9)
-    return Ask(service, asked, payload, timeout, deadline, key, False if context is None else context)
+    child = False if context is None else context
+    return Ask(service, asked, payload, timeout, deadline, key, child, bearer_info(token))
 
 
 def is_coordinators(ask: Ask) -> bool:

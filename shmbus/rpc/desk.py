@@ -1,6 +1,6 @@
 """What a server does with requests, without waiting or executing: which are new, which are due, what is answered.
 
-    take      a request is queued; or answered at once: repeated, past its deadline, too many; or it cancels another
+    take      a request is queued; or answered at once: denied, repeated, too many; or it cancels another
     next      the one to be executed now; what is past its deadline or cancelled by then is answered instead
     done      its outcome is answered, and remembered by its key
 
@@ -25,9 +25,12 @@ from shmbus.rpc.response import respond
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload
 
 if TYPE_CHECKING:
-    from shmbus.message import Message
+    from shmbus.message import Message, Producer
 
 Outcome = ProtobufMessage | None | RpcError
+Judge = Callable[[RpcRequestPayload, "Producer | None"], RpcError | None]
+"""Why a request is refused that such a producer sent; None: it is not."""
+
 QUEUE_LIMIT = 1024
 
 
@@ -35,9 +38,14 @@ class Desk:
     """Of one server."""
 
     def __init__(
-        self, service: str, instance: str, vitals: Vitals, send: Callable[[Request, RpcResponsePayload], None]
+        self,
+        service: str,
+        instance: str,
+        vitals: Vitals,
+        send: Callable[[Request, RpcResponsePayload], None],
+        judge: Judge,
     ) -> None:
-        self._service, self._vitals, self._send = service, vitals, send
+        self._service, self._vitals, self._send, self._judge = service, vitals, send, judge
         self.instance = instance
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
@@ -62,11 +70,15 @@ class Desk:
         elif event.routing.load_balance_hint in ("", self.instance):
             parsing_ns = time.monotonic_ns() - received_ns
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
+            refusal = None if event.request.cancels else self._judge(event, request.producer)
             with self._lock:
                 if event.request.cancels:
                     self._cancel(event.request.cancels, request)
-                else:
+                elif refusal is None:
                     self._admit(request)
+                else:
+                    self._vitals.denied += 1
+                    self._send(request, respond(request, refusal, self.instance, self.load, time.monotonic_ns()))
 
     def next(self) -> Request | None:
         """The next that is worth executing, oldest first."""

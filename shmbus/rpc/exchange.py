@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from shmbus.errors import BackpressureError, RpcError, ShmbusError
+from shmbus.errors import BackpressureError, BudgetExceeded, RpcError, ShmbusError
 from shmbus.message import Message
 from shmbus.process import Identity
+from shmbus.publisher import NORMAL_LANE
 from shmbus.rpc.answer import Answer, answer_of
 from shmbus.rpc.balance import Balance, Policy
 from shmbus.rpc.breaker import Breaker
@@ -187,6 +188,10 @@ class Exchange:
             raise failure(
                 ask.service, ask.operation, "INVALID_STATE", "its requests are not read", status="UNAVAILABLE"
             ) from error
+        except BudgetExceeded as error:
+            raise failure(
+                ask.service, ask.operation, "INVALID_STATE", str(error), status="UNAVAILABLE", category="RESOURCE"
+            ) from error
         finally:
             service.lock.release()
 
@@ -291,9 +296,12 @@ class Exchange:
         topic = request_topic(ask.service)
         if not exists(self.bus, topic):
             raise absent(ask)
-        publisher = self.bus.publisher(topic)
+        publisher = self._opened(topic, ask)
         service = self._services[ask.service] = Service(ask.service, publisher, self.client_id, self._policy)
         return service
+
+    def _opened(self, topic: str, ask: Ask) -> "Publisher":
+        return self.bus._publisher(topic, None, None, None, ..., False, NORMAL_LANE, auth_info=ask.auth_info)
 
     def _serving(self, service: Service) -> list[Instance]:
         now = time.monotonic_ns()

@@ -22,6 +22,7 @@ CATEGORIES: Final[Mapping[str, str]] = {
         "CONFIGURATION",
     ),
     **dict.fromkeys(("ALREADY_RUNNING", "INVALID_STATE", "SPAWN_FAILED", "TERMINATE_FAILED"), "RESOURCE"),
+    "ACCESS_DENIED": "PERMISSION",
     **dict.fromkeys(("PERSISTENCE_FAILED", "ROLLBACK_FAILED", "EXECUTION_ERROR"), "INTERNAL"),
 }  # fmt: skip
 """The category of each code, unless whoever raises it says otherwise."""

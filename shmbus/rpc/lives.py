@@ -31,7 +31,7 @@ def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
     if ask.payload is not None:
         getattr(request, request_field(ask.payload)).CopyFrom(ask.payload)
     try:
-        with bus._request(request) as received:
+        with bus._request(request, ask.auth_info) as received:
             response: wire.RpcResponse = received.message
     except ConnectionLost as error:
         reason = "the coordinator is gone, and nobody else starts and stops collectors"

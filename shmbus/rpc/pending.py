@@ -9,6 +9,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus.errors import RpcError
 from shmbus.rpc.answer import Answer
 from shmbus.rpc.presence import Instance
+from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 
 if TYPE_CHECKING:
     from shmbus.rpc.exchange import Service
@@ -24,6 +25,7 @@ class Ask(NamedTuple):
     deadline_ns: int  # CLOCK_MONOTONIC
     key: str | None
     correlation: Any
+    auth_info: RpcAuthInfo | None = None  # None: who connected asks
 
     def left(self) -> float:
         """Seconds until the deadline."""

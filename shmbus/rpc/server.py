@@ -24,6 +24,7 @@ from shmbus.message import Gap, Message
 from shmbus.rpc.answers import Answers
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
+from shmbus.rpc.gatekeeper import Gatekeeper
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
@@ -47,7 +48,8 @@ class Server:
         self._subscription = self._subscribed()
         self._answers = Answers(bus, collector.collector_id, its)
         instance = instance_of(self._subscription)
-        self._desk = Desk(collector.collector_id, instance, its, self._answers.send)
+        judge = Gatekeeper(bus, collector.collector_id).judge
+        self._desk = Desk(collector.collector_id, instance, its, self._answers.send, judge)
         self._stopping = False
         self._withdrawn = False
 

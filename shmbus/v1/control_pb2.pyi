@@ -33,9 +33,10 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call")
+    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     OPEN_PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     CLOSE_PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -53,8 +54,11 @@ class ClientPacket(_message.Message):
     GET_KEPT_FIELD_NUMBER: _ClassVar[int]
     ANNOUNCE_READY_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
+    AUTHORIZE_CALL_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_ACCESS_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
+    auth_info: _eventbus_pb2.RpcAuthInfo
     hello: Hello
     open_publisher: OpenPublisher
     close_publisher: ClosePublisher
@@ -72,10 +76,12 @@ class ClientPacket(_message.Message):
     get_kept: GetKept
     announce_ready: AnnounceReady
     call: _rpc_pb2.RpcRequest
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ...) -> None: ...
+    authorize_call: AuthorizeCall
+    explain_access: ExplainAccess
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +95,8 @@ class ServerPacket(_message.Message):
     READY_NOTED_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_STATUS_FIELD_NUMBER: _ClassVar[int]
     CALLED_FIELD_NUMBER: _ClassVar[int]
+    CALL_AUTHORIZED_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_EXPLAINED_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +106,9 @@ class ServerPacket(_message.Message):
     DEMOTED_FIELD_NUMBER: _ClassVar[int]
     GROUP_ADDED_FIELD_NUMBER: _ClassVar[int]
     KEPT_ADDED_FIELD_NUMBER: _ClassVar[int]
+    ACCESS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHER_REVOKED_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SET_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     welcome: Welcome
@@ -111,6 +122,8 @@ class ServerPacket(_message.Message):
     ready_noted: ReadyNoted
     collector_status: CollectorStatus
     called: _rpc_pb2.RpcResponse
+    call_authorized: CallAuthorized
+    access_explained: AccessExplained
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -120,23 +133,28 @@ class ServerPacket(_message.Message):
     demoted: Demoted
     group_added: GroupAdded
     kept_added: KeptAdded
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
+    access_changed: AccessChanged
+    publisher_revoked: PublisherRevoked
+    budget_set: BudgetSet
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume")
+    __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume", "auth_info")
     NEGOTIATION_FIELD_NUMBER: _ClassVar[int]
     CLIENT_NAME_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     PID_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_TOKEN_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
+    AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
     negotiation: _eventbus_pb2.VersionNegotiationRequest
     client_name: str
     start_time: int
     pid_namespace: int
     collector_token: str
     resume: int
-    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationRequest, _Mapping]] = ..., client_name: _Optional[str] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., collector_token: _Optional[str] = ..., resume: _Optional[int] = ...) -> None: ...
+    auth_info: _eventbus_pb2.RpcAuthInfo
+    def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationRequest, _Mapping]] = ..., client_name: _Optional[str] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., collector_token: _Optional[str] = ..., resume: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("negotiation", "bus", "boot_id", "session", "bell", "coordinator_pid", "resumed")
@@ -223,7 +241,7 @@ class OpenPublisher(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ..., durable: bool = ...) -> None: ...
 
 class PublisherOpened(_message.Message):
-    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms", "last_number")
+    __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms", "last_number", "budget")
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +252,7 @@ class PublisherOpened(_message.Message):
     ON_FULL_FIELD_NUMBER: _ClassVar[int]
     BLOCK_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     LAST_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     topic_id: int
     lane: int
     generation: int
@@ -244,7 +263,34 @@ class PublisherOpened(_message.Message):
     on_full: str
     block_timeout_ms: int
     last_number: int
-    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ..., last_number: _Optional[int] = ...) -> None: ...
+    budget: PublishBudget
+    def __init__(self, topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., bell: _Optional[int] = ..., producer: _Optional[int] = ..., gating_sessions: _Optional[_Iterable[int]] = ..., created: bool = ..., on_full: _Optional[str] = ..., block_timeout_ms: _Optional[int] = ..., last_number: _Optional[int] = ..., budget: _Optional[_Union[PublishBudget, _Mapping]] = ...) -> None: ...
+
+class PublishBudget(_message.Message):
+    __slots__ = ("messages_per_second", "bytes_per_second")
+    MESSAGES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    messages_per_second: int
+    bytes_per_second: int
+    def __init__(self, messages_per_second: _Optional[int] = ..., bytes_per_second: _Optional[int] = ...) -> None: ...
+
+class BudgetSet(_message.Message):
+    __slots__ = ("topic_id", "budget")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    budget: PublishBudget
+    def __init__(self, topic_id: _Optional[int] = ..., budget: _Optional[_Union[PublishBudget, _Mapping]] = ...) -> None: ...
+
+class PublisherRevoked(_message.Message):
+    __slots__ = ("topic_id", "topic", "reason")
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    topic_id: int
+    topic: str
+    reason: str
+    def __init__(self, topic_id: _Optional[int] = ..., topic: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ClosePublisher(_message.Message):
     __slots__ = ("topic_id", "producer", "lane")
@@ -467,6 +513,68 @@ class ReadyNoted(_message.Message):
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     heartbeat_ms: int
     def __init__(self, heartbeat_ms: _Optional[int] = ...) -> None: ...
+
+class AuthorizeCall(_message.Message):
+    __slots__ = ("service", "operation", "session", "pid", "start_time", "auth_info")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    operation: _rpc_pb2.CollectorOperation
+    session: int
+    pid: int
+    start_time: int
+    auth_info: _eventbus_pb2.RpcAuthInfo
+    def __init__(self, service: _Optional[str] = ..., operation: _Optional[_Union[_rpc_pb2.CollectorOperation, str]] = ..., session: _Optional[int] = ..., pid: _Optional[int] = ..., start_time: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ...) -> None: ...
+
+class CallAuthorized(_message.Message):
+    __slots__ = ("allowed", "reason")
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    allowed: bool
+    reason: str
+    def __init__(self, allowed: bool = ..., reason: _Optional[str] = ...) -> None: ...
+
+class AccessChanged(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExplainAccess(_message.Message):
+    __slots__ = ("topic", "uid", "gid", "groups", "collector", "token")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    GID_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    uid: int
+    gid: int
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    collector: str
+    token: str
+    def __init__(self, topic: _Optional[str] = ..., uid: _Optional[int] = ..., gid: _Optional[int] = ..., groups: _Optional[_Iterable[int]] = ..., collector: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class AccessExplained(_message.Message):
+    __slots__ = ("verdicts",)
+    VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    verdicts: _containers.RepeatedCompositeFieldContainer[AccessVerdict]
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[AccessVerdict, _Mapping]]] = ...) -> None: ...
+
+class AccessVerdict(_message.Message):
+    __slots__ = ("action", "allowed", "rule", "budget")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    action: str
+    allowed: bool
+    rule: str
+    budget: PublishBudget
+    def __init__(self, action: _Optional[str] = ..., allowed: bool = ..., rule: _Optional[str] = ..., budget: _Optional[_Union[PublishBudget, _Mapping]] = ...) -> None: ...
 
 class ReportStuck(_message.Message):
     __slots__ = ("topic_id", "lane", "sequence", "full")

@@ -72,6 +72,7 @@ class RpcErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RPC_ERROR_CODE_REGISTRATION_EXPIRED: _ClassVar[RpcErrorCode]
     RPC_ERROR_CODE_CLIENT_SHUTDOWN: _ClassVar[RpcErrorCode]
     RPC_ERROR_CODE_EXECUTION_ERROR: _ClassVar[RpcErrorCode]
+    RPC_ERROR_CODE_ACCESS_DENIED: _ClassVar[RpcErrorCode]
 
 class HealthStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -139,6 +140,7 @@ RPC_ERROR_CODE_REGISTRATION_INVALID: RpcErrorCode
 RPC_ERROR_CODE_REGISTRATION_EXPIRED: RpcErrorCode
 RPC_ERROR_CODE_CLIENT_SHUTDOWN: RpcErrorCode
 RPC_ERROR_CODE_EXECUTION_ERROR: RpcErrorCode
+RPC_ERROR_CODE_ACCESS_DENIED: RpcErrorCode
 UNKNOWN: HealthStatus
 HEALTHY: HealthStatus
 DEGRADED: HealthStatus

@@ -176,6 +176,15 @@ def demote(world: World) -> int:
     return died
 
 
+def shut_out(world: World) -> int:
+    cheat = world.role("cheat", roles.cheat(world.bus))
+    world.arm_coordinator()
+    cheat.line.say("go")
+    died = world.coordinator.death()
+    cheat.kill()
+    return died
+
+
 def prune(world: World) -> int:
     asker = world.role("asker", roles.asker(world.bus, "resize"))
     asker.line.say("go")
@@ -242,6 +251,7 @@ def replace(world: World) -> int:
 HOW = {
     "adopt": adopt, "replace": replace,
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
+    "shut_out": shut_out,
     "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
     "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
     "keep": asked,

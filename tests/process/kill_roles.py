@@ -16,7 +16,7 @@ from dataclasses import replace
 import shmbus
 from shmbus import _core
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.settings import Settings, TopicPlan
+from shmbus.coordinator.settings import Budget, Grant, Settings, TopicPlan
 from shmbus.errors import ReceiveTimeout, ShmbusError
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
@@ -135,7 +135,10 @@ def coordinator(
     )  # fmt: skip
     plan = TopicPlan(ring, max_stall_ns=1_500_000_000)
     kept = replace(plan, keep_last=4, keep_last_bytes=4096)
-    settings = Settings(bus=bus, default=plan, topics={"kept.#": kept})
+    limited = Grant("cheat.#", users=frozenset({os.geteuid()}), budget=Budget(messages_per_second=10))
+    settings = Settings(
+        bus=bus, default=plan, topics={"kept.#": kept}, publish=(limited,), budget_grace_ns=1_000_000
+    )  # fmt: skip
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -147,6 +150,20 @@ def coordinator(
             line.say("ready")
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
         Coordinator(settings, ready=lambda: None if at_once else line.say("ready"), take_over=take_over).run()
+
+    return main
+
+
+def cheat(bus: str) -> Callable[[Line], None]:
+    """Publishes ten times as much as it may, elsewhere than the others."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name="cheat") as connection, connection.publisher("cheat.x") as publisher:
+            publisher._set_budget(None)
+            line.say("ready")
+            line.hear()
+            while not line.waits(0.01):
+                publisher.publish(b"x")
 
     return main
 

@@ -105,6 +105,7 @@ ROWS = [
     _coordinator("subscribe.done", "subscribe", "the subscription that was being made", RELEASE),
     _coordinator("gate.cleared", "subscribe", NOTHING),
     _coordinator("demote.told", "demote", NOTHING),
+    _coordinator("shutout.told", "shut_out", NOTHING, "the next coordinator measures that publisher anew"),
     _coordinator("unsubscribe.done", "subscribe", NOTHING),
     _coordinator("successor.told", "resize", "the resize", "the old ring goes on, unsealed"),
     _coordinator("seal.announced", "resize", "the resize", "the old ring goes on, unsealed"),

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from shmbus import config
+from shmbus.bearer import make_token
 from shmbus.config import Config, load, parse
 from shmbus.coordinator.configured import settings_of
+from shmbus.coordinator.settings import Budget, Grant
 from shmbus.coordinator.supervisor import Policy, Restart
 from shmbus.errors import ConfigurationError
+from shmbus.rpc import STOP
 
 
 def written(tmp_path, text):
@@ -156,8 +159,23 @@ def test_access_rules_take_names_and_ids():
         ({"buss": {}}, "buss", "no such key. Known here are: access, bus, collectors, defaults, topics"),
         ({"bus": {"max_topic": 1}}, "bus.max_topic", "max_topics"),
         ({"topics": [{"topic": "a", "slot": 2}]}, "topics[0].slot", "slots, topic"),
-        ({"access": {"call": []}}, "access.call", "administer, publish, subscribe"),
-        ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "groups, topic, users"),
+        (
+            {"access": {"calls": []}},
+            "access.calls",
+            "administer, audit_file, budget_grace_seconds, call, publish, ",
+        ),
+        ({"access": {"subscribe": [{"topic": "a", "user": []}]}}, "access.subscribe[0].user", "tokens, topic, users"),
+        ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "messages_per_second, "),
+        (
+            {"access": {"publish": [{"topic": "a", "bytes_per_second": -1}]}},
+            "access.publish[0].bytes_per_second",
+            "greater than",
+        ),
+        ({"access": {"call": [{"service": "a.b"}]}}, "access.call[0].service", 'a collector\'s id, or "+"'),
+        ({"access": {"call": [{"service": "config"}]}}, "access.call[0].service", 'a collector\'s id, or "+"'),
+        ({"access": {"call": [{"service": "a", "operations": ["DANCE"]}]}}, "access.call[0].operations", "PAUSE, RE"),
+        ({"access": {"audit_file": "audit.log"}}, "access.audit_file", "an absolute path"),
+        ({"access": {"tokens": {"Ci": ""}}}, "access.tokens", "'Ci' is no token's name"),
         ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, command, enabled, environment"),
         ({"collectors": {"x": {"limits": {"cpu": 1}}}}, "collectors.x.limits.cpu", "cpu_seconds, file_bytes"),
         ({"collectors": {"x": {"limits": {"cpu_seconds": 0}}}}, "collectors.x.limits.cpu_seconds", "greater than"),
@@ -220,6 +238,37 @@ def test_what_cannot_be_is_refused_with_its_key_and_what_is_allowed(data, key, a
     assert error.key == key
     assert allowed in error.allowed
     assert key in str(error)
+
+
+def test_rules_name_tokens_and_collectors_that_there_are():
+    for data, reason in (
+        ({"call": [{"service": "a", "tokens": ["ci"]}]}, "`shmbus access token ci` makes it"),
+        ({"publish": [{"topic": "a", "collectors": ["nobody"]}]}, "access.publish[0].collectors: 'nobody'"),
+    ):
+        assert reason in str(refused({"access": data}))
+
+
+def test_a_token_that_stands_where_its_hash_should_is_not_shown():
+    token, hashed = make_token("ci")
+    error = refused({"access": {"tokens": {"ci": token}}})
+    assert token not in str(error) and error.key == "access.tokens" and "shmbus access token" in str(error)
+    found = parse({"access": {"tokens": {"ci": str(hashed)}, "subscribe": [{"topic": "#", "tokens": ["ci"]}]}})
+    settings = settings_of(found)
+    assert settings.tokens == {"ci": hashed} and settings.subscribe[0].tokens == {"ci"}
+
+
+def test_rules_of_calls_and_budgets_come_through():
+    found = parse(
+        {
+            "access": {
+                "call": [{"service": "procmond", "operations": ["STOP"], "users": [7]}],
+                "publish": [{"topic": "a.#", "users": [7], "messages_per_second": 5}],
+            }
+        }
+    )
+    settings = settings_of(found)
+    assert settings.call == (Grant("control.collector.procmond", frozenset({7}), operations=frozenset({STOP})),)
+    assert settings.publish == (Grant("a.#", frozenset({7}), budget=Budget(messages_per_second=5)),)
 
 
 def test_the_defaults_of_a_topic_are_checked_against_what_it_changes():

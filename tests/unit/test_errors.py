@@ -27,6 +27,7 @@ EXAMPLES = [
     errors.LimitError("topics of the bus", 10, 11, "Raise bus.max_topics."),
     errors.MessageTooLarge("a.b", 2_000_000, 1 << 20),
     errors.BackpressureError("events.process.start", 1 << 20, 8192, "agent", 4121, 8192, 2.3),
+    errors.BudgetExceeded("a.b", 1000, 1 << 20, 999.0, 2e6, 0.25),
     errors.PublishRevoked("a.b", 17, 1.0),
     errors.SegmentError("/shmbus.0.default.directory", "layout", 2, 1),
     errors.LayoutError("default", "/shmbus.0.default.bells", 7, "1 to 2", "made by a newer version", 3),

@@ -10,8 +10,8 @@ import shmbus
 from shmbus import errors
 
 PUBLIC = """
-AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed Bus BusExists
-BusyError CapabilityError ClosedError CompatibilityWarning ConfigurationError ConnectError ConnectionLost
+AccessDenied AsyncBus AsyncPublisher AsyncSubscription BackpressureError BorrowError Borrowed BudgetExceeded Bus
+BusExists BusyError CapabilityError ClosedError CompatibilityWarning ConfigurationError ConnectError ConnectionLost
 CorrelationError CorrelationTracker
 Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LayoutError LimitError Message MessageTooLarge
 PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError

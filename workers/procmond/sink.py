@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 import shmbus
-from shmbus.errors import BackpressureError, MessageTooLarge, PublishRevoked, ShmbusError
+from shmbus.errors import BackpressureError, BudgetExceeded, MessageTooLarge, PublishRevoked, ShmbusError
 from shmbus.v1.eventbus_pb2 import ProcessEventData
 
 from .process import Topic
@@ -74,7 +74,7 @@ class BusSink:
         timeout = 0.0 if self._clock() < self._impatient_until[topic] else PATIENCE_S
         try:
             self._publishers[topic].publish(event, timeout=timeout)
-        except BackpressureError as error:
+        except (BackpressureError, BudgetExceeded) as error:
             if timeout:
                 self._impatient_until[topic] = self._clock() + IMPATIENCE_S
             self._refuse(error)

@@ -68,6 +68,16 @@ typedef struct {
     struct shmbus_group_page *page;
 } GroupObject;
 
+struct window {
+    uint64_t since_ns, messages, bytes;
+};
+
+typedef struct {
+    PyObject_HEAD
+    struct shmbus_budget budget;
+    struct window before, now; /* what was published lately */
+} BudgetObject;
+
 /* Where messages come from: shared by all messages of one ring in one subscription. Of a group's, it is also where they are
  * settled, as long as one of them lives. */
 typedef struct {
@@ -112,7 +122,7 @@ typedef struct {
     bool leaving;              /* given back as soon as there are none */
 } BorrowedObject;
 
-extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, MessageHeadType, BorrowedType;
+extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, BudgetType, MessageHeadType, BorrowedType;
 
 /* Map all of a descriptor and check it. False with an exception. */
 bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const struct shmbus_layout *layout,
@@ -150,6 +160,7 @@ int next_field(const unsigned char **at, const unsigned char *end, struct field 
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
 
+void budget_spend(BudgetObject *budget, uint64_t now_ns, uint64_t bytes);
 void reader_words(PyObject *reader, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity);
 int reader_ready(PyObject *reader);
 _Atomic uint32_t *writer_word(PyObject *writer);

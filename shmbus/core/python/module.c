@@ -120,7 +120,7 @@ static bool add_layouts(PyObject *module) {
 
 static bool fill(PyObject *module) {
     PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageHeadType, &MessageType, &WriterType, &ReaderType, &WaiterType,
-                             &GroupType, &BorrowedType};
+                             &GroupType, &BorrowedType, &BudgetType};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return false;

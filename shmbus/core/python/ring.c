@@ -328,6 +328,28 @@ static PyObject *ring_numbers_before(RingObject *self, PyObject *arg) {
     return all;
 }
 
+static PyObject *ring_tally(RingObject *self, PyObject *arg) {
+    unsigned long long from = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    struct shmbus_share *shares = PyMem_Calloc((size_t)self->ring.producers + 1, sizeof *shares);
+    PyObject *found = shares ? PyDict_New() : PyErr_NoMemory();
+    uint64_t tail = found ? shmbus_tally(&self->ring, from, shares) : 0;
+    for (uint32_t producer = 0; found && producer <= self->ring.producers; producer++) {
+        if (!shares[producer].messages)
+            continue;
+        PyObject *key = PyLong_FromUnsignedLong(producer);
+        PyObject *share = Py_BuildValue("KKK", (unsigned long long)shares[producer].messages,
+                                        (unsigned long long)shares[producer].bytes, (unsigned long long)shares[producer].largest);
+        if (!key || !share || PyDict_SetItem(found, key, share) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(key);
+        Py_XDECREF(share);
+    }
+    PyMem_Free(shares);
+    return found ? Py_BuildValue("KN", (unsigned long long)tail, found) : NULL;
+}
+
 static PyObject *ring_clear_producer(RingObject *self, PyObject *arg) {
     unsigned long producer = PyLong_AsUnsignedLong(arg);
     if (PyErr_Occurred() || !usable(self, true))
@@ -576,6 +598,7 @@ static PyMethodDef ring_methods[] = {
     {"carry_numbers", (PyCFunction)ring_carry_numbers, METH_O, NULL},
     {"settle_numbers", (PyCFunction)ring_settle_numbers, METH_O, NULL},
     {"raise_numbers", (PyCFunction)ring_raise_numbers, METH_VARARGS, NULL},
+    {"tally", (PyCFunction)ring_tally, METH_O, NULL},
     {"numbers", (PyCFunction)ring_numbers, METH_O, NULL},
     {"all_numbers", (PyCFunction)ring_all_numbers, METH_NOARGS, NULL},
     {"numbers_before", (PyCFunction)ring_numbers_before, METH_O, NULL},

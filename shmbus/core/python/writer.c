@@ -17,6 +17,7 @@ typedef struct {
     struct shmbus_session_ref *refs;
     struct shmbus_writer writer;
     _Atomic uint32_t *data_bell, *space_bell, *bus_bell;
+    BudgetObject *budget; /* NULL: none */
     PyObject *envelopes; /* {type: (constant prefix, wrapper, outer tag, inner tag)} */
     char id_prefix[24];  /* of message ids: names this producer for ever */
     uint32_t id_length;
@@ -92,6 +93,7 @@ static void writer_dealloc(WriterObject *self) {
     Py_XDECREF(self->bells);
     Py_XDECREF(self->sessions);
     Py_XDECREF(self->envelopes);
+    Py_XDECREF(self->budget);
     PyMem_Free(self->refs);
     type->tp_free((PyObject *)self); /* a subclass's own dealloc, which called this one, gives back the type */
 }
@@ -118,6 +120,13 @@ static PyObject *writer_continue(WriterObject *self, PyObject *arg) {
         return NULL;
     self->durable = true;
     self->writer.producer_sequence = number;
+    Py_RETURN_NONE;
+}
+
+static PyObject *writer_set_budget(WriterObject *self, PyObject *budget) {
+    if (budget != Py_None && !PyObject_TypeCheck(budget, &BudgetType))
+        return PyErr_Format(PyExc_TypeError, "set_budget() takes a Budget or None");
+    Py_XSETREF(self->budget, budget == Py_None ? NULL : (BudgetObject *)Py_NewRef(budget));
     Py_RETURN_NONE;
 }
 
@@ -230,18 +239,62 @@ static void ring_bells(WriterObject *self) {
     shmbus_bell_ring(self->space_bell);
 }
 
+static uint64_t length_of(const struct shmbus_message *message) {
+    uint64_t length = 0;
+    for (uint32_t i = 0; i < message->count; i++)
+        length += message->parts[i].length;
+    return length;
+}
+
+enum may { MAY, MAY_NOT, ASK_AGAIN };
+
+/* Is there budget for it? If not, sleep until there is, as far as it may be waited for: what is waited for is the time, so
+ * nobody rings. MAY_NOT: with an exception. */
+static enum may afford(WriterObject *self, uint64_t length, uint64_t timeout_ns, uint64_t *started) {
+    uint64_t now = shmbus_now_ns(), wait = shmbus_budget_wait(&self->budget->budget, now, length);
+    if (wait == 0)
+        return MAY;
+    if (!*started) {
+        *started = now;
+        ring_bells(self); /* the reader of a batch need not wait with us */
+    }
+    uint64_t waited = now - *started;
+    if (timeout_ns != UINT64_MAX && (waited >= timeout_ns || wait > timeout_ns - waited)) {
+        PyObject *answer = PyObject_CallMethod((PyObject *)self, "_over_budget", "KK", (unsigned long long)wait,
+                                               (unsigned long long)length);
+        Py_XDECREF(answer);
+        return answer ? ASK_AGAIN : MAY_NOT;
+    }
+    uint64_t until = now + (wait < SLEEP_BOUND_NS ? wait : SLEEP_BOUND_NS);
+    struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    self->busy = true;
+    Py_BEGIN_ALLOW_THREADS
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    Py_END_ALLOW_THREADS
+    self->busy = false;
+    return PyErr_CheckSignals() < 0 ? MAY_NOT : ASK_AGAIN;
+}
+
 /* Publish, or wait until it can be; the bells are the caller's. */
 static bool put(WriterObject *self, const struct shmbus_message *message, uint64_t timeout_ns, uint64_t *sequence) {
     uint64_t started = 0;
     for (;;) {
         if (!self->ring) /* closed by another thread, or a signal handler, while Python ran */
             return ask_python(self, SHMBUS_OK, 0, 0, true) && false;
+        if (self->budget) {
+            enum may may = afford(self, length_of(message), timeout_ns, &started);
+            if (may == MAY_NOT)
+                return false;
+            if (may == ASK_AGAIN)
+                continue;
+        }
         enum shmbus_result result = shmbus_publish(&self->writer, message, sequence);
-        if (result == SHMBUS_OK)
+        if (result == SHMBUS_OK) {
+            if (self->budget)
+                budget_spend(self->budget, shmbus_now_ns(), length_of(message));
             return true;
-        uint64_t length = 0;
-        for (uint32_t i = 0; i < message->count; i++)
-            length += message->parts[i].length;
+        }
+        uint64_t length = length_of(message);
         if (result != SHMBUS_FULL) {
             if (!ask_python(self, result, length, 0, false))
                 return false;
@@ -695,6 +748,7 @@ static PyMethodDef writer_methods[] = {
     {"_move", (PyCFunction)writer_move, METH_VARARGS, NULL},
     {"_continue", (PyCFunction)writer_continue, METH_O, NULL},
     {"_detach", (PyCFunction)writer_detach, METH_NOARGS, NULL},
+    {"_set_budget", (PyCFunction)writer_set_budget, METH_O, NULL},
     {"_set_sessions", (PyCFunction)writer_set_sessions, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
