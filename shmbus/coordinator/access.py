@@ -2,7 +2,7 @@
 
 A grant is for users and groups, and names a pattern of topics. What no grant allows is denied. A supervised collector
 may publish to the topics that it is configured with, whoever it runs as, and to no others. It may be called, whoever it
-runs as: it reads the topic of its own calls, and answers.
+runs as: it reads the topic of its own calls, and answers. It also reads what all collectors are told.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.errors import AccessDenied
-from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, LIFECYCLE, is_pattern, matches
 
 
 class Access:
@@ -54,7 +54,7 @@ class Access:
 
     def check_subscribe(self, client: Client, pattern: str) -> None:
         """A subscription may not reach further than one of its grants. Raises AccessDenied."""
-        if not (self._answers(client) and pattern == _calls_of(client)):
+        if not (self._answers(client) and pattern in (_calls_of(client), LIFECYCLE)):
             self._check(client, self._subscribe, "subscribe to", pattern)
 
     def check_administer(self, client: Client, thing: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
-from shmbus.coordinator.registry import Client, Registry
+from shmbus.coordinator.leases import Leases
+from shmbus.coordinator.registrations import Refused
+from shmbus.coordinator.registry import Client
 from shmbus.coordinator.supervisor import State
 from shmbus.errors import RpcError, TopicNameError
 from shmbus.rpc.failure import as_failure, failure, status_to_wire, to_wire
@@ -18,7 +20,6 @@ from shmbus.rpc.topics import request_topic
 from shmbus.v1 import rpc_pb2 as wire
 
 HEARTBEAT_MS = 30_000
-MAX_REGISTERED = 1024
 _HEALTH: dict[State, wire.HealthStatus] = {
     State.RUNNING: wire.HEALTHY,
     State.FAILED: wire.UNHEALTHY,
@@ -30,9 +31,8 @@ _THERE = (State.STARTING, State.RUNNING, State.PAUSED)  # a process of it is the
 class Calls:
     """Answers them for one bus. Whatever it raises is the answer."""
 
-    def __init__(self, registry: Registry, children: Children, access: Access) -> None:
-        self._registry, self._children, self._access = registry, children, access
-        self._registered: dict[str, Client] = {}  # that no configuration names
+    def __init__(self, leases: Leases, children: Children, access: Access) -> None:
+        self._leases, self._children, self._access = leases, children, access
         self._methods: dict[int, Callable[[Client, str, wire.RpcRequest], Any]] = {
             REGISTER: self._register,
             DEREGISTER: self._deregister,
@@ -122,47 +122,42 @@ class Calls:
     # ---- names -------------------------------------------------------------------------------------------------------
 
     def _register(self, client: Client, name: str, request: wire.RpcRequest) -> wire.RegistrationResponse:
-        name = request.registration.collector_id or name
+        wanted = wire.RegistrationRequest()
+        wanted.CopyFrom(request.registration)
+        wanted.collector_id = name = wanted.collector_id or name
         topic = _checked_topic(name)
         self._access.check_subscribe(client, topic)
-        holder = self._holder(name)
-        if holder is not None and holder is not client:
-            raise failure(name, REGISTER, "ALREADY_REGISTERED", f"it is {holder.who}")
         supervised = self._children.collectors.get(name)
         if supervised is not None and client.collector != name:
             # What the configuration grants a collector is for the process that the coordinator started.
             reason = f"it is a collector of the configuration, and {supervised.life.state}"
             raise failure(name, REGISTER, "ALREADY_REGISTERED", reason)
-        self._registered = {name: holder for name in self._registered if (holder := self._holder(name))}
-        if len(self._registered) >= MAX_REGISTERED:
-            reason = f"{MAX_REGISTERED} collectors are registered, and that is the limit"
-            raise failure(name, REGISTER, "REGISTRATION_INVALID", reason, category="RESOURCE")
-        self._registered[name] = client
-        client.collector = name
-        granted = request.registration.heartbeat_interval_ms or HEARTBEAT_MS
+        if not wanted.heartbeat_interval_ms:
+            its = 0 if supervised is None else int(supervised.plan.heartbeat_seconds * 1000)
+            wanted.heartbeat_interval_ms = its or HEARTBEAT_MS
+        try:
+            granted = self._leases.register(client, wanted)
+        except Refused as error:
+            raise _refused(name, REGISTER, error) from None
         return wire.RegistrationResponse(
-            collector_id=name, accepted=True, heartbeat_interval_ms=granted, assigned_topics=(topic,)
-        )
+            collector_id=name, accepted=True, heartbeat_interval_ms=granted.heartbeat_interval_ms,
+            assigned_topics=(topic,),
+        )  # fmt: skip
 
     def _deregister(self, client: Client, name: str, request: wire.RpcRequest) -> None:
-        name = request.deregistration.collector_id or name
-        if name not in self._registered:
-            raise failure(name, DEREGISTER, "REGISTRATION_NOT_FOUND", "nobody has registered it")
-        holder = self._holder(name)
-        if holder is None:
-            del self._registered[name]
-            raise failure(name, DEREGISTER, "REGISTRATION_EXPIRED", "who had registered it is gone")
-        if holder is not client and not request.deregistration.force:
-            raise failure(name, DEREGISTER, "ALREADY_REGISTERED", f"it is {holder.who}: only `force` takes it away")
-        if holder is not client:
+        asked = request.deregistration
+        name = asked.collector_id or name
+        if asked.force and self._leases.holder(name) not in (None, client.number):
             self._access.check_administer(client, "#")
-        del self._registered[name]
-        holder.collector = None
+        try:
+            self._leases.deregister(client, name, force=asked.force, reason=asked.reason)
+        except Refused as error:
+            raise _refused(name, DEREGISTER, error) from None
 
-    def _holder(self, name: str) -> Client | None:
-        """Who has registered it and is still connected."""
-        client = self._registered.get(name)
-        return client if client is not None and self._registry.clients.get(client.number) is client else None
+
+def _refused(name: str, operation: int, error: Refused) -> RpcError:
+    category = "RESOURCE" if "limit" in error.reason else None
+    return failure(name, operation, error.code, error.reason, category=category)
 
 
 def _told(collector: Collector, pid: int) -> wire.HealthData:

@@ -58,9 +58,10 @@ class AsyncClient:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         key: str | None = None,
         correlation: Any = None,
+        priority: int = 0,
     ) -> Answer:
         """As Client.call."""
-        ask = make_ask(service, operation, payload, timeout, key, correlation)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, priority)
         if is_coordinators(ask):
             return await asyncio.to_thread(ask_coordinator, self._bus, ask)
         for attempt in count(1):
@@ -164,6 +165,7 @@ class AsyncServer(Server):
 
     async def serve(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""
+        beating = asyncio.create_task(self._keep_beating())
         try:
             while not self._stopping:
                 for item in await AsyncSubscription(self._subscription).receive_many():
@@ -174,8 +176,14 @@ class AsyncServer(Server):
         except ClosedError:
             pass
         finally:
-            for task in self._tasks:
+            for task in (beating, *self._tasks):
                 task.cancel()
+
+    async def _keep_beating(self) -> None:
+        """On the loop, so that a loop that stands still is found."""
+        while (patience := self.beat.patience) is not None:
+            await asyncio.sleep(patience)
+            self.beat.tick()
 
     def _start(self) -> None:
         while len(self._tasks) < self._concurrency and (request := self._desk.next()) is not None:

@@ -14,8 +14,9 @@ DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 
 
 def make_ask(
-    service: str, operation: int, payload: ProtobufMessage | None, timeout: float, key: str | None, given: Any
-) -> Ask:
+    service: str, operation: int, payload: ProtobufMessage | None, timeout: float, key: str | None, given: Any,
+    priority: int = 0,
+) -> Ask:  # fmt: skip
     """Checked before anything is sent. Raises TypeError, ValueError, TopicNameError."""
     request_topic(service)
     asked = Operation(operation)
@@ -23,10 +24,12 @@ def make_ask(
         raise TypeError(f"{asked.name} takes {TAKES.get(asked, 'nothing')}, not a {type(payload).__name__}")
     if not 0 < timeout < 2**32:
         raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
+    if not 0 <= priority <= 255:
+        raise ValueError(f"priority is 0 to 255, not {priority!r}")
     # Every attempt is the same child, so that its handler's work hangs from one place.
     context = correlation.resolve(given)
     deadline = time.monotonic_ns() + int(timeout * 1e9)
-    return Ask(service, asked, payload, timeout, deadline, key, False if context is None else context)
+    return Ask(service, asked, payload, timeout, deadline, key, False if context is None else context, priority)
 
 
 def is_coordinators(ask: Ask) -> bool:

@@ -57,13 +57,15 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         key: str | None = None,
         correlation: Any = None,
+        priority: int = 0,
     ) -> Answer:
         """Call and wait for the answer, at most `timeout` seconds, over all attempts.
 
         With a `key` the call may be sent again by itself, and by anybody later: it is executed once, and answered each
-        time. `correlation` as of `Publisher.publish`. Raises RpcError; at once when nobody serves.
+        time. `correlation` as of `Publisher.publish`. Of the calls that wait at a server those of the highest
+        `priority` (0 to 255) come first. Raises RpcError; at once when nobody serves.
         """
-        ask = make_ask(service, operation, payload, timeout, key, correlation)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, priority)
         if is_coordinators(ask):
             return ask_coordinator(self._bus, ask)
         for attempt in count(1):
@@ -84,9 +86,10 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         key: str | None = None,
         correlation: Any = None,
+        priority: int = 0,
     ) -> Pending:
         """Send one attempt; `result` waits for its answer. For many calls at a time from one thread."""
-        ask = make_ask(service, operation, payload, timeout, key, correlation)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, priority)
         if is_coordinators(ask):
             raise TypeError(f"{op.name_of(operation)} is answered by the coordinator: use call()")
         return self._begin(ask, 1)

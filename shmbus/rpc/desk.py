@@ -9,8 +9,9 @@ Any thread may call any of them.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
@@ -41,7 +42,8 @@ class Desk:
         self.instance = instance
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
-        self._queue: deque[Request] = deque()
+        self._queue: list[tuple[int, int, Request]] = []  # a heap: by priority, of equals the oldest first
+        self._order = count()
         self._known: dict[str, Request] = {}  # queued or running, by request id
         self._once: Once[Request, RpcResponsePayload] = Once()
 
@@ -69,10 +71,10 @@ class Desk:
                     self._admit(request)
 
     def next(self) -> Request | None:
-        """The next that is worth executing, oldest first."""
+        """The next that is worth executing: of the highest priority the oldest."""
         with self._lock:
             while self._queue:
-                request = self._queue.popleft()
+                *_, request = heappop(self._queue)
                 self._vitals.queued = len(self._queue)
                 if self._is_due(request):
                     self._vitals.running += 1
@@ -104,7 +106,7 @@ class Desk:
             for request in list(self._known.values()):
                 request.cancel()
             while self._queue:
-                self._refuse(self._queue.popleft(), "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
+                self._refuse(heappop(self._queue)[-1], "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
 
     # ---- with the lock -----------------------------------------------------------------------------------------------
 
@@ -112,7 +114,7 @@ class Desk:
         if self._once.begin(request.keys):
             self._known[request.wire.request_id] = request
             if len(self._queue) < QUEUE_LIMIT:
-                self._queue.append(request)
+                heappush(self._queue, (-request.wire.priority, next(self._order), request))
                 self._vitals.queued = len(self._queue)
             else:
                 self._vitals.refused += 1

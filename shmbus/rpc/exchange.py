@@ -179,6 +179,8 @@ class Exchange:
         request.target = pending.service.publisher.topic
         request.operation = ask.operation  # type: ignore[assignment]
         request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
+        if ask.priority:
+            request.priority = ask.priority
         if ask.key:
             request.idempotency_key = ask.key
         if ask.payload is not None:

@@ -24,6 +24,7 @@ class Ask(NamedTuple):
     deadline_ns: int  # CLOCK_MONOTONIC
     key: str | None
     correlation: Any
+    priority: int = 0
 
     def left(self) -> float:
         """Seconds until the deadline."""

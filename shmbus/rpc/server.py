@@ -25,6 +25,7 @@ from shmbus.rpc.answers import Answers
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
+from shmbus.rpc.registration import Beat
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
 from shmbus.subscription import Subscription
@@ -50,6 +51,8 @@ class Server:
         self._desk = Desk(collector.collector_id, instance, its, self._answers.send)
         self._stopping = False
         self._withdrawn = False
+        self.beat = Beat(bus, None)
+        """Of the loop that reads requests."""
 
     def _subscribed(self) -> Subscription:
         """From a place on that is known before anybody can see that it serves."""
@@ -119,6 +122,14 @@ class Server:
         self._subscription._notices += before._notices
         before.close()
 
+    def _receive(self) -> None:
+        """Wait for something, and take it; or only until it is time to beat."""
+        self.beat.tick()
+        try:
+            self._take(self._subscription.receive(self.beat.patience))
+        except ReceiveTimeout:
+            pass
+
     def _take_all(self) -> None:
         while (item := self._subscription.try_receive()) is not None:
             self._take(item)
@@ -133,9 +144,11 @@ class Server:
 
     def _look(self, seconds: float) -> None:
         """For a handler that runs where requests are read: what has come meanwhile, such as its cancellation."""
+        self.beat.tick()
+        patience = self.beat.patience
         try:
             if seconds > 0:
-                self._take(self._subscription.receive(seconds))
+                self._take(self._subscription.receive(seconds if patience is None else min(seconds, patience)))
             self._take_all()
         except ReceiveTimeout:
             pass
@@ -147,7 +160,8 @@ class Server:
             execute = partial(self.execute, run=_runner(stack), look=self._look)
             while True:
                 if not self._desk and not self._stopping:
-                    self._take(self._subscription.receive())
+                    self._receive()
+                self.beat.tick()
                 self._take_all()
                 if (request := self._desk.next()) is not None:
                     execute(request)
@@ -164,7 +178,7 @@ class Server:
             worker.start()
         try:
             while not self._stopping:
-                self._take(self._subscription.receive())
+                self._receive()
                 tokens.put(True)
         finally:
             for _ in workers:

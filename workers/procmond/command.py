@@ -96,6 +96,11 @@ def serve(bus: Bus, monitor: Monitor, signals: Signals, stack: ExitStack) -> Non
         monitor.attend(stack.enter_context(Mailbox(bus, service)))
     except ShmbusError as error:
         _log.warning("calls are not answered: %s", error)
+        return
+    try:
+        stack.enter_context(service.registered(bus))
+    except ShmbusError as error:
+        _log.warning("agents are not told what can be asked of it: %s", error)
 
 
 def choose(mode: str, interval_s: float) -> Connector | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shmbus.rpc import EXECUTE_TASK, GRACEFUL_SHUTDOWN, PAUSE, RESUME, UPDATE_CONFIG, Collector, Request, operation
 from shmbus.v1.common_pb2 import EventType, HashResult, ProcessFilter, ProcessRecord, TaskType
-from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
+from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionResult, DetectionTask, MonitoringDomain
 from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, ComponentHealth, ConfigUpdateRequest, ConfigValue
 
 from .hashing import ALGORITHM, digest
@@ -29,11 +29,15 @@ class Service(Collector):
     """`monitor` is steered; `stop` ends the process in order."""
 
     event_types = (EventType.PROCESS_EVENT,)
+    domains = (MonitoringDomain.PROCESS,)
+    task_types = (TaskType.ENUMERATE_PROCESSES, TaskType.CHECK_PROCESS_HASH)
 
     def __init__(self, monitor: Monitor, stop: Callable[[], None]) -> None:
         super().__init__("procmond")
         self._monitor, self._stop = monitor, stop
         self.features = (monitor.mode, ALGORITHM)
+        kernel = monitor.mode == "connector"
+        self.advanced = AdvancedCapabilities(kernel_level=kernel, realtime=kernel, system_wide=os.geteuid() == 0)
 
     def components(self) -> Sequence[ComponentHealth]:
         """Whether it watches, and whether what it tells is taken."""
