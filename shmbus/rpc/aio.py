@@ -17,6 +17,7 @@ from shmbus.rpc import operations as op
 from shmbus.rpc.answer import Answer
 from shmbus.rpc.asking import DEFAULT_TIMEOUT_SECONDS, is_coordinators, make_ask
 from shmbus.rpc.balance import Policy
+from shmbus.rpc.beginning import Begin
 from shmbus.rpc.exchange import Exchange
 from shmbus.rpc.failure import as_failure, failure
 from shmbus.rpc.lives import ask_coordinator
@@ -178,6 +179,13 @@ class AsyncServer(Server):
         finally:
             for task in (beating, *self._tasks):
                 task.cancel()
+
+    def _begin(self, word: Begin) -> None:
+        begun = self._collector.begin_monitoring(word)
+        if inspect.isawaitable(begun):
+            task = asyncio.ensure_future(begun)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
 
     async def _keep_beating(self) -> None:
         """On the loop, so that a loop that stands still is found."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from shmbus.rpc.beginning import Begin, listening
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation
@@ -122,6 +123,12 @@ class Collector:
             attributes=self.attributes,
         )
 
+    def begin_monitoring(self, word: Begin) -> Any:
+        """An agent says to begin, now or before this process began. Once for each epoch, where methods run.
+
+        For collectors to write; one that does not is not told. It may be `async` where they may run on an event loop.
+        """
+
     # ---- serving -----------------------------------------------------------------------------------------------------
 
     def serve(self, bus: "Bus", *, concurrency: int = 1) -> None:
@@ -137,7 +144,8 @@ class Collector:
             self.attach(server)
             interval = bus.ready()
             server.beat = Beat(bus, interval if beats else None)
-            server.run()
+            with self.told_to_begin(bus, server):
+                server.run()
 
     async def serve_async(self, bus: "AsyncBus", *, concurrency: int = 1) -> None:
         """The same on the running event loop, up to `concurrency` methods at a time. Cancel it, or `stop`."""
@@ -147,7 +155,8 @@ class Collector:
             self.attach(server)
             interval = bus.ready()
             server.beat = Beat(bus._bus, interval if beats else None)
-            await server.serve()
+            with self.told_to_begin(bus._bus, server):
+                await server.serve()
 
     @contextmanager
     def serving(self, bus: "Bus", *, concurrency: int = 1) -> Iterator["Server"]:
@@ -157,8 +166,17 @@ class Collector:
         with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as interval:
             self.attach(server)
             server.beat = Beat(bus, interval)
-            with server.in_thread():
+            with server.in_thread(), self.told_to_begin(bus, server):
                 yield server
+
+    @contextmanager
+    def told_to_begin(self, bus: "Bus", server: "Server") -> Iterator[None]:
+        """`begin_monitoring` is called while the block lasts. For who makes the server itself."""
+        if type(self).begin_monitoring is Collector.begin_monitoring:
+            yield
+            return
+        with listening(bus, server.tell):
+            yield
 
     @contextmanager
     def registered(self, bus: "Bus") -> Iterator[float | None]:

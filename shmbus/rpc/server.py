@@ -10,6 +10,7 @@ import inspect
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.message import Gap, Message
 from shmbus.rpc.answers import Answers
+from shmbus.rpc.beginning import Begin
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
@@ -74,6 +76,10 @@ class Server:
         """Have `run` end. From any thread or signal handler, more than once."""
         self._subscription._notify(STOP)
 
+    def tell(self, word: Begin) -> None:
+        """Have the collector begin, where requests are taken. From any thread."""
+        self._subscription._notify(word)
+
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
         """Run in a thread; stopped by leaving the block."""
@@ -111,8 +117,13 @@ class Server:
         elif item is STOP:
             self._stopping = True
             self._leave()
+        elif isinstance(item, Begin):
+            self._begin(item)
         elif isinstance(item, Gap) and item.reason == "demoted":
             self._serve_again()
+
+    def _begin(self, word: Begin) -> None:
+        self._collector.begin_monitoring(word)
 
     def _serve_again(self) -> None:
         """It stood still until it was given up, so nobody sends to it; what was sent before is read first."""
@@ -221,6 +232,7 @@ class Mailbox(Server):
 
     def __init__(self, bus: "Bus", collector: "Collector") -> None:
         super().__init__(bus, collector)
+        self._words: deque[Begin] = deque()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._reader = threading.Thread(target=self._read, name=f"rpc-{collector.collector_id}", daemon=True)
         self._reader.start()
@@ -235,6 +247,8 @@ class Mailbox(Server):
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
+        while self._words:
+            self._collector.begin_monitoring(self._words.popleft())
         while (request := self._desk.next()) is not None:
             self.execute(request, look=_until_cancelled(request))
 
@@ -246,6 +260,9 @@ class Mailbox(Server):
             super().close()
             os.close(self._bell)
             self._bell = -1
+
+    def _begin(self, word: Begin) -> None:
+        self._words.append(word)
 
     def _read(self) -> None:
         try:
