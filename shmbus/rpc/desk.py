@@ -4,7 +4,10 @@
     next      the one to be executed now; what is past its deadline or cancelled by then is answered instead
     done      its outcome is answered, and remembered by its key
 
-Any thread may call any of them.
+Any thread may call any of them. Sites at which the server can be killed (its callers are told at once that it died):
+
+    reply.executed      what was asked for has been done, and nobody is told: with a task, it is done again elsewhere
+    reply.sent          the answer is in the caller's ring, and is taken
 """
 
 import threading
@@ -17,6 +20,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
+from shmbus._core import killpoint
 from shmbus.errors import RpcError
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
@@ -94,7 +98,9 @@ class Desk:
             self._vitals.busy_ns += ended_ns - request.started_ns
             payload = respond(request, outcome, self.instance, self.load, ended_ns)
             self._vitals.errors += payload.response.HasField("error")
+        killpoint("reply.executed")
         self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
+        killpoint("reply.sent")
         with self._lock:
             others = self._once.finish(request.keys, payload, payload.ByteSize())
         for other in others:
