@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "topics": "List the topics of a bus.",
     "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
     "rpc": "Call a collector: its health, its configuration, its life.",
+    "tasks": "Have a detection task done by a collector that can, list who can do what, or say to begin.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
     "config": "Check a configuration, or show all of it.",

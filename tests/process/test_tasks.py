@@ -1,6 +1,7 @@
 """Detection tasks with real collectors: whoever dies, hangs, refuses or comes late, each result comes once."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -374,3 +375,37 @@ def _suppressed(client: rpc.Client) -> float:
         return client.health("procmond").metrics["events_suppressed"]
     except shmbus.RpcError:
         return 0.0
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_runs_tasks_lists_collectors_and_says_to_begin(bus_name):
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "shmbus.tools", "tasks", *arguments]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60)
+
+    with coordinator(bus_name), shmbus.connect() as bus:
+        assert "no collector is registered" in command("collectors").stdout
+        done = command("run", "ENUMERATE_PROCESSES")
+        assert done.returncode == 1 and "nobody who can is registered" in done.stderr, done
+        with lab(
+            bus, "mine", "domains=PROCESS,NETWORK", "kernel=1", "tasks=VERIFY_EXECUTABLE,ENUMERATE_PROCESSES"
+        ) as its:
+            done = command("run", "ENUMERATE_PROCESSES", "--json", '{"task_id": "7"}', "--needs", "kernel_level")
+            assert done.returncode == 0 and json.loads(done.stdout)["processes"][0]["pid"] == its.pid, done
+            titles, line = command("collectors").stdout.splitlines()
+            assert titles.split() == ["collector", "lease", "pid", "domains", "can"]
+            assert line.split()[:5] == ["mine", "held", str(its.pid), "process", "network"]
+            assert json.loads(command("collectors", "--json").stdout)["can"] == (
+                "VERIFY_EXECUTABLE ENUMERATE_PROCESSES kernel_level"
+            )
+            begun = command("begin")
+            assert [its.stdout.readline() for _ in range(3)][2] == f"monitoring {begun.stdout.split()[1]}\n"
+        for wrong, why in (
+            (("run", "FLY"), "invalid choice: 'FLY'"),
+            (("run", "VERIFY_EXECUTABLE", "--json", "{"), "--json is no DetectionTask"),
+            (("run", "VERIFY_EXECUTABLE", "--priority", "300"), "priority is 0 to 255, not 300"),
+        ):
+            done = command(*wrong)
+            assert done.returncode == 2 and why in done.stderr, done
