@@ -67,7 +67,7 @@ class Dispatcher:
             if self._closed:
                 raise ClosedError("the agent")
             known = self._known.get(task.key) or self._finished.get(task.key)
-            if known is not None:
+            if known is not None and not known.future.cancelled():
                 return _same(known, task)
             self._known[task.key] = task
         task.future.add_done_callback(lambda future: self._tell(task) if future.cancelled() else None)

@@ -4,16 +4,18 @@ Starting and stopping are begun here and answered at once; who asked waits for t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
-from shmbus.coordinator.leases import Leases
+from shmbus.coordinator.journal import Warn
+from shmbus.coordinator.leases import LONGEST_MS, SHORTEST_MS, Leases
+from shmbus.coordinator.post import Log
 from shmbus.coordinator.registrations import Refused
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.supervisor import State
-from shmbus.errors import RpcError, TopicNameError
+from shmbus.errors import RpcError, ShmbusError, TopicNameError
 from shmbus.rpc.failure import as_failure, failure, status_to_wire, to_wire
 from shmbus.rpc.operations import DEREGISTER, FORCE_SHUTDOWN, REGISTER, RESTART, START, STOP
 from shmbus.rpc.topics import request_topic
@@ -31,8 +33,8 @@ _THERE = (State.STARTING, State.RUNNING, State.PAUSED)  # a process of it is the
 class Calls:
     """Answers them for one bus. Whatever it raises is the answer."""
 
-    def __init__(self, leases: Leases, children: Children, access: Access) -> None:
-        self._leases, self._children, self._access = leases, children, access
+    def __init__(self, leases: Leases, children: Children, access: Access, log: Log) -> None:
+        self._leases, self._children, self._access, self._log = leases, children, access, log
         self._methods: dict[int, Callable[[Client, str, wire.RpcRequest], Any]] = {
             REGISTER: self._register,
             DEREGISTER: self._deregister,
@@ -121,12 +123,26 @@ class Calls:
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
+    def resumed(self, client: Client, held: Iterable[wire.RegistrationRequest]) -> None:
+        """Another coordinator's client says what it holds."""
+        for request in held:
+            try:
+                self._admit(client, request.collector_id, request)
+            except ShmbusError as error:
+                self._log(Warn(f"{request.collector_id}: {client.who} is not registered any more: {error}"))
+
     def _register(self, client: Client, name: str, request: wire.RpcRequest) -> wire.RegistrationResponse:
+        granted = self._admit(client, name, request.registration)
+        return wire.RegistrationResponse(
+            collector_id=granted.collector_id, accepted=True, heartbeat_interval_ms=granted.heartbeat_interval_ms,
+            assigned_topics=(request_topic(granted.collector_id),),
+        )  # fmt: skip
+
+    def _admit(self, client: Client, name: str, asked: wire.RegistrationRequest) -> wire.RegistrationRequest:
         wanted = wire.RegistrationRequest()
-        wanted.CopyFrom(request.registration)
+        wanted.CopyFrom(asked)
         wanted.collector_id = name = wanted.collector_id or name
-        topic = _checked_topic(name)
-        self._access.check_subscribe(client, topic)
+        self._access.check_subscribe(client, _checked_topic(name))
         supervised = self._children.collectors.get(name)
         if supervised is not None and client.collector != name:
             # What the configuration grants a collector is for the process that the coordinator started.
@@ -134,15 +150,11 @@ class Calls:
             raise failure(name, REGISTER, "ALREADY_REGISTERED", reason)
         if not wanted.heartbeat_interval_ms:
             its = 0 if supervised is None else int(supervised.plan.heartbeat_seconds * 1000)
-            wanted.heartbeat_interval_ms = its or HEARTBEAT_MS
+            wanted.heartbeat_interval_ms = min(max(its or HEARTBEAT_MS, SHORTEST_MS), LONGEST_MS)
         try:
-            granted = self._leases.register(client, wanted)
+            return self._leases.register(client, wanted)
         except Refused as error:
             raise _refused(name, REGISTER, error) from None
-        return wire.RegistrationResponse(
-            collector_id=name, accepted=True, heartbeat_interval_ms=granted.heartbeat_interval_ms,
-            assigned_topics=(topic,),
-        )  # fmt: skip
 
     def _deregister(self, client: Client, name: str, request: wire.RpcRequest) -> None:
         asked = request.deregistration
@@ -156,8 +168,7 @@ class Calls:
 
 
 def _refused(name: str, operation: int, error: Refused) -> RpcError:
-    category = "RESOURCE" if "limit" in error.reason else None
-    return failure(name, operation, error.code, error.reason, category=category)
+    return failure(name, operation, error.code, error.reason, category=error.category)
 
 
 def _told(collector: Collector, pid: int) -> wire.HealthData:

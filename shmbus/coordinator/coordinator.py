@@ -422,7 +422,9 @@ class Coordinator:
         if request.ready:
             self._collectors.ready(client)
         answer = self._requests.resume(client, request)
-        self._leases.resumed(client, request.registrations)
+        self._leases.resumed(client, {one.collector_id for one in request.registrations})
+        if request.registrations:
+            self._calls.resumed(client, request.registrations)
         return answer
 
     def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
@@ -433,7 +435,7 @@ class Coordinator:
         """Imported when somebody calls: a bus on which nobody does starts without it."""
         from shmbus.coordinator.calls import Calls
 
-        return Calls(self._leases, self._collectors.children, self._access)
+        return Calls(self._leases, self._collectors.children, self._access, self._log)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#")

@@ -10,7 +10,7 @@ says what it holds; what it does not name, it does not hold. Sites at which the 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -28,6 +28,7 @@ from shmbus.v1.eventbus_pb2 import EventBusMessage
 
 SHORTEST_MS: Final = 100
 LONGEST_MS: Final = 3_600_000
+MOST_BYTES: Final = 2048  # of a registration: everybody is told all of it
 SECOND_LOOK_SECONDS: Final = 2.0  # what a killed coordinator published last has been kept by then
 
 _TOLD: Final = {
@@ -79,17 +80,11 @@ class Leases:
         """Whatever it held is no more."""
         self._tell(self._registrations.holder_gone(client.number, "its process died" if dead else "it hung up"))
 
-    def resumed(self, client: Client, held: Iterable[wire.RegistrationRequest]) -> None:
-        """It was another coordinator's client, and says what it holds."""
-        named = {request.collector_id: request for request in held}
+    def resumed(self, client: Client, names: Collection[str]) -> None:
+        """It was another coordinator's client, and holds these and no others."""
         for one in self._registrations.all():
-            if one.holder == client.number and one.name not in named:
-                self._tell([self._registrations.deregister(one.name, client.number, force=False)])
-        for name, request in named.items():
-            try:
-                self.register(client, request)
-            except Refused as error:
-                self._log(Warn(f"{name}: {client.who} is not registered any more: {error}"))
+            if one.holder == client.number and one.name not in names:
+                self.deregister(client, one.name, force=False, reason="its holder does not hold it any more")
 
     def take_over(self) -> None:
         """Go on with what a killed coordinator had."""
@@ -163,6 +158,10 @@ def _granted(request: wire.RegistrationRequest, client: Client) -> wire.Registra
         raise Refused(
             "REGISTRATION_INVALID",
             f"heartbeat_interval_ms is {interval}: ask for {SHORTEST_MS} to {LONGEST_MS}, or leave it to the bus",
+        )
+    if (size := request.ByteSize()) > MOST_BYTES:
+        raise Refused(
+            "REGISTRATION_INVALID", f"it has {size} bytes, and {MOST_BYTES} is the limit: shorten it", "RESOURCE"
         )
     granted = wire.RegistrationRequest()
     granted.CopyFrom(request)

@@ -34,10 +34,10 @@ class State(StrEnum):
 
 
 class Refused(Exception):
-    """It cannot be; `code` is one of the schema's."""
+    """It cannot be; `code` is one of the schema's, and so is `category`, unless it follows from that."""
 
-    def __init__(self, code: str, reason: str) -> None:
-        self.code, self.reason = code, reason
+    def __init__(self, code: str, reason: str, category: str | None = None) -> None:
+        self.code, self.reason, self.category = code, reason, category
         super().__init__(reason)
 
 
@@ -123,6 +123,7 @@ class Registrations:
             raise Refused(
                 "REGISTRATION_INVALID",
                 f"{len(self._held)} collectors are registered, and {self._most} is the limit: deregister some",
+                "RESOURCE",
             )
         made = Registration(request, holder, who, self._revision + 1)
         made.attend(now)

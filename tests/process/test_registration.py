@@ -131,6 +131,13 @@ def test_an_interval_out_of_bounds_is_refused(bus, interval):
     assert found.value.code == "REGISTRATION_INVALID"
 
 
+def test_a_registration_that_is_too_large_is_refused(bus):
+    wanted = wire.RegistrationRequest(collector_id="lab", attributes={"a": "x" * 3000})
+    with pytest.raises(shmbus.RpcError, match="2048 is the limit") as found:
+        Registration(bus, wanted)
+    assert (found.value.code, found.value.category) == ("REGISTRATION_INVALID", "RESOURCE")
+
+
 def test_asyncio_and_pools_beat_as_well(bus):
     program = LAB.replace('lab.serve(bus, concurrency=int(options.get("concurrency", "1")))', "asyncio.run(serve())")
     program = program.replace("with shmbus.connect", "import asyncio\nasync def serve():\n    async with bus as a:\n"
@@ -194,6 +201,22 @@ def test_the_collector_of_the_configuration_is_the_process_that_was_started(bus_
             assert its.collector_id == "procmond" and its.heartbeat_interval_ms == 30_000
             with pytest.raises(shmbus.RpcError, match="it is a collector of the configuration"):
                 Registration(bus, wire.RegistrationRequest(collector_id="procmond"))
+
+
+def test_nobody_gets_the_name_of_another_by_saying_that_it_had_it(bus_name):
+    """Neither that of a collector of the configuration, nor that of one that is registered."""
+    with coordinator(bus_name, "--collectors", "procmond") as first:
+        first.read_until("procmond: registered")
+        with shmbus.connect() as liar, shmbus.connect() as bus, lab(bus) as child:
+            eventually(lambda: sorted(kept(bus)) == ["lab", "procmond"])
+            for name in ("procmond", "lab", "Bad"):
+                liar._registered[name] = wire.RegistrationRequest(collector_id=name, heartbeat_interval_ms=1000)
+            first.end(signal.SIGKILL)
+            with coordinator(bus_name, "--collectors", "procmond") as second:
+                eventually(lambda: liar.status().pid == second.process.pid, 20)
+                holders = {message.key: message.event.registration.pid for message in bus.last(TOPIC)}
+                assert holders["lab"] == child.pid and holders["procmond"] != os.getpid() and len(holders) == 2
+                second.end()
 
 
 def _task(what: str) -> object:
