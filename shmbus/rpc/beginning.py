@@ -36,12 +36,16 @@ class Begin(NamedTuple):
 def begin(bus: "Bus") -> int:
     """Say it; the epoch. They rise with time, whoever says it: CLOCK_MONOTONIC."""
     epoch = time.monotonic_ns()
-    word = ControlMessagePayload(
+    with bus.publisher(LIFECYCLE) as publisher:
+        publisher.publish(word_of(epoch), key=KEY)
+    return epoch
+
+
+def word_of(epoch: int) -> ControlMessagePayload:
+    """As it is published."""
+    return ControlMessagePayload(
         operation=ControlOperation.BEGIN_MONITORING, target="control.collector.+", parameters={EPOCH: str(epoch)}
     )
-    with bus.publisher(LIFECYCLE) as publisher:
-        publisher.publish(word, key=KEY)
-    return epoch
 
 
 class Epochs:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,10 +18,15 @@ from process.buses import coordinator, eventually, python
 from process.task_lab import LAB
 from shmbus import rpc
 from shmbus.agent import Agent, AsyncAgent
+from shmbus.agent.roster import Roster
+from shmbus.agent.schedule import Schedule
 from shmbus.errors import TaskError
+from shmbus.rpc.beginning import KEY, Begin, begin, listening, word_of
+from shmbus.rpc.registration import Registration
 from shmbus.v1.common_pb2 import TaskType
 from shmbus.v1.eventbus_pb2 import AlertPayload, RpcResponsePayload
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionTask
+from shmbus.v1.rpc_pb2 import RegistrationRequest
 
 WATCHDOG_S = 30
 RESULTS = "events.process.batch"
@@ -375,6 +381,44 @@ def _suppressed(client: rpc.Client) -> float:
         return client.health("procmond").metrics["events_suppressed"]
     except shmbus.RpcError:
         return 0.0
+
+
+def test_words_that_were_missed_are_made_up_for_by_the_last_one(bus):
+    heard: list[int] = []
+    go_on = threading.Event()
+
+    def heed(word: Begin) -> None:
+        heard.append(word.epoch)
+        go_on.wait(WATCHDOG_S)
+
+    first = begin(bus)
+    with listening(bus, heed):
+        eventually(lambda: heard == [first])
+        with bus.publisher("control.collector.lifecycle") as publisher:
+            for last in range(first + 1, first + 301):  # more than the topic holds
+                publisher.publish(word_of(last), key=KEY)
+        eventually(lambda: bus.last("control.collector.lifecycle")[0].event.parameters["epoch"] == str(last))
+        go_on.set()
+        eventually(lambda: heard[-1] == last)
+        assert heard == sorted(set(heard)) and len(heard) < 300
+
+
+def test_registrations_that_were_missed_are_made_up_for(bus):
+    schedule = Schedule()
+    with Registration(bus, RegistrationRequest(collector_id="stays")):
+        roster = Roster(bus, schedule)
+        try:
+            with Registration(bus, RegistrationRequest(collector_id="goes")):
+                roster.refresh()
+                assert sorted(one.name for one in schedule.candidates) == ["goes", "stays"]
+            for _ in range(400):  # more events than the topic holds
+                Registration(bus, RegistrationRequest(collector_id="comes-and-goes")).close()
+            with Registration(bus, RegistrationRequest(collector_id="new")):
+                eventually(lambda: {one.key for one in bus.last("control.collector.registration")} == {"stays", "new"})
+                roster.refresh()
+                assert sorted(one.name for one in schedule.candidates) == ["new", "stays"]
+        finally:
+            roster.close()
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
