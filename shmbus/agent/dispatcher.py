@@ -47,7 +47,11 @@ class Dispatcher:
         self._exchange = Exchange(bus)
         self._answers = self._exchange.subscription
         self._inbox: deque[Task] = deque()  # new ones, and cancelled ones
-        self._roster = Roster(bus, self._schedule)
+        try:
+            self._roster = Roster(bus, self._schedule)
+        except BaseException:
+            self._exchange.close()
+            raise
         self._outlet = Outlet(bus, self._published)
         self._tasks: dict[Job, Task] = {}
         self._settled: list[tuple[Task, Pending]] = []  # attempts that have ended

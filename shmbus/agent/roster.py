@@ -6,6 +6,7 @@ from google.protobuf.message import DecodeError
 
 from shmbus.agent.capability import Candidate
 from shmbus.agent.schedule import Schedule
+from shmbus.errors import ConnectionLost
 from shmbus.message import Gap, Message
 from shmbus.start import LastPerKey
 from shmbus.subscription import Subscription
@@ -24,16 +25,17 @@ class Roster:
     def __init__(self, bus: "Bus", schedule: Schedule) -> None:
         self._bus, self._schedule = bus, schedule
         self.subscription = self._subscribed()
+        self._missed = False
 
     def refresh(self) -> None:
         """Take in what has been told until now."""
         for found in iter(self.subscription.try_receive, None):
             if isinstance(found, Gap):
-                self._begin_anew()
-                return
-            event = _event_in(found)
-            if event is not None:
+                self._missed = True
+            elif (event := _event_in(found)) is not None:
                 self._heed(event)
+        if self._missed:
+            self._begin_anew()
 
     def close(self) -> None:
         """Look no more."""
@@ -51,10 +53,14 @@ class Roster:
             self._schedule.arrived(Candidate.of(event))
 
     def _begin_anew(self) -> None:
-        """Something was missed: what is kept has it."""
+        """Something was missed: what is kept has it. Where there is no coordinator now, it has been when there is."""
+        try:
+            fresh = self._subscribed()
+        except ConnectionLost:
+            return
         self.subscription.close()
-        self.subscription = self._subscribed()
-        self._schedule.replace(Candidate.of(event) for event in _last(self.subscription) if event.kind not in _GONE)
+        self.subscription, self._missed = fresh, False
+        self._schedule.replace(Candidate.of(event) for event in _last(fresh) if event.kind not in _GONE)
 
 
 def registered(bus: "Bus") -> list[wire.RegistrationEvent]:

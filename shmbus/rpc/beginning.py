@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from shmbus.errors import ClosedError
+from shmbus.errors import ClosedError, ConnectionLost
 from shmbus.message import Gap, Message
 from shmbus.start import LastPerKey
 from shmbus.topic import LIFECYCLE
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY: Final = "begin_monitoring"
 EPOCH: Final = "epoch"
+RETRY_SECONDS: Final = 0.1
 _STOP: Final = object()
 
 
@@ -76,12 +77,12 @@ class _Listener:
     def __init__(self, bus: "Bus", tell: Callable[[Begin], None]) -> None:
         self._bus, self._tell, self._epochs = bus, tell, Epochs()
         self._subscription = self._subscribed()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shmbus-begin", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._subscription._notify(_STOP)
         self._thread.join()
         self._subscription.close()
@@ -91,15 +92,25 @@ class _Listener:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 found = self._subscription.receive()
-                if isinstance(found, Gap):  # the last word is kept
-                    before, self._subscription = self._subscription, self._subscribed()
-                    before.close()
+                if isinstance(found, Gap):
+                    self._begin_anew()
                 elif isinstance(found, Message) and (word := _word_in(found)) is not None and self._epochs.heed(word):
                     self._tell(word)
         except ClosedError:
             pass
+
+    def _begin_anew(self) -> None:
+        """Something was missed, and the last word is kept. To read that takes a coordinator, now or later."""
+        while not self._stopping.is_set():
+            try:
+                before, self._subscription = self._subscription, self._subscribed()
+            except ConnectionLost:
+                self._stopping.wait(RETRY_SECONDS)
+            else:
+                before.close()
+                return
 
 
 def _word_in(message: Message) -> Begin | None:

@@ -421,6 +421,40 @@ def test_registrations_that_were_missed_are_made_up_for(bus):
             roster.close()
 
 
+def test_what_was_missed_without_a_coordinator_is_made_up_for_with_the_next_one(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, shmbus.connect() as other, ExitStack() as stack:
+        schedule, heard, go_on = Schedule(), [], threading.Event()
+        roster = Roster(bus, schedule)
+        stack.callback(roster.close)
+        word = begin(bus)
+        stack.enter_context(listening(bus, lambda found: (heard.append(found.epoch), go_on.wait(WATCHDOG_S))))
+        eventually(lambda: heard == [word])
+        with other.publisher("control.collector.lifecycle") as publisher:
+            for number in range(1, 301):
+                publisher.publish(word_of(word + number), key=KEY)
+        for _ in range(400):
+            Registration(other, RegistrationRequest(collector_id="comes-and-goes")).close()
+        stack.enter_context(Registration(other, RegistrationRequest(collector_id="stays")))
+        eventually(lambda: [one.key for one in other.last("control.collector.registration")] == ["stays"])
+        first.end(signal.SIGKILL)
+        go_on.set()
+        roster.refresh()
+        with coordinator(bus_name):
+            eventually(lambda: (roster.refresh(), [one.name for one in schedule.candidates] == ["stays"])[1])
+            eventually(lambda: heard[-1] == word + 300)
+            stack.close()
+
+
+def test_the_end_of_the_bus_ends_tasks(bus):
+    with lab(bus, "lab"), shmbus.connect(bus.address) as mine, Agent(mine) as agent:
+        submitted = agent.submit_task(task("one", "sleep 20"))
+        eventually(lambda: submitted.collector is not None)
+        mine.close()
+        failing(submitted, "CLIENT_SHUTDOWN", "CANCELLED")
+        with pytest.raises(shmbus.ClosedError):
+            agent.submit_task(task("two"))
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
