@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shmbus._core import Waiter
@@ -21,6 +22,7 @@ from shmbus.agent.schedule import Job, Overdue, Recall, Schedule, Send
 from shmbus.agent.task import Task
 from shmbus.errors import ClosedError, RpcError, ShmbusError, TaskError
 from shmbus.rpc.asking import make_ask
+from shmbus.rpc.breaker import Breaker
 from shmbus.rpc.exchange import Exchange
 from shmbus.rpc.operations import EXECUTE_TASK, GET_CAPABILITIES
 from shmbus.rpc.pending import Ask, Pending
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 SLEEP_SECONDS: Final = 0.1  # the bound of every sleep, see bell.c
 REFUSALS: Final = frozenset({"UNSUPPORTED_OPERATION", "PLATFORM_NOT_SUPPORTED", "INVALID_STATE"})
 """Of a collector that is there: another one may do it."""
+NEVER: Final = 2**63
 PREPARE_SECONDS: Final = 30.0
 REMEMBERED: Final = 1024  # results that are given again to whoever submits the same key
 
@@ -44,7 +47,8 @@ class Dispatcher:
     def __init__(self, bus: "Bus", window: int) -> None:
         self._bus = bus
         self._schedule = Schedule(window)
-        self._exchange = Exchange(bus)
+        # A collector that dies with many tasks is one death, not many failures of whoever registers after it.
+        self._exchange = Exchange(bus, breaker=partial(Breaker, failures_to_open=NEVER))
         self._answers = self._exchange.subscription
         self._inbox: deque[Task] = deque()  # new ones, and cancelled ones
         try:
@@ -212,7 +216,10 @@ class Dispatcher:
 
     def _expire(self, task: Task) -> None:
         pending, task._pending = task._pending, None
-        where = f"'{task.collector}' did not answer" if pending is not None else "nobody had room for it"
+        if pending is not None:
+            where = f"'{task.collector}' did not answer"
+        else:
+            where = "nobody had room for it" if task._job.waited_from is None else "nobody who can registered"
         if pending is not None and not pending.settled:
             self._exchange.expire(pending)
         reason = f"{where} within {task._seconds:g} s"

@@ -175,6 +175,16 @@ def test_a_task_that_kills_whoever_does_it_ends_when_nobody_is_left(bus, agent):
         assert len(error.attempts) == 2 and "nobody else who can is registered" in str(error)
 
 
+def test_one_that_died_with_many_tasks_in_hand_does_them_when_it_is_back(bus, agent):
+    with lab(bus, "lab") as child:
+        tasks = [agent.submit_task(task(str(n), "sleep 5" if n == 0 else ""), patience=WATCHDOG_S) for n in range(20)]
+        says(child, "began 0")
+        os.kill(child.pid, signal.SIGKILL)
+    with lab(bus, "lab") as again:
+        tasks[0].cancel()
+        assert {one.result(WATCHDOG_S).processes[0].pid for one in tasks[1:]} == {again.pid}
+
+
 def test_a_collector_that_hangs_loses_its_task_by_lease_and_its_late_answer_is_seen_by_nobody(bus, agent):
     with bus.subscribe("events.#") as published, lab(bus, "hangs", "priority=9") as hanging, lab(bus, "other") as other:
         submitted = agent.submit_task(task("one", "hold 0.5"))
