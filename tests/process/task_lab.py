@@ -1,7 +1,7 @@
 """A collector that does detection tasks, for tests: `python -c LAB bus id [option=value ...]`.
 
 It says what it does, a line each, on its output. What a task's metadata says it does: "sleep 0.5" looks whether anybody
-still waits, "hold 0.5" does not, "refuse CODE", "raise", "die" (of SIGKILL).
+still waits, "hold 0.5" does not, "deaf" neither, until SIGUSR1, "refuse CODE", "raise", "die" (of SIGKILL).
 """
 
 LAB = """
@@ -14,6 +14,8 @@ from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionResult, MonitoringD
 bus_name, name = sys.argv[1:3]
 options = dict(one.split("=") for one in sys.argv[3:])
 say = lambda *words: print(*words, flush=True)
+heard = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: heard.set())
 
 class Lab(Collector):
     domains = [MonitoringDomain.Value(one) for one in options.get("domains", "PROCESS").split(",")]
@@ -23,7 +25,7 @@ class Lab(Collector):
 
     def registration(self):
         wanted = super().registration()
-        wanted.heartbeat_interval_ms = int(options.get("interval", "400"))
+        wanted.heartbeat_interval_ms = int(options.get("interval", "2000"))
         return wanted
 
     def begin_monitoring(self, begin):
@@ -38,6 +40,8 @@ class Lab(Collector):
             say("cancelled", task.task_id)
         elif verb == "hold":
             time.sleep(float(rest))
+        elif verb == "deaf":
+            heard.wait()
         elif verb == "refuse":
             raise request.refuse(rest, "as asked")
         elif verb == "raise":

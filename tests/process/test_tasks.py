@@ -186,7 +186,11 @@ def test_one_that_died_with_many_tasks_in_hand_does_them_when_it_is_back(bus, ag
 
 
 def test_a_collector_that_hangs_loses_its_task_by_lease_and_its_late_answer_is_seen_by_nobody(bus, agent):
-    with bus.subscribe("events.#") as published, lab(bus, "hangs", "priority=9") as hanging, lab(bus, "other") as other:
+    with (
+        bus.subscribe("events.#") as published,
+        lab(bus, "hangs", "priority=9", "interval=400") as hanging,
+        lab(bus, "other") as other,
+    ):
         submitted = agent.submit_task(task("one", "hold 0.5"))
         says(hanging, "began one")
         os.kill(hanging.pid, signal.SIGSTOP)
