@@ -59,6 +59,7 @@ from shmbus.errors import (
     SegmentError,
     ShmbusError,
     StorageFull,
+    TaskError,
     TopicNameError,
     TypeMismatch,
     VersionError,
@@ -71,7 +72,7 @@ from shmbus.subscription import Subscription
 from shmbus.tracker import CorrelationTracker
 
 if TYPE_CHECKING:
-    from shmbus import rpc
+    from shmbus import agent, rpc
     from shmbus.aio import AsyncBus, AsyncPublisher, AsyncSubscription
     from shmbus.private import embedded
 
@@ -121,9 +122,11 @@ __all__ = [
     "ShmbusError",
     "StorageFull",
     "Subscription",
+    "TaskError",
     "TopicNameError",
     "TypeMismatch",
     "VersionError",
+    "agent",
     "connect",
     "correlation",
     "embedded",
@@ -154,8 +157,8 @@ def __getattr__(name: str) -> Any:
         from shmbus.private import embedded
 
         return embedded
-    if name == "rpc":
-        return import_module("shmbus.rpc")
+    if name in ("agent", "rpc"):
+        return import_module(f"shmbus.{name}")
     raise AttributeError(f"module 'shmbus' has no attribute {name!r}")
 
 

@@ -47,6 +47,7 @@ from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
+from shmbus.v1.rpc_pb2 import RegistrationRequest
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -145,6 +146,7 @@ class Bus:
         self._target = target
         self._coordinator = Reconnect()
         self._ready = False
+        self._registered: dict[str, RegistrationRequest] = {}  # collectors that this process is, by their ids
         token = os.environ.get(TOKEN_VARIABLE)
         self._auth_info = bearer_info(bearer)
         self._access_changes = 0  # how often the rules have become others, as far as is known
@@ -538,6 +540,7 @@ class Bus:
                     publishers=[publisher._declared() for publisher in held if not publisher.closed],
                     subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
                     ready=self._ready,
+                    registrations=self._registered.values(),
                 )
             ).close()
         except ConnectionLost:
@@ -703,15 +706,17 @@ class Bus:
         """Announce that this collector does its work now: until then the coordinator does not count it as running.
 
         Answers within how many seconds `beat` is to be called again from the first call on; None: nobody looks, for the
-        coordinator is gone or did not start this process. May be called again, after a SIGHUP say.
+        coordinator is gone or did not start this process, and nothing is registered. May be called again, after a
+        SIGHUP say.
         """
         self._ready = True
+        intervals = [request.heartbeat_interval_ms for request in self._registered.values()]
         try:
             with self._request(wire.AnnounceReady()) as answer:
-                milliseconds: int = answer.message.heartbeat_ms
+                intervals.append(answer.message.heartbeat_ms)
         except ConnectionLost:
-            return None  # the next coordinator is told when this process comes back to it
-        return milliseconds / 1000 or None
+            pass  # the next coordinator is told when this process comes back to it
+        return min(filter(None, intervals), default=0) / 1000 or None
 
     def beat(self) -> None:
         """Say that the thread that does the work still moves: to be called by it, and by no other."""

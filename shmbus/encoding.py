@@ -29,6 +29,7 @@ _MESSAGE_TYPES: Final = {
     "control_message": MessageType.CONTROL_MESSAGE,
     "heartbeat": MessageType.HEARTBEAT,
     "alert": MessageType.ALERT,
+    "registration": MessageType.REGISTRATION,
 }
 _EVENT_TYPES: Final = {
     "process_event": EventType.PROCESS_EVENT,

@@ -28,7 +28,8 @@
      ├─ ForkedError           used in a forked child
      ├─ ReceiveTimeout        nothing came in time (also a TimeoutError)
      ├─ CorrelationError      correlation metadata outside its limits
-     └─ RpcError              a call was not answered with success
+     ├─ RpcError              a call was not answered with success
+     └─ TaskError             a detection task got no result
 
 CompatibilityWarning is told by the module `warnings`.
 
@@ -449,6 +450,36 @@ class RpcError(ShmbusError):
         self.status, self.category, self.context, self.seconds = status, category, dict(context or {}), seconds
         within = "" if seconds is None else f" within {seconds:g} s"
         told = f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {self.remedies.get(code, '')}"
+        super().__init__(told.rstrip())
+
+
+class TaskError(ShmbusError):
+    """The detection task `task_id` has no result: `status` and `code` are those of the schema, as of RpcError.
+
+    `reason` says why, `attempts` what came of it with each collector that had it. `remedies` says what to do, by code.
+    """
+
+    remedies: ClassVar[Mapping[str, str]] = {
+        "REGISTRATION_NOT_FOUND": "Start a collector that can, or allow time for one to come (`patience=`).",
+        "DEADLINE_EXCEEDED": "Allow more time (`timeout=`), or look at the collectors' queues with HEALTH_CHECK.",
+        "EXECUTION_ERROR": "Look at the collector's log.",
+        "INVALID_PAYLOAD": "Send what tasks of its type take.",
+    }
+
+    def __init__(
+        self,
+        task_id: str,
+        task_type: str,
+        code: str,
+        reason: str,
+        *,
+        status: str = "ERROR",
+        attempts: Sequence[str] = (),
+    ) -> None:
+        self.task_id, self.task_type, self.code, self.reason, self.status = task_id, task_type, code, reason, status
+        self.attempts = tuple(attempts)
+        tried = f" It was tried: {'; '.join(self.attempts)}." if self.attempts else ""
+        told = f"task '{task_id}' ({task_type}): {reason} ({code}).{tried} {self.remedies.get(code, '')}"
         super().__init__(told.rstrip())
 
 

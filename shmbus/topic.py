@@ -21,6 +21,12 @@ CALL_REQUESTS: Final = "control.collector."
 """Before a collector's id: where it is called."""
 CALL_RESPONSES: Final = "control.rpc.response."
 """Before a client's id: where it is answered."""
+REGISTRATIONS: Final = "control.collector.registration"
+"""Which collectors there are, and what they can do."""
+LIFECYCLE: Final = "control.collector.lifecycle"
+"""What all collectors are told: to begin."""
+HEALTH_STATUS: Final = "control.health.status"
+"""Alerts about the bus itself."""
 
 _SEGMENT = re.compile(r"[a-z0-9_-]+")
 _Value = TypeVar("_Value")

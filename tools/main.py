@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "ledger": "Account for every message: who got how many of whom, what was lost, and why.",
     "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
     "rpc": "Call a collector: its health, its configuration, its life.",
+    "tasks": "Have a detection task done by a collector that can, list who can do what, or say to begin.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
     "access": "Tell who may do what, and make tokens.",

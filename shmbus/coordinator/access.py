@@ -5,7 +5,8 @@ decides, and what none allows is denied, but for these, which need none:
 
     root and the user who runs the bus       everything
     a supervised collector                   to publish to the topics that it is configured with, and to no others; to
-                                             read the topic of its own calls, and to answer, whoever it runs as
+                                             read the topic of its own calls and what all collectors are told, and
+                                             to answer, whoever it runs as
     every client, where there are rules      to read and make the topic of its own answers
     about calls
 
@@ -22,7 +23,7 @@ from typing import NamedTuple, Protocol
 from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
 from shmbus.coordinator.settings import Budget, Grant, Settings
 from shmbus.errors import AccessDenied, ShmbusError
-from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, LIFECYCLE, is_pattern, matches
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.v1.rpc_pb2 import CollectorOperation
 
@@ -140,6 +141,8 @@ class Access:
         found = self._first(self._subscribe, subject, pattern)
         if not found and self._answers(subject) and pattern == f"{CALL_REQUESTS}{subject.collector}":
             found = Decision(True, "it answers its calls")
+        if not found and self._answers(subject) and pattern == LIFECYCLE:
+            found = Decision(True, "all collectors are told")
         return found or self._own_answers(subject, pattern) or self._implicit(subject)
 
     def call(self, subject: Subject, service: str, operation: int) -> Decision:

@@ -4,21 +4,24 @@ Starting and stopping are begun here and answered at once; who asked waits for t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
-from shmbus.coordinator.registry import Client, Registry
+from shmbus.coordinator.journal import Warn
+from shmbus.coordinator.leases import LONGEST_MS, SHORTEST_MS, Leases
+from shmbus.coordinator.post import Log
+from shmbus.coordinator.registrations import Refused
+from shmbus.coordinator.registry import Client
 from shmbus.coordinator.supervisor import State
-from shmbus.errors import RpcError, TopicNameError
+from shmbus.errors import RpcError, ShmbusError, TopicNameError
 from shmbus.rpc.failure import as_failure, failure, status_to_wire, to_wire
 from shmbus.rpc.operations import DEREGISTER, FORCE_SHUTDOWN, REGISTER, RESTART, START, STOP
 from shmbus.rpc.topics import request_topic
 from shmbus.v1 import rpc_pb2 as wire
 
 HEARTBEAT_MS = 30_000
-MAX_REGISTERED = 1024
 _HEALTH: dict[State, wire.HealthStatus] = {
     State.RUNNING: wire.HEALTHY,
     State.FAILED: wire.UNHEALTHY,
@@ -30,9 +33,8 @@ _THERE = (State.STARTING, State.RUNNING, State.PAUSED)  # a process of it is the
 class Calls:
     """Answers them for one bus. Whatever it raises is the answer."""
 
-    def __init__(self, registry: Registry, children: Children, access: Access) -> None:
-        self._registry, self._children, self._access = registry, children, access
-        self._registered: dict[str, Client] = {}  # that no configuration names
+    def __init__(self, leases: Leases, children: Children, access: Access, log: Log) -> None:
+        self._leases, self._children, self._access, self._log = leases, children, access, log
         self._methods: dict[int, Callable[[Client, str, wire.RpcRequest], Any]] = {
             REGISTER: self._register,
             DEREGISTER: self._deregister,
@@ -121,49 +123,52 @@ class Calls:
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
+    def resumed(self, client: Client, held: Iterable[wire.RegistrationRequest]) -> None:
+        """Another coordinator's client says what it holds."""
+        for request in held:
+            try:
+                self._admit(client, request.collector_id, request)
+            except ShmbusError as error:
+                self._log(Warn(f"{request.collector_id}: {client.who} is not registered any more: {error}"))
+
     def _register(self, client: Client, name: str, request: wire.RpcRequest) -> wire.RegistrationResponse:
-        name = request.registration.collector_id or name
-        topic = _checked_topic(name)
-        self._access.check_subscribe(client, topic)
-        holder = self._holder(name)
-        if holder is not None and holder is not client:
-            raise failure(name, REGISTER, "ALREADY_REGISTERED", f"it is {holder.who}")
+        granted = self._admit(client, name, request.registration)
+        return wire.RegistrationResponse(
+            collector_id=granted.collector_id, accepted=True, heartbeat_interval_ms=granted.heartbeat_interval_ms,
+            assigned_topics=(request_topic(granted.collector_id),),
+        )  # fmt: skip
+
+    def _admit(self, client: Client, name: str, asked: wire.RegistrationRequest) -> wire.RegistrationRequest:
+        wanted = wire.RegistrationRequest()
+        wanted.CopyFrom(asked)
+        wanted.collector_id = name = wanted.collector_id or name
+        self._access.check_subscribe(client, _checked_topic(name))
         supervised = self._children.collectors.get(name)
         if supervised is not None and client.collector != name:
             # What the configuration grants a collector is for the process that the coordinator started.
             reason = f"it is a collector of the configuration, and {supervised.life.state}"
             raise failure(name, REGISTER, "ALREADY_REGISTERED", reason)
-        self._registered = {name: holder for name in self._registered if (holder := self._holder(name))}
-        if len(self._registered) >= MAX_REGISTERED:
-            reason = f"{MAX_REGISTERED} collectors are registered, and that is the limit"
-            raise failure(name, REGISTER, "REGISTRATION_INVALID", reason, category="RESOURCE")
-        self._registered[name] = client
-        client.collector = name
-        granted = request.registration.heartbeat_interval_ms or HEARTBEAT_MS
-        return wire.RegistrationResponse(
-            collector_id=name, accepted=True, heartbeat_interval_ms=granted, assigned_topics=(topic,)
-        )
+        if not wanted.heartbeat_interval_ms:
+            its = 0 if supervised is None else int(supervised.plan.heartbeat_seconds * 1000)
+            wanted.heartbeat_interval_ms = min(max(its or HEARTBEAT_MS, SHORTEST_MS), LONGEST_MS)
+        try:
+            return self._leases.register(client, wanted)
+        except Refused as error:
+            raise _refused(name, REGISTER, error) from None
 
     def _deregister(self, client: Client, name: str, request: wire.RpcRequest) -> None:
-        name = request.deregistration.collector_id or name
-        topic = _checked_topic(name)
-        if name not in self._registered:
-            raise failure(name, DEREGISTER, "REGISTRATION_NOT_FOUND", "nobody has registered it")
-        holder = self._holder(name)
-        if holder is None:
-            del self._registered[name]
-            raise failure(name, DEREGISTER, "REGISTRATION_EXPIRED", "who had registered it is gone")
-        if holder is not client and not request.deregistration.force:
-            raise failure(name, DEREGISTER, "ALREADY_REGISTERED", f"it is {holder.who}: only `force` takes it away")
-        if holder is not client:
-            self._access.check_administer(client, topic, "deregister")
-        del self._registered[name]
-        holder.collector = None
+        asked = request.deregistration
+        name = asked.collector_id or name
+        if asked.force and self._leases.holder(name) not in (None, client.number):
+            self._access.check_administer(client, _checked_topic(name), "deregister")
+        try:
+            self._leases.deregister(client, name, force=asked.force, reason=asked.reason)
+        except Refused as error:
+            raise _refused(name, DEREGISTER, error) from None
 
-    def _holder(self, name: str) -> Client | None:
-        """Who has registered it and is still connected."""
-        client = self._registered.get(name)
-        return client if client is not None and self._registry.clients.get(client.number) is client else None
+
+def _refused(name: str, operation: int, error: Refused) -> RpcError:
+    return failure(name, operation, error.code, error.reason, category=error.category)
 
 
 def _told(collector: Collector, pid: int) -> wire.HealthData:

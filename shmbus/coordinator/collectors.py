@@ -42,7 +42,7 @@ class Collectors:
     ) -> None:  # fmt: skip
         self._registry, self._listing, self._access, self._alerts, self._log = registry, listing, access, alerts, log
         self.children = Children(environment, bus, log, self._changed)
-        self._vigil = Vigil(self._beats, self._moved)
+        self._vigil = Vigil(self.beats, self._moved)
         self._told: dict[str, State] = {}
         actions = self.children
         self._actions: dict[int, Any] = {
@@ -63,7 +63,7 @@ class Collectors:
                 self._listing.remove_collector(entry.name)
         for client in self._registry.clients.values():
             client.collector = self.recognise(None, client.identity)
-            if client.collector is not None and self._beats(client.number):
+            if client.collector is not None and self.beats(client.number):
                 self._watch(client.collector, client)
 
     def recognise(self, token: str | None, identity: Identity | None) -> str | None:
@@ -125,7 +125,8 @@ class Collectors:
     def _watch(self, name: str, client: Client) -> None:
         self._vigil.watch(name, client.number, self.children.collectors[name].plan.heartbeat_seconds)
 
-    def _beats(self, session: int) -> int | None:
+    def beats(self, session: int) -> int | None:
+        """The heartbeat word of a session; None: that is gone."""
         page = self._registry.pages.get(session)
         return None if page is None else page.session.heartbeat
 

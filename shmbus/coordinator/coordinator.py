@@ -22,6 +22,7 @@ from shmbus._core import Bells, killpoint
 from shmbus.bus import Bus
 from shmbus.coordinator.access import Access, Person
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
+from shmbus.coordinator.announcer import Announcer
 from shmbus.coordinator.audit import Audit, open_trail
 from shmbus.coordinator.budgets import Budgets
 from shmbus.coordinator.collectors import Collectors
@@ -35,6 +36,7 @@ from shmbus.coordinator.joins import Joins
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.keeper import DURABLE, PATTERN, Alert, Keeper
 from shmbus.coordinator.keeping import Keeping
+from shmbus.coordinator.leases import Leases
 from shmbus.coordinator.listing import Inheritance, Listing
 from shmbus.coordinator.notify import Notifier
 from shmbus.coordinator.outbox import Opener
@@ -54,6 +56,7 @@ from shmbus.coordinator.tables import NumberTable
 from shmbus.coordinator.topics import Topics
 from shmbus.directory import BusState, Capacities
 from shmbus.errors import ShmbusError
+from shmbus.topic import REGISTRATIONS
 from shmbus.v1.control_pb2 import (
     AccessChanged,
     ClientStatus,
@@ -231,6 +234,9 @@ class Coordinator:
         made.callback(self._keeper.stop)
         self._collectors = self._make_collectors(listing, health)
         made.callback(self._collectors.close)
+        announcer = Announcer(REGISTRATIONS, registry, self._make_topic, self._planner, self._bells)
+        self._leases = Leases(registry, announcer, self._collectors.beats, log)
+        made.callback(self._leases.close)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._budgets = budgets = Budgets(
             registry, self._topics, post, health, self._audit, self.settings.budget_grace_ns, log
@@ -253,10 +259,12 @@ class Coordinator:
             "stop_bus": self._stop_bus,
         }
         self._server.recognise = self._collectors.recognise
+        self._server.departed = self._leases.departed
+        self._requests.on_kept = self._provide_keeper
         if adopted is not None:
             self._take_over(inherited, numbers)
         if self._keeps:
-            groups.provide(DURABLE.wire(), PATTERN)
+            self._provide_keeper()
 
     def _make_collectors(self, listing: Listing, health: Health) -> Collectors:
         bus = self.address if self._private else self.bus
@@ -281,6 +289,7 @@ class Coordinator:
         self._topics.take_over()
         for client in (*adoption.dead, *adoption.absent):
             self._listing.put_client(client)
+        self._leases.take_over()
         for client in adoption.dead:
             self._server.bury(client)
         self._groups.let_go_if_empty()
@@ -315,6 +324,16 @@ class Coordinator:
         self._keeper.start(tell)
         await asyncio.wait_for(joined.wait(), START_SECONDS)
 
+    def _provide_keeper(self) -> None:
+        """What is published from here on is there for it, whenever it begins."""
+        self._groups.provide(DURABLE.wire(), PATTERN)
+
+    def _keep(self) -> None:
+        """A topic is to be made that keeps last messages, and it may be the first."""
+        self._provide_keeper()
+        if not self._keeper.started:
+            self._keeper.start(lambda: None)
+
     def _connect_keeper(self) -> Bus:
         return Bus(self.address if self._private else self.bus, name="keeper", timeout=START_SECONDS)
 
@@ -329,6 +348,7 @@ class Coordinator:
         return alert
 
     def _open_for_business(self) -> None:
+        self._requests.on_kept = self._keep
         self._listing.set_state(BusState.RUNNING)
         self._collectors.begin(self.settings, self._inherited)
         self._ready()
@@ -438,7 +458,11 @@ class Coordinator:
     def _resume(self, client: Client, request: Resume) -> tuple[Message, Sequence[Opener]]:
         if request.ready:
             self._collectors.ready(client)
-        return self._requests.resume(client, request)
+        answer = self._requests.resume(client, request)
+        self._leases.resumed(client, {one.collector_id for one in request.registrations})
+        if request.registrations:
+            self._calls.resumed(client, request.registrations)
+        return answer
 
     def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
         return self._calls.answer(client, request), ()
@@ -448,7 +472,7 @@ class Coordinator:
         """Imported when somebody calls: a bus on which nobody does starts without it."""
         from shmbus.coordinator.calls import Calls
 
-        return Calls(self._registry, self._collectors.children, self._access)
+        return Calls(self._leases, self._collectors.children, self._access, self._log)
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#", "stop")

@@ -39,6 +39,11 @@ class Keeper:
         self._alerted: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="shmbus keeper", daemon=True)
 
+    @property
+    def started(self) -> bool:
+        """Has it been?"""
+        return self._thread.ident is not None
+
     def start(self, joined: Callable[[], None]) -> None:
         """`joined` is called, on its thread, when it reads."""
         self._joined = joined
@@ -47,7 +52,7 @@ class Keeper:
     def stop(self) -> None:
         """Wait until it has ended. The coordinator must have hung up on it."""
         self._stopping.set()
-        if self._thread.ident is not None:
+        if self.started:
             self._thread.join()
 
     def _run(self) -> None:

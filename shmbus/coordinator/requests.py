@@ -73,6 +73,7 @@ class Requests:
         self._registry, self._topics, self._joins, self._groups, self._sweep = registry, topics, joins, groups, sweep
         self._access, self._budgets = access, budgets
         self._planner, self._listing, self._look_at = planner, listing, look_at
+        self.on_kept: Callable[[], None] = lambda: None  # before a topic is made that keeps last messages
         self.handlers: dict[str, Callable[[Client, Any], Answer]] = {
             "open_publisher": self.open_publisher,
             "close_publisher": self.close_publisher,
@@ -129,6 +130,8 @@ class Requests:
 
     def make_topic(self, name: str, kind: TopicType, plan: TopicPlan) -> Topic:
         """A new topic of that type. The descriptors must come with the first use of a type."""
+        if plan.keep_last:
+            self.on_kept()
         if kind.name and not self._listing.has_type(kind.fingerprint):
             if not kind.descriptors:
                 raise NeedDescriptors(f"topic '{name}' is new, and so is {kind.name}: send its descriptors")

@@ -61,6 +61,7 @@ class Server:
         self.refused = 0
         self.stopping = False
         self.recognise: Callable[[str | None, Identity | None], str | None] = lambda token, process: None
+        self.departed: Callable[[Client, bool], None] = lambda client, dead: None
         listener.setblocking(False)
         self._loop.add_reader(listener.fileno(), self._accept)
 
@@ -296,6 +297,7 @@ class Server:
         """Everything that hangs from a client goes."""
         self._post.disconnect(client)
         del self._registry.clients[client.number]
+        self.departed(client, dead)
         killpoint("depart.begun")
         self._topics.drop_client(client)
         if dead:

@@ -17,6 +17,7 @@ from shmbus.rpc import operations as op
 from shmbus.rpc.answer import Answer
 from shmbus.rpc.asking import DEFAULT_TIMEOUT_SECONDS, is_coordinators, make_ask
 from shmbus.rpc.balance import Policy
+from shmbus.rpc.beginning import Begin
 from shmbus.rpc.exchange import Exchange
 from shmbus.rpc.failure import as_failure, failure
 from shmbus.rpc.lives import ask_coordinator
@@ -59,9 +60,10 @@ class AsyncClient:
         key: str | None = None,
         correlation: Any = None,
         token: str | None = None,
+        priority: int = 0,
     ) -> Answer:
         """As Client.call."""
-        ask = make_ask(service, operation, payload, timeout, key, correlation, token)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, token, priority)
         if is_coordinators(ask):
             return await asyncio.to_thread(ask_coordinator, self._bus, ask)
         for attempt in count(1):
@@ -165,6 +167,7 @@ class AsyncServer(Server):
 
     async def serve(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""
+        beating = asyncio.create_task(self._keep_beating())
         try:
             while not self._stopping:
                 for item in await AsyncSubscription(self._subscription).receive_many():
@@ -175,8 +178,21 @@ class AsyncServer(Server):
         except ClosedError:
             pass
         finally:
-            for task in self._tasks:
+            for task in (beating, *self._tasks):
                 task.cancel()
+
+    def _begin(self, word: Begin) -> None:
+        begun = self._collector.begin_monitoring(word)
+        if inspect.isawaitable(begun):
+            task = asyncio.ensure_future(begun)
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _keep_beating(self) -> None:
+        """On the loop, so that a loop that stands still is found."""
+        while (patience := self.beat.patience) is not None:
+            await asyncio.sleep(patience)
+            self.beat.tick()
 
     def _start(self) -> None:
         while len(self._tasks) < self._concurrency and (request := self._desk.next()) is not None:

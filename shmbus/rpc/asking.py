@@ -23,6 +23,7 @@ def make_ask(
     key: str | None,
     given: Any,
     token: str | None = None,
+    priority: int = 0,
 ) -> Ask:
     """Checked before anything is sent. Raises TypeError, ValueError, TopicNameError."""
     request_topic(service)
@@ -31,11 +32,13 @@ def make_ask(
         raise TypeError(f"{asked.name} takes {TAKES.get(asked, 'nothing')}, not a {type(payload).__name__}")
     if not 0 < timeout < 2**32:
         raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
+    if not 0 <= priority <= 255:
+        raise ValueError(f"priority is 0 to 255, not {priority!r}")
     # Every attempt is the same child, so that its handler's work hangs from one place.
     context = correlation.resolve(given)
     deadline = time.monotonic_ns() + int(timeout * 1e9)
     child = False if context is None else context
-    return Ask(service, asked, payload, timeout, deadline, key, child, bearer_info(token))
+    return Ask(service, asked, payload, timeout, deadline, key, child, bearer_info(token), priority)
 
 
 def is_coordinators(ask: Ask) -> bool:

@@ -58,15 +58,17 @@ class Client:
         key: str | None = None,
         correlation: Any = None,
         token: str | None = None,
+        priority: int = 0,
     ) -> Answer:
         """Call and wait for the answer, at most `timeout` seconds, over all attempts.
 
         With a `key` the call may be sent again by itself, and by anybody later: it is executed once, and answered each
         time. `correlation` as of `Publisher.publish`. A bearer `token` counts for this call in place of that of
-        `connect`; every caller of that service could read it there, and nobody one that was given to `connect`. Raises
-        RpcError; at once when nobody serves; AccessDenied.
+        `connect`; every caller of that service could read it there, and nobody one that was given to `connect`. Of the
+        calls that wait at a server those of the highest `priority` (0 to 255) come first. Raises RpcError; at once when
+        nobody serves; AccessDenied.
         """
-        ask = make_ask(service, operation, payload, timeout, key, correlation, token)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, token, priority)
         if is_coordinators(ask):
             return ask_coordinator(self._bus, ask)
         for attempt in count(1):
@@ -88,9 +90,10 @@ class Client:
         key: str | None = None,
         correlation: Any = None,
         token: str | None = None,
+        priority: int = 0,
     ) -> Pending:
         """Send one attempt; `result` waits for its answer. For many calls at a time from one thread."""
-        ask = make_ask(service, operation, payload, timeout, key, correlation, token)
+        ask = make_ask(service, operation, payload, timeout, key, correlation, token, priority)
         if is_coordinators(ask):
             raise TypeError(f"{op.name_of(operation)} is answered by the coordinator: use call()")
         return self._begin(ask, 1)

@@ -13,17 +13,21 @@ raises is the caller's RpcError: `raise request.refuse("VALIDATION_FAILED", "...
 exception is EXECUTION_ERROR. GET_CAPABILITIES, HEALTH_CHECK and GRACEFUL_SHUTDOWN are answered without being written.
 """
 
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from shmbus.rpc.beginning import Begin, listening
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation
+from shmbus.rpc.registration import Beat, Registration
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import request_topic
 from shmbus.v1 import rpc_pb2 as wire
+from shmbus.v1.ipc_pb2 import AdvancedCapabilities, CollectionCapabilities
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -50,6 +54,13 @@ class Collector:
 
     event_types: Sequence[int] = ()
     features: Sequence[str] = ()
+    domains: Sequence[int] = ()
+    """MonitoringDomains that it does tasks of. With any it is registered while it serves, for agents to find."""
+    task_types: Sequence[int] = ()
+    """TaskTypes that it does; none: every one of its domains."""
+    advanced: AdvancedCapabilities | None = None
+    attributes: Mapping[str, str] = {}
+    """Of its registration. "priority" (0 to 255, 0 where there is none): of several that can, the highest first."""
     _methods: ClassVar[dict[int, str]]
 
     def __init_subclass__(cls) -> None:
@@ -95,39 +106,91 @@ class Collector:
         """What a collector adds to the metrics of its health."""
         return {}
 
+    def registration(self) -> wire.RegistrationRequest | None:
+        """What agents are to know of it; None: it is not to be found by what it can do."""
+        if not self.domains:
+            return None
+        capabilities = CollectionCapabilities(
+            supported_domains=self.domains,  # type: ignore[arg-type]
+            advanced=self.advanced,
+            task_types=self.task_types,  # type: ignore[arg-type]
+        )
+        return wire.RegistrationRequest(
+            collector_id=self.collector_id,
+            collector_type=type(self).__name__.lower(),
+            pid=os.getpid(),
+            capabilities=capabilities,
+            attributes=self.attributes,
+        )
+
+    def begin_monitoring(self, word: Begin) -> Any:
+        """An agent says to begin, now or before this process began. Once for each epoch, where methods run.
+
+        For collectors to write; one that does not is not told. It may be `async` where they may run on an event loop.
+        """
+
     # ---- serving -----------------------------------------------------------------------------------------------------
 
     def serve(self, bus: "Bus", *, concurrency: int = 1) -> None:
         """Answer calls until `stop`, or the end of the bus. Blocks. Announces the process as ready (`Bus.ready`).
 
         With a `concurrency` of 1 the methods run here, one call after the other, each client's in its order; else up to
-        so many at a time, in threads of their own.
+        so many at a time, in threads of their own. One that is registered beats between the calls, and when a method
+        looks at its request (`cancelled`, `wait`).
         """
         from shmbus.rpc.server import Server
 
-        with Server(bus, self, concurrency=concurrency) as server:
+        with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as beats:
             self.attach(server)
-            bus.ready()
-            server.run()
+            interval = bus.ready()
+            server.beat = Beat(bus, interval if beats else None)
+            with self.told_to_begin(bus, server):
+                server.run()
 
     async def serve_async(self, bus: "AsyncBus", *, concurrency: int = 1) -> None:
         """The same on the running event loop, up to `concurrency` methods at a time. Cancel it, or `stop`."""
         from shmbus.rpc.aio import AsyncServer
 
-        with AsyncServer(bus, self, concurrency=concurrency) as server:
+        with AsyncServer(bus, self, concurrency=concurrency) as server, self.registered(bus._bus) as beats:
             self.attach(server)
-            bus.ready()
-            await server.serve()
+            interval = bus.ready()
+            server.beat = Beat(bus._bus, interval if beats else None)
+            with self.told_to_begin(bus._bus, server):
+                await server.serve()
 
     @contextmanager
     def serving(self, bus: "Bus", *, concurrency: int = 1) -> Iterator["Server"]:
         """The same in a thread; stopped by leaving the block."""
         from shmbus.rpc.server import Server
 
-        with Server(bus, self, concurrency=concurrency) as server:
+        with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as interval:
             self.attach(server)
-            with server.in_thread():
+            server.beat = Beat(bus, interval)
+            with server.in_thread(), self.told_to_begin(bus, server):
                 yield server
+
+    @contextmanager
+    def told_to_begin(self, bus: "Bus", server: "Server") -> Iterator[None]:
+        """`begin_monitoring` is called while the block lasts. For who makes the server itself."""
+        if type(self).begin_monitoring is Collector.begin_monitoring:
+            yield
+            return
+        with listening(bus, server.tell):
+            yield
+
+    @contextmanager
+    def registered(self, bus: "Bus") -> Iterator[float | None]:
+        """Registered while the block lasts. For who makes the server itself.
+
+        Within so many seconds `Bus.beat` is to be called again, by the thread that does the work, or agents give its
+        tasks to others; None: it has nothing to register. Raises RpcError, such as ALREADY_REGISTERED.
+        """
+        wanted = self.registration()
+        if wanted is None:
+            yield None
+            return
+        with Registration(bus, wanted) as registration:
+            yield registration.interval
 
     def attach(self, server: "Server") -> None:
         """`stop` is for this one. For who makes the server itself."""

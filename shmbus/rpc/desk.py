@@ -4,18 +4,23 @@
     next      the one to be executed now; what is past its deadline or cancelled by then is answered instead
     done      its outcome is answered, and remembered by its key
 
-Any thread may call any of them.
+Any thread may call any of them. Sites at which the server can be killed (its callers are told at once that it died):
+
+    reply.executed      what was asked for has been done, and nobody is told: with a task, it is done again elsewhere
+    reply.sent          the answer is in the caller's ring, and is taken
 """
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
+from shmbus._core import killpoint
 from shmbus.errors import RpcError
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
@@ -49,7 +54,8 @@ class Desk:
         self.instance = instance
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
-        self._queue: deque[Request] = deque()
+        self._queue: list[tuple[int, int, Request]] = []  # a heap: by priority, of equals the oldest first
+        self._order = count()
         self._known: dict[str, Request] = {}  # queued or running, by request id
         self._once: Once[Request, RpcResponsePayload] = Once()
 
@@ -81,10 +87,10 @@ class Desk:
                     self._send(request, respond(request, refusal, self.instance, self.load, time.monotonic_ns()))
 
     def next(self) -> Request | None:
-        """The next that is worth executing, oldest first."""
+        """The next that is worth executing: of the highest priority the oldest."""
         with self._lock:
             while self._queue:
-                request = self._queue.popleft()
+                *_, request = heappop(self._queue)
                 self._vitals.queued = len(self._queue)
                 if self._is_due(request):
                     self._vitals.running += 1
@@ -104,7 +110,9 @@ class Desk:
             self._vitals.busy_ns += ended_ns - request.started_ns
             payload = respond(request, outcome, self.instance, self.load, ended_ns)
             self._vitals.errors += payload.response.HasField("error")
+        killpoint("reply.executed")
         self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
+        killpoint("reply.sent")
         with self._lock:
             others = self._once.finish(request.keys, payload, payload.ByteSize())
         for other in others:
@@ -116,7 +124,7 @@ class Desk:
             for request in list(self._known.values()):
                 request.cancel()
             while self._queue:
-                self._refuse(self._queue.popleft(), "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
+                self._refuse(heappop(self._queue)[-1], "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
 
     # ---- with the lock -----------------------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class Desk:
         if self._once.begin(request.keys):
             self._known[request.wire.request_id] = request
             if len(self._queue) < QUEUE_LIMIT:
-                self._queue.append(request)
+                heappush(self._queue, (-request.wire.priority, next(self._order), request))
                 self._vitals.queued = len(self._queue)
             else:
                 self._vitals.refused += 1

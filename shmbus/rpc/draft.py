@@ -25,6 +25,7 @@ class Draft:
         request.request_id = pending.request_id
         request.operation = ask.operation  # type: ignore[assignment]
         request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
+        request.priority = ask.priority
         self._whole.ClearField("auth_info")
         if ask.auth_info is not None:
             self._whole.auth_info.CopyFrom(ask.auth_info)

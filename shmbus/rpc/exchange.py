@@ -11,6 +11,7 @@ Whoever waits (a thread, an event loop) hands in whatever comes on `subscription
 import os
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -55,13 +56,13 @@ CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requ
 class Service:
     """One collector, as one client sees it."""
 
-    def __init__(self, name: str, publisher: "Publisher", client_id: str, policy: Policy) -> None:
+    def __init__(self, name: str, publisher: "Publisher", client_id: str, policy: Policy, breaker: Breaker) -> None:
         self.name, self.publisher = name, publisher
         self.servers: list[Instance] = []
         self.looked_ns = 0
         self.lock = threading.Lock()  # publisher and draft are for one thread at a time
         self.draft = Draft(client_id, publisher.topic)
-        self.balance, self.breaker = Balance(policy), Breaker()
+        self.balance, self.breaker = Balance(policy), breaker
 
 
 class _Lost(NamedTuple):
@@ -75,8 +76,11 @@ class _Lost(NamedTuple):
 class Exchange:
     """The calls of one client. Any thread may begin and cancel; one at a time takes."""
 
-    def __init__(self, bus: "Bus", *, balance: Policy = "least-loaded") -> None:
+    def __init__(
+        self, bus: "Bus", *, balance: Policy = "least-loaded", breaker: Callable[[], Breaker] = Breaker
+    ) -> None:
         Balance(balance)  # raises for what it cannot be
+        self._breaker = breaker
         self.bus, self._policy = bus, balance
         self.client_id: Final = take_client_id(bus)
         topic = CALL_RESPONSES + self.client_id
@@ -297,7 +301,9 @@ class Exchange:
         if not exists(self.bus, topic):
             raise absent(ask)
         publisher = self._opened(topic, ask)
-        service = self._services[ask.service] = Service(ask.service, publisher, self.client_id, self._policy)
+        service = self._services[ask.service] = Service(
+            ask.service, publisher, self.client_id, self._policy, self._breaker()
+        )
         return service
 
     def _opened(self, topic: str, ask: Ask) -> "Publisher":

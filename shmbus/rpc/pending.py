@@ -26,6 +26,7 @@ class Ask(NamedTuple):
     key: str | None
     correlation: Any
     auth_info: RpcAuthInfo | None = None  # None: who connected asks
+    priority: int = 0
 
     def left(self) -> float:
         """Seconds until the deadline."""

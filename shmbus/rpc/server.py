@@ -10,6 +10,7 @@ import inspect
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -22,10 +23,12 @@ from shmbus.correlation import HANDLING
 from shmbus.errors import ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.message import Gap, Message
 from shmbus.rpc.answers import Answers
+from shmbus.rpc.beginning import Begin
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.gatekeeper import Gatekeeper
 from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
+from shmbus.rpc.registration import Beat
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
 from shmbus.subscription import Subscription
@@ -52,6 +55,8 @@ class Server:
         self._desk = Desk(collector.collector_id, instance, its, self._answers.send, judge)
         self._stopping = False
         self._withdrawn = False
+        self.beat = Beat(bus, None)
+        """Of the loop that reads requests."""
 
     def _subscribed(self) -> Subscription:
         """From a place on that is known before anybody can see that it serves."""
@@ -74,6 +79,10 @@ class Server:
     def stop(self) -> None:
         """Have `run` end. From any thread or signal handler, more than once."""
         self._subscription._notify(STOP)
+
+    def tell(self, word: Begin) -> None:
+        """Have the collector begin, where requests are taken. From any thread."""
+        self._subscription._notify(word)
 
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -112,8 +121,13 @@ class Server:
         elif item is STOP:
             self._stopping = True
             self._leave()
+        elif isinstance(item, Begin):
+            self._begin(item)
         elif isinstance(item, Gap) and item.reason == "demoted":
             self._serve_again()
+
+    def _begin(self, word: Begin) -> None:
+        self._collector.begin_monitoring(word)
 
     def _serve_again(self) -> None:
         """It stood still until it was given up, so nobody sends to it; what was sent before is read first."""
@@ -122,6 +136,14 @@ class Server:
         self._desk.instance = instance_of(self._subscription)
         self._subscription._notices += before._notices
         before.close()
+
+    def _receive(self) -> None:
+        """Wait for something, and take it; or only until it is time to beat."""
+        self.beat.tick()
+        try:
+            self._take(self._subscription.receive(self.beat.patience))
+        except ReceiveTimeout:
+            pass
 
     def _take_all(self) -> None:
         while (item := self._subscription.try_receive()) is not None:
@@ -137,9 +159,11 @@ class Server:
 
     def _look(self, seconds: float) -> None:
         """For a handler that runs where requests are read: what has come meanwhile, such as its cancellation."""
+        self.beat.tick()
+        patience = self.beat.patience
         try:
             if seconds > 0:
-                self._take(self._subscription.receive(seconds))
+                self._take(self._subscription.receive(seconds if patience is None else min(seconds, patience)))
             self._take_all()
         except ReceiveTimeout:
             pass
@@ -151,7 +175,8 @@ class Server:
             execute = partial(self.execute, run=_runner(stack), look=self._look)
             while True:
                 if not self._desk and not self._stopping:
-                    self._take(self._subscription.receive())
+                    self._receive()
+                self.beat.tick()
                 self._take_all()
                 if (request := self._desk.next()) is not None:
                     execute(request)
@@ -168,7 +193,7 @@ class Server:
             worker.start()
         try:
             while not self._stopping:
-                self._take(self._subscription.receive())
+                self._receive()
                 tokens.put(True)
         finally:
             for _ in workers:
@@ -211,6 +236,7 @@ class Mailbox(Server):
 
     def __init__(self, bus: "Bus", collector: "Collector") -> None:
         super().__init__(bus, collector)
+        self._words: deque[Begin] = deque()
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._reader = threading.Thread(target=self._read, name=f"rpc-{collector.collector_id}", daemon=True)
         self._reader.start()
@@ -225,6 +251,8 @@ class Mailbox(Server):
             os.eventfd_read(self._bell)
         except BlockingIOError:
             pass
+        while self._words:
+            self._collector.begin_monitoring(self._words.popleft())
         while (request := self._desk.next()) is not None:
             self.execute(request, look=_until_cancelled(request))
 
@@ -236,6 +264,9 @@ class Mailbox(Server):
             super().close()
             os.close(self._bell)
             self._bell = -1
+
+    def _begin(self, word: Begin) -> None:
+        self._words.append(word)
 
     def _read(self) -> None:
         try:

@@ -175,14 +175,16 @@ class Welcome(_message.Message):
     def __init__(self, negotiation: _Optional[_Union[_eventbus_pb2.VersionNegotiationResponse, _Mapping]] = ..., bus: _Optional[str] = ..., boot_id: _Optional[bytes] = ..., session: _Optional[int] = ..., bell: _Optional[int] = ..., coordinator_pid: _Optional[int] = ..., resumed: bool = ...) -> None: ...
 
 class Resume(_message.Message):
-    __slots__ = ("publishers", "subscriptions", "ready")
+    __slots__ = ("publishers", "subscriptions", "ready", "registrations")
     PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATIONS_FIELD_NUMBER: _ClassVar[int]
     publishers: _containers.RepeatedCompositeFieldContainer[ResumePublisher]
     subscriptions: _containers.RepeatedCompositeFieldContainer[Subscribe]
     ready: bool
-    def __init__(self, publishers: _Optional[_Iterable[_Union[ResumePublisher, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ..., ready: bool = ...) -> None: ...
+    registrations: _containers.RepeatedCompositeFieldContainer[_rpc_pb2.RegistrationRequest]
+    def __init__(self, publishers: _Optional[_Iterable[_Union[ResumePublisher, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[Subscribe, _Mapping]]] = ..., ready: bool = ..., registrations: _Optional[_Iterable[_Union[_rpc_pb2.RegistrationRequest, _Mapping]]] = ...) -> None: ...
 
 class ResumePublisher(_message.Message):
     __slots__ = ("topic_id", "lane", "producer", "generation")

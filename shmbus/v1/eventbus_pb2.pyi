@@ -20,6 +20,7 @@ class MessageType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ALERT: _ClassVar[MessageType]
     CONFIG_UPDATE: _ClassVar[MessageType]
     SHUTDOWN: _ClassVar[MessageType]
+    REGISTRATION: _ClassVar[MessageType]
 
 class ProcessEventSubtype(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -65,6 +66,7 @@ class ControlOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPDATE_CONFIG: _ClassVar[ControlOperation]
     STATUS_REPORT: _ClassVar[ControlOperation]
     GRACEFUL_SHUTDOWN: _ClassVar[ControlOperation]
+    BEGIN_MONITORING: _ClassVar[ControlOperation]
 
 class AlertSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -93,6 +95,7 @@ HEARTBEAT: MessageType
 ALERT: MessageType
 CONFIG_UPDATE: MessageType
 SHUTDOWN: MessageType
+REGISTRATION: MessageType
 PROCESS_CREATED: ProcessEventSubtype
 PROCESS_UPDATED: ProcessEventSubtype
 PROCESS_TERMINATED: ProcessEventSubtype
@@ -123,6 +126,7 @@ FLUSH_QUEUES: ControlOperation
 UPDATE_CONFIG: ControlOperation
 STATUS_REPORT: ControlOperation
 GRACEFUL_SHUTDOWN: ControlOperation
+BEGIN_MONITORING: ControlOperation
 INFO: AlertSeverity
 LOW: AlertSeverity
 MEDIUM: AlertSeverity
@@ -177,7 +181,7 @@ class CorrelationMetadata(_message.Message):
     def __init__(self, correlation_id: _Optional[str] = ..., parent_correlation_id: _Optional[str] = ..., root_correlation_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., span_id: _Optional[str] = ..., sequence_number: _Optional[int] = ..., workflow_stage: _Optional[str] = ..., correlation_tags: _Optional[_Mapping[str, str]] = ..., trace_flags: _Optional[int] = ...) -> None: ...
 
 class EventBusMessage(_message.Message):
-    __slots__ = ("metadata", "correlation", "collection_event", "rpc_request", "rpc_response", "control_message", "heartbeat", "alert")
+    __slots__ = ("metadata", "correlation", "collection_event", "rpc_request", "rpc_response", "control_message", "heartbeat", "alert", "registration")
     METADATA_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +190,7 @@ class EventBusMessage(_message.Message):
     CONTROL_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     ALERT_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     metadata: MessageMetadata
     correlation: CorrelationMetadata
     collection_event: CollectionEventPayload
@@ -194,7 +199,8 @@ class EventBusMessage(_message.Message):
     control_message: ControlMessagePayload
     heartbeat: HeartbeatPayload
     alert: AlertPayload
-    def __init__(self, metadata: _Optional[_Union[MessageMetadata, _Mapping]] = ..., correlation: _Optional[_Union[CorrelationMetadata, _Mapping]] = ..., collection_event: _Optional[_Union[CollectionEventPayload, _Mapping]] = ..., rpc_request: _Optional[_Union[RpcRequestPayload, _Mapping]] = ..., rpc_response: _Optional[_Union[RpcResponsePayload, _Mapping]] = ..., control_message: _Optional[_Union[ControlMessagePayload, _Mapping]] = ..., heartbeat: _Optional[_Union[HeartbeatPayload, _Mapping]] = ..., alert: _Optional[_Union[AlertPayload, _Mapping]] = ...) -> None: ...
+    registration: _rpc_pb2.RegistrationEvent
+    def __init__(self, metadata: _Optional[_Union[MessageMetadata, _Mapping]] = ..., correlation: _Optional[_Union[CorrelationMetadata, _Mapping]] = ..., collection_event: _Optional[_Union[CollectionEventPayload, _Mapping]] = ..., rpc_request: _Optional[_Union[RpcRequestPayload, _Mapping]] = ..., rpc_response: _Optional[_Union[RpcResponsePayload, _Mapping]] = ..., control_message: _Optional[_Union[ControlMessagePayload, _Mapping]] = ..., heartbeat: _Optional[_Union[HeartbeatPayload, _Mapping]] = ..., alert: _Optional[_Union[AlertPayload, _Mapping]] = ..., registration: _Optional[_Union[_rpc_pb2.RegistrationEvent, _Mapping]] = ...) -> None: ...
 
 class MessageMetadata(_message.Message):
     __slots__ = ("message_id", "topic", "message_type", "priority", "timestamp", "ttl_ms", "source_id", "target_id", "version", "headers", "key")

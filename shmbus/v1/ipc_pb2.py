@@ -25,25 +25,25 @@ _sym_db = _symbol_database.Default()
 from shmbus.v1 import common_pb2 as shmbus_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13shmbus/v1/ipc.proto\x12\tshmbus.v1\x1a\x16shmbus/v1/common.proto\"\x83\x01\n\x16\x43ollectionCapabilities\x12\x36\n\x11supported_domains\x18\x01 \x03(\x0e\x32\x1b.shmbus.v1.MonitoringDomain\x12\x31\n\x08\x61\x64vanced\x18\x02 \x01(\x0b\x32\x1f.shmbus.v1.AdvancedCapabilities\"S\n\x14\x41\x64vancedCapabilities\x12\x14\n\x0ckernel_level\x18\x01 \x01(\x08\x12\x10\n\x08realtime\x18\x02 \x01(\x08\x12\x13\n\x0bsystem_wide\x18\x03 \x01(\x08\"\xe7\x03\n\rDetectionTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\ttask_type\x18\x02 \x01(\x0e\x32\x13.shmbus.v1.TaskType\x12\x35\n\x0eprocess_filter\x18\x03 \x01(\x0b\x32\x18.shmbus.v1.ProcessFilterH\x00\x88\x01\x01\x12-\n\nhash_check\x18\x04 \x01(\x0b\x32\x14.shmbus.v1.HashCheckH\x01\x88\x01\x01\x12\x15\n\x08metadata\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x35\n\x0enetwork_filter\x18\x06 \x01(\x0b\x32\x18.shmbus.v1.NetworkFilterH\x03\x88\x01\x01\x12;\n\x11\x66ilesystem_filter\x18\x07 \x01(\x0b\x32\x1b.shmbus.v1.FilesystemFilterH\x04\x88\x01\x01\x12=\n\x12performance_filter\x18\x08 \x01(\x0b\x32\x1c.shmbus.v1.PerformanceFilterH\x05\x88\x01\x01\x42\x11\n\x0f_process_filterB\r\n\x0b_hash_checkB\x0b\n\t_metadataB\x11\n\x0f_network_filterB\x14\n\x12_filesystem_filterB\x15\n\x13_performance_filter\"\xf3\x02\n\x0f\x44\x65tectionResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x1a\n\rerror_message\x18\x03 \x01(\tH\x00\x88\x01\x01\x12+\n\tprocesses\x18\x04 \x03(\x0b\x32\x18.shmbus.v1.ProcessRecord\x12/\n\x0bhash_result\x18\x05 \x01(\x0b\x32\x15.shmbus.v1.HashResultH\x01\x88\x01\x01\x12\x30\n\x0enetwork_events\x18\x06 \x03(\x0b\x32\x18.shmbus.v1.NetworkRecord\x12\x36\n\x11\x66ilesystem_events\x18\x07 \x03(\x0b\x32\x1b.shmbus.v1.FilesystemRecord\x12\x38\n\x12performance_events\x18\x08 \x03(\x0b\x32\x1c.shmbus.v1.PerformanceRecordB\x10\n\x0e_error_messageB\x0e\n\x0c_hash_result\"\x8e\x01\n\x11\x43\x61pabilityRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x36\n\x11requested_domains\x18\x02 \x03(\x0e\x32\x1b.shmbus.v1.MonitoringDomain\x12\x1b\n\x0e\x63lient_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x11\n\x0f_client_version\"\xc8\x01\n\x12\x43\x61pabilityResponse\x12\x1b\n\x13negotiation_success\x18\x01 \x01(\x08\x12\x37\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32!.shmbus.v1.CollectionCapabilities\x12\x1a\n\rerror_message\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0eserver_version\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_error_messageB\x11\n\x0f_server_version*M\n\x10MonitoringDomain\x12\x0b\n\x07PROCESS\x10\x00\x12\x0b\n\x07NETWORK\x10\x01\x12\x0e\n\nFILESYSTEM\x10\x02\x12\x0f\n\x0bPERFORMANCE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13shmbus/v1/ipc.proto\x12\tshmbus.v1\x1a\x16shmbus/v1/common.proto\"\xac\x01\n\x16\x43ollectionCapabilities\x12\x36\n\x11supported_domains\x18\x01 \x03(\x0e\x32\x1b.shmbus.v1.MonitoringDomain\x12\x31\n\x08\x61\x64vanced\x18\x02 \x01(\x0b\x32\x1f.shmbus.v1.AdvancedCapabilities\x12\'\n\ntask_types\x18\x64 \x03(\x0e\x32\x13.shmbus.v1.TaskType\"S\n\x14\x41\x64vancedCapabilities\x12\x14\n\x0ckernel_level\x18\x01 \x01(\x08\x12\x10\n\x08realtime\x18\x02 \x01(\x08\x12\x13\n\x0bsystem_wide\x18\x03 \x01(\x08\"\xe7\x03\n\rDetectionTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12&\n\ttask_type\x18\x02 \x01(\x0e\x32\x13.shmbus.v1.TaskType\x12\x35\n\x0eprocess_filter\x18\x03 \x01(\x0b\x32\x18.shmbus.v1.ProcessFilterH\x00\x88\x01\x01\x12-\n\nhash_check\x18\x04 \x01(\x0b\x32\x14.shmbus.v1.HashCheckH\x01\x88\x01\x01\x12\x15\n\x08metadata\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x35\n\x0enetwork_filter\x18\x06 \x01(\x0b\x32\x18.shmbus.v1.NetworkFilterH\x03\x88\x01\x01\x12;\n\x11\x66ilesystem_filter\x18\x07 \x01(\x0b\x32\x1b.shmbus.v1.FilesystemFilterH\x04\x88\x01\x01\x12=\n\x12performance_filter\x18\x08 \x01(\x0b\x32\x1c.shmbus.v1.PerformanceFilterH\x05\x88\x01\x01\x42\x11\n\x0f_process_filterB\r\n\x0b_hash_checkB\x0b\n\t_metadataB\x11\n\x0f_network_filterB\x14\n\x12_filesystem_filterB\x15\n\x13_performance_filter\"\xf3\x02\n\x0f\x44\x65tectionResult\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x1a\n\rerror_message\x18\x03 \x01(\tH\x00\x88\x01\x01\x12+\n\tprocesses\x18\x04 \x03(\x0b\x32\x18.shmbus.v1.ProcessRecord\x12/\n\x0bhash_result\x18\x05 \x01(\x0b\x32\x15.shmbus.v1.HashResultH\x01\x88\x01\x01\x12\x30\n\x0enetwork_events\x18\x06 \x03(\x0b\x32\x18.shmbus.v1.NetworkRecord\x12\x36\n\x11\x66ilesystem_events\x18\x07 \x03(\x0b\x32\x1b.shmbus.v1.FilesystemRecord\x12\x38\n\x12performance_events\x18\x08 \x03(\x0b\x32\x1c.shmbus.v1.PerformanceRecordB\x10\n\x0e_error_messageB\x0e\n\x0c_hash_result\"\x8e\x01\n\x11\x43\x61pabilityRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x36\n\x11requested_domains\x18\x02 \x03(\x0e\x32\x1b.shmbus.v1.MonitoringDomain\x12\x1b\n\x0e\x63lient_version\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x11\n\x0f_client_version\"\xc8\x01\n\x12\x43\x61pabilityResponse\x12\x1b\n\x13negotiation_success\x18\x01 \x01(\x08\x12\x37\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32!.shmbus.v1.CollectionCapabilities\x12\x1a\n\rerror_message\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x1b\n\x0eserver_version\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x10\n\x0e_error_messageB\x11\n\x0f_server_version*M\n\x10MonitoringDomain\x12\x0b\n\x07PROCESS\x10\x00\x12\x0b\n\x07NETWORK\x10\x01\x12\x0e\n\nFILESYSTEM\x10\x02\x12\x0f\n\x0bPERFORMANCE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'shmbus.v1.ipc_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MONITORINGDOMAIN']._serialized_start=1489
-  _globals['_MONITORINGDOMAIN']._serialized_end=1566
+  _globals['_MONITORINGDOMAIN']._serialized_start=1530
+  _globals['_MONITORINGDOMAIN']._serialized_end=1607
   _globals['_COLLECTIONCAPABILITIES']._serialized_start=59
-  _globals['_COLLECTIONCAPABILITIES']._serialized_end=190
-  _globals['_ADVANCEDCAPABILITIES']._serialized_start=192
-  _globals['_ADVANCEDCAPABILITIES']._serialized_end=275
-  _globals['_DETECTIONTASK']._serialized_start=278
-  _globals['_DETECTIONTASK']._serialized_end=765
-  _globals['_DETECTIONRESULT']._serialized_start=768
-  _globals['_DETECTIONRESULT']._serialized_end=1139
-  _globals['_CAPABILITYREQUEST']._serialized_start=1142
-  _globals['_CAPABILITYREQUEST']._serialized_end=1284
-  _globals['_CAPABILITYRESPONSE']._serialized_start=1287
-  _globals['_CAPABILITYRESPONSE']._serialized_end=1487
+  _globals['_COLLECTIONCAPABILITIES']._serialized_end=231
+  _globals['_ADVANCEDCAPABILITIES']._serialized_start=233
+  _globals['_ADVANCEDCAPABILITIES']._serialized_end=316
+  _globals['_DETECTIONTASK']._serialized_start=319
+  _globals['_DETECTIONTASK']._serialized_end=806
+  _globals['_DETECTIONRESULT']._serialized_start=809
+  _globals['_DETECTIONRESULT']._serialized_end=1180
+  _globals['_CAPABILITYREQUEST']._serialized_start=1183
+  _globals['_CAPABILITYREQUEST']._serialized_end=1325
+  _globals['_CAPABILITYRESPONSE']._serialized_start=1328
+  _globals['_CAPABILITYRESPONSE']._serialized_end=1528
 # @@protoc_insertion_point(module_scope)

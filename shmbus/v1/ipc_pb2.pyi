@@ -20,12 +20,14 @@ FILESYSTEM: MonitoringDomain
 PERFORMANCE: MonitoringDomain
 
 class CollectionCapabilities(_message.Message):
-    __slots__ = ("supported_domains", "advanced")
+    __slots__ = ("supported_domains", "advanced", "task_types")
     SUPPORTED_DOMAINS_FIELD_NUMBER: _ClassVar[int]
     ADVANCED_FIELD_NUMBER: _ClassVar[int]
+    TASK_TYPES_FIELD_NUMBER: _ClassVar[int]
     supported_domains: _containers.RepeatedScalarFieldContainer[MonitoringDomain]
     advanced: AdvancedCapabilities
-    def __init__(self, supported_domains: _Optional[_Iterable[_Union[MonitoringDomain, str]]] = ..., advanced: _Optional[_Union[AdvancedCapabilities, _Mapping]] = ...) -> None: ...
+    task_types: _containers.RepeatedScalarFieldContainer[_common_pb2.TaskType]
+    def __init__(self, supported_domains: _Optional[_Iterable[_Union[MonitoringDomain, str]]] = ..., advanced: _Optional[_Union[AdvancedCapabilities, _Mapping]] = ..., task_types: _Optional[_Iterable[_Union[_common_pb2.TaskType, str]]] = ...) -> None: ...
 
 class AdvancedCapabilities(_message.Message):
     __slots__ = ("kernel_level", "realtime", "system_wide")

@@ -74,6 +74,15 @@ class RpcErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RPC_ERROR_CODE_EXECUTION_ERROR: _ClassVar[RpcErrorCode]
     RPC_ERROR_CODE_ACCESS_DENIED: _ClassVar[RpcErrorCode]
 
+class RegistrationEventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REGISTRATION_EVENT_KIND_UNSPECIFIED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_REGISTERED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_RENEWAL_FAILED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_RENEWED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_EXPIRED: _ClassVar[RegistrationEventKind]
+    REGISTRATION_EVENT_KIND_DEREGISTERED: _ClassVar[RegistrationEventKind]
+
 class HealthStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     UNKNOWN: _ClassVar[HealthStatus]
@@ -141,6 +150,12 @@ RPC_ERROR_CODE_REGISTRATION_EXPIRED: RpcErrorCode
 RPC_ERROR_CODE_CLIENT_SHUTDOWN: RpcErrorCode
 RPC_ERROR_CODE_EXECUTION_ERROR: RpcErrorCode
 RPC_ERROR_CODE_ACCESS_DENIED: RpcErrorCode
+REGISTRATION_EVENT_KIND_UNSPECIFIED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_REGISTERED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_RENEWAL_FAILED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_RENEWED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_EXPIRED: RegistrationEventKind
+REGISTRATION_EVENT_KIND_DEREGISTERED: RegistrationEventKind
 UNKNOWN: HealthStatus
 HEALTHY: HealthStatus
 DEGRADED: HealthStatus
@@ -152,7 +167,7 @@ SHUTDOWN_TYPE_IMMEDIATE: ShutdownType
 SHUTDOWN_TYPE_EMERGENCY: ShutdownType
 
 class RpcRequest(_message.Message):
-    __slots__ = ("request_id", "client_id", "target", "operation", "timestamp", "deadline", "idempotency_key", "cancels", "empty", "lifecycle", "registration", "deregistration", "config_update", "shutdown", "task")
+    __slots__ = ("request_id", "client_id", "target", "operation", "timestamp", "deadline", "idempotency_key", "cancels", "priority", "empty", "lifecycle", "registration", "deregistration", "config_update", "shutdown", "task")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +176,7 @@ class RpcRequest(_message.Message):
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     CANCELS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     EMPTY_FIELD_NUMBER: _ClassVar[int]
     LIFECYCLE_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +192,7 @@ class RpcRequest(_message.Message):
     deadline: int
     idempotency_key: str
     cancels: str
+    priority: int
     empty: Empty
     lifecycle: LifecycleRequest
     registration: RegistrationRequest
@@ -183,7 +200,7 @@ class RpcRequest(_message.Message):
     config_update: ConfigUpdateRequest
     shutdown: ShutdownRequest
     task: _ipc_pb2.DetectionTask
-    def __init__(self, request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., target: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., timestamp: _Optional[int] = ..., deadline: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., cancels: _Optional[str] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., lifecycle: _Optional[_Union[LifecycleRequest, _Mapping]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., deregistration: _Optional[_Union[DeregistrationRequest, _Mapping]] = ..., config_update: _Optional[_Union[ConfigUpdateRequest, _Mapping]] = ..., shutdown: _Optional[_Union[ShutdownRequest, _Mapping]] = ..., task: _Optional[_Union[_ipc_pb2.DetectionTask, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., target: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., timestamp: _Optional[int] = ..., deadline: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., cancels: _Optional[str] = ..., priority: _Optional[int] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., lifecycle: _Optional[_Union[LifecycleRequest, _Mapping]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., deregistration: _Optional[_Union[DeregistrationRequest, _Mapping]] = ..., config_update: _Optional[_Union[ConfigUpdateRequest, _Mapping]] = ..., shutdown: _Optional[_Union[ShutdownRequest, _Mapping]] = ..., task: _Optional[_Union[_ipc_pb2.DetectionTask, _Mapping]] = ...) -> None: ...
 
 class RpcResponse(_message.Message):
     __slots__ = ("request_id", "service_id", "operation", "status", "timestamp", "execution_time_us", "queue_time_us", "total_time_us", "error", "empty", "registration", "health", "capabilities", "task_result")
@@ -371,6 +388,24 @@ class DeregistrationRequest(_message.Message):
     reason: str
     force: bool
     def __init__(self, collector_id: _Optional[str] = ..., reason: _Optional[str] = ..., force: bool = ...) -> None: ...
+
+class RegistrationEvent(_message.Message):
+    __slots__ = ("kind", "registration", "registration_id", "revision", "lease_ms", "reason", "session")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_FIELD_NUMBER: _ClassVar[int]
+    REGISTRATION_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_MS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    kind: RegistrationEventKind
+    registration: RegistrationRequest
+    registration_id: int
+    revision: int
+    lease_ms: int
+    reason: str
+    session: int
+    def __init__(self, kind: _Optional[_Union[RegistrationEventKind, str]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., registration_id: _Optional[int] = ..., revision: _Optional[int] = ..., lease_ms: _Optional[int] = ..., reason: _Optional[str] = ..., session: _Optional[int] = ...) -> None: ...
 
 class HealthData(_message.Message):
     __slots__ = ("collector_id", "status", "components", "metrics", "last_heartbeat", "uptime_seconds", "error_count")

@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +53,7 @@ class World:
         self.committed = roles.Counter()
         self.victim: roles.Role | None = None
         self.survivor: roles.Role | None = None
+        self.afterwards: Callable[[], object] = lambda: None  # when another coordinator has taken over
         if row.how not in MEMBERS:
             self.survivor = self.member_that_survives(WITNESS, roles.Settled())
 
@@ -248,7 +249,35 @@ def replace(world: World) -> int:
     return world.coordinator.death()
 
 
+def register(world: World) -> int:
+    """The coordinator dies while a collector registers: it does so with the next one."""
+    collector = world.role("registrant", roles.registrant(world.bus))
+    world.arm_coordinator()
+    collector.line.say("go")
+    died = world.coordinator.death()
+
+    def again() -> None:
+        collector.line.say("again")
+        collector.expect("registered")
+
+    world.afterwards = again
+    return died
+
+
+def reply(world: World) -> int:
+    """A collector dies while it answers: each of an agent's tasks has one result all the same."""
+    victim = world.role("victim", roles.collector(world.bus, "victim", world.row.site, world.row.count))
+    world.role("other", roles.collector(world.bus, "other", None, 0))
+    agent = world.role("agent", roles.tasker(world.bus))
+    victim.line.say("go")
+    agent.line.say("go")
+    died = victim.death()
+    agent.expect("each once")
+    return died
+
+
 HOW = {
+    "register": register, "reply": reply,
     "adopt": adopt, "replace": replace,
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
     "shut_out": shut_out,
@@ -277,6 +306,7 @@ def play(row: Row, stack: ExitStack) -> float:
     took = (world.mark() - died) / 1e6
     if world.coordinator.ended:
         take_over(world)
+        world.afterwards()
     seen = world.end()
     if world.victim is not None:
         check_committed(row, seen, world.committed.get())

@@ -14,11 +14,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import shmbus
-from shmbus import _core
+from shmbus import _core, rpc
+from shmbus.agent import Agent
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.settings import Budget, Grant, Settings, TopicPlan
 from shmbus.errors import ReceiveTimeout, ShmbusError
+from shmbus.rpc.registration import Registration
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
+from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask, MonitoringDomain
+from shmbus.v1.rpc_pb2 import RegistrationRequest
 
 TOPIC = "lab.main"
 PATIENCE = 20.0  # seconds, for anything that is to happen
@@ -443,3 +447,84 @@ def _ask(bus: shmbus.Bus, action: str) -> None:
         with bus.publisher("kept.x", timeout=PATIENCE) as publisher:
             for number in range(200):
                 publisher.publish(HeartbeatPayload(component_id="x" * 700), key=f"key {number % 4}")
+
+
+def registrant(bus: str) -> Callable[[Line], None]:
+    """Registers as a collector; and again, when it is told to, if it was told that the coordinator is gone."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name="registrant") as connection:
+            line.say("ready")
+            line.hear()
+            wanted = RegistrationRequest(collector_id="registrant")
+            try:
+                Registration(connection, wanted)
+            except ShmbusError:
+                line.hear()
+            _retried(lambda: Registration(connection, wanted))
+            last = connection.last("control.collector.registration", "registrant")
+            deadline = time.monotonic() + PATIENCE
+            while last is None or last.event.registration.pid != os.getpid():
+                assert time.monotonic() < deadline, f"it is not known to be registered: {last}"
+                time.sleep(0.01)
+                last = connection.last("control.collector.registration", "registrant")
+            line.say("registered")
+
+    return main
+
+
+def _retried(what: Callable[[], object]) -> None:
+    """A client looks for another coordinator ten times a second, and not in between."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            what()
+            return
+        except ShmbusError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+class _Worker(rpc.Collector):
+    domains = (MonitoringDomain.PROCESS,)
+
+    @rpc.operation(rpc.EXECUTE_TASK)
+    def execute(self, request: rpc.Request) -> DetectionResult:
+        return DetectionResult(task_id=request.payload.task_id, success=True)
+
+
+def collector(bus: str, name: str, site: str | None, count: int) -> Callable[[Line], None]:
+    """Does tasks until it passes the site."""
+
+    def main(line: Line) -> None:
+        with shmbus.connect(bus, name=name) as connection, _Worker(name).serving(connection):
+            line.say("ready")
+            line.hear()
+            _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+            line.hear()
+
+    return main
+
+
+def tasker(bus: str) -> Callable[[Line], None]:
+    """Has tasks done, and looks whether the topic has each result once."""
+
+    def main(line: Line) -> None:
+        with (
+            shmbus.connect(bus, name="agent") as connection,
+            Agent(connection) as agent,
+            connection.subscribe("events.process.batch", lossless=True) as results,
+        ):
+            line.say("ready")
+            line.hear()
+            names = [str(number) for number in range(40)]
+            tasks = [agent.submit_task(DetectionTask(task_id=name)) for name in names]
+            for task in tasks:
+                task.result(PATIENCE)
+            found = [message.event.response.task_result.task_id for message in iter(results.try_receive, None)]
+            assert sorted(found) == sorted(names), f"of 40 results came {sorted(found)}"
+            line.say("each once")
+            line.hear()
+
+    return main

@@ -32,6 +32,7 @@ WAKE = "the sleeper wakes by its own bound (0.1 s)"
 LEAVES = "the client is no member any more by its own hand (a dead one's gate: publishers)"
 GIVEN_AGAIN = "the coordinator gives what it held to other members when the pidfd fires"
 KEPT = "the next keeper folds again what was not acknowledged"
+ANEW = "the collector registers with the next coordinator"
 STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
 
 
@@ -45,6 +46,10 @@ def _subscriber(site: str, how: str = "read", count: int = 5) -> Row:
 
 def _coordinator(site: str, how: str, lost: str, repaired: str = TAKEN_OVER, count: int = 1) -> Row:
     return Row(site, "coordinator", how, lost, repaired, None, count)
+
+
+def _collector(site: str, lost: str, repaired: str) -> Row:
+    return Row(site, "collector", "reply", lost, repaired, None, 4)
 
 
 def _member(site: str, how: str = "settle", lost: str = NOTHING, count: int = 5) -> Row:
@@ -141,6 +146,10 @@ ROWS = [
     _coordinator("state.appended", "keep", NOTHING, KEPT),
     _coordinator("state.committing", "keep", NOTHING, KEPT),
     _coordinator("state.turned", "keep", NOTHING, KEPT),
+    _coordinator("register.noted", "register", "the registration that was being made", ANEW),
+    _coordinator("register.told", "register", NOTHING, ANEW),
+    _collector("reply.executed", "the answer", "the agent has another collector do the task"),
+    _collector("reply.sent", NOTHING, "the agent takes the answer"),
     _coordinator("state.committed", "keep", NOTHING, "the next keeper passes over what comes again"),
 ]  # fmt: skip
-GROUPS = ("publisher", "subscriber", "member", "coordinator")
+GROUPS = ("publisher", "subscriber", "member", "collector", "coordinator")

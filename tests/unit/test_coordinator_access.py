@@ -69,10 +69,12 @@ def test_a_supervised_collector_may_be_called_whoever_it_runs_as():
         access.check_publish(collector, f"control.collector.{name}")
         access.check_publish(collector, "control.rpc.response.c1")
         access.check_subscribe(collector, f"control.collector.{name}")
+        access.check_subscribe(collector, "control.collector.lifecycle")  # what all are told
         for check, topic in (
             (access.check_subscribe, "control.collector.three"),
             (access.check_subscribe, "control.rpc.response.c1"),
             (access.check_publish, "control.collector.three"),
+            (access.check_publish, "control.collector.lifecycle"),
         ):
             with pytest.raises(AccessDenied):
                 check(collector, topic)

@@ -39,6 +39,7 @@ EXAMPLES = [
     errors.ReceiveTimeout(0.5, ["a.b", "c.#"]),
     errors.CorrelationError("correlation_id", 256, 300),
     errors.RpcError("procmond", "HEALTH_CHECK", "DEADLINE_EXCEEDED", "no answer", category="TIMEOUT", seconds=0.5),
+    errors.TaskError("one", "VERIFY_EXECUTABLE", "EXECUTION_ERROR", "it failed", attempts=["lab: it died"]),
 ]
 
 

@@ -15,8 +15,8 @@ BusExists BusyError CapabilityError ClosedError CompatibilityWarning Configurati
 CorrelationError CorrelationTracker
 Durable DurableError Filter FilterError ForkedError Gap Last LastPerKey LayoutError LimitError Message MessageTooLarge
 PatternError Producer ProtocolError PublishRevoked Publisher ReceiveTimeout RpcError
-SegmentError ShmbusError StorageFull Subscription TopicNameError TypeMismatch URGENT VersionError connect correlation
-embedded errors rpc
+SegmentError ShmbusError StorageFull Subscription TaskError TopicNameError TypeMismatch URGENT VersionError agent
+connect correlation embedded errors rpc
 """.split()
 
 # What a user calls, by class: a method more or less is a change of the contract.

@@ -61,6 +61,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="S",
         help="seconds in which the metadata of every process is published once (default: 30)",
     )
+    parser.add_argument(
+        "--await-begin", action="store_true", help="publish nothing until an agent says to begin (begin_monitoring)"
+    )
     parser.add_argument("--no-hash", action="store_true", help="compute no hashes of executables")
     return parser.parse_args(arguments)
 
@@ -84,18 +87,28 @@ def run(options: argparse.Namespace, sink: Sink, bus: Bus | None = None) -> int:
                 priority = stack.enter_context(Priority())
             monitor = Monitor(sink, connector, priority, not options.no_hash, intervals)
             if bus is not None:
-                serve(bus, monitor, signals, stack)
+                serve(bus, monitor, signals, stack, await_begin=options.await_begin)
             monitor.run(signals)
     return 0
 
 
-def serve(bus: Bus, monitor: Monitor, signals: Signals, stack: ExitStack) -> None:
+def serve(bus: Bus, monitor: Monitor, signals: Signals, stack: ExitStack, *, await_begin: bool = False) -> None:
     """Have the monitor answer calls; where the bus does not allow that, it watches without."""
     try:
         service = Service(monitor, lambda: signals.ask_to_stop("a call"))
-        monitor.attend(stack.enter_context(Mailbox(bus, service)))
+        mailbox = stack.enter_context(Mailbox(bus, service))
+        monitor.attend(mailbox)
+        if await_begin:
+            stack.enter_context(service.told_to_begin(bus, mailbox))
+            monitor.pause()
+            _log.info("publishing nothing until an agent says to begin")
     except ShmbusError as error:
         _log.warning("calls are not answered: %s", error)
+        return
+    try:
+        stack.enter_context(service.registered(bus))
+    except ShmbusError as error:
+        _log.warning("agents are not told what can be asked of it: %s", error)
 
 
 def choose(mode: str, interval_s: float) -> Connector | None:

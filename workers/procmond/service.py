@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,8 +10,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from shmbus.rpc import EXECUTE_TASK, GRACEFUL_SHUTDOWN, PAUSE, RESUME, UPDATE_CONFIG, Collector, Request, operation
+from shmbus.rpc.beginning import Begin
 from shmbus.v1.common_pb2 import EventType, HashResult, ProcessFilter, ProcessRecord, TaskType
-from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
+from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionResult, DetectionTask, MonitoringDomain
 from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, ComponentHealth, ConfigUpdateRequest, ConfigValue
 
 from .hashing import ALGORITHM, digest
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 CHANGEABLE: Final = ("interval", "metadata_interval")
 """Options that UPDATE_CONFIG changes while running, in seconds. The others need another start."""
 
+_log = logging.getLogger("procmond")
+
 SHORTEST_S, LONGEST_S = 0.01, 86400.0
 
 
@@ -29,11 +33,15 @@ class Service(Collector):
     """`monitor` is steered; `stop` ends the process in order."""
 
     event_types = (EventType.PROCESS_EVENT,)
+    domains = (MonitoringDomain.PROCESS,)
+    task_types = (TaskType.ENUMERATE_PROCESSES, TaskType.CHECK_PROCESS_HASH)
 
     def __init__(self, monitor: Monitor, stop: Callable[[], None]) -> None:
         super().__init__("procmond")
         self._monitor, self._stop = monitor, stop
         self.features = (monitor.mode, ALGORITHM)
+        kernel = monitor.mode == "connector"
+        self.advanced = AdvancedCapabilities(kernel_level=kernel, realtime=kernel, system_wide=os.geteuid() == 0)
 
     def components(self) -> Sequence[ComponentHealth]:
         """Whether it watches, and whether what it tells is taken."""
@@ -45,6 +53,11 @@ class Service(Collector):
     def metrics(self) -> Mapping[str, float]:
         """What it has in its table and what it could not tell."""
         return self._monitor.figures()
+
+    def begin_monitoring(self, word: Begin) -> None:
+        """Where it was told to wait for that: it publishes from now on."""
+        _log.info("told to begin by %s", word.agent)
+        self._monitor.resume()
 
     @operation(PAUSE)
     def pause(self, request: Request) -> None:
