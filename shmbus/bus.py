@@ -679,6 +679,15 @@ class Bus:
             status: wire.StatusReply = answer.message
             return status
 
+    def reload_config(self, *, validate_only: bool = False) -> list[str]:
+        """Have the coordinator read its configuration file again: all of it counts, or nothing; what is different.
+
+        What calls have changed at collectors does not count any more then. With `validate_only` nothing is changed.
+        Raises ConfigurationError (with the key), LimitError, StorageFull, AccessDenied, ConnectionLost.
+        """
+        with self._request(wire.ReloadConfig(validate_only=validate_only)) as answer:
+            return list(answer.message.differences)
+
     def stop(self) -> None:
         """Have the coordinator end in order: collectors stopped, subscribers told, nothing left."""
         self._request(wire.StopBus()).close()

@@ -384,15 +384,20 @@ class Config(_Section):
 
 def load(path: str | Path | None = None) -> Config:
     """The configuration in a file, or the default. Raises ConfigurationError, which names the file, key and value."""
+    return parse(read(path), None if path is None else str(path))
+
+
+def read(path: str | Path | None) -> dict[str, Any]:
+    """What stands in a file, not validated yet; nothing without one. Raises ConfigurationError."""
     if path is None:
-        return parse({})
+        return {}
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(str(path), None, None, f"cannot be read: {reason}") from None
     try:
-        return parse(tomllib.loads(text), str(path))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(path), None, None, f"is not valid TOML: {error}") from None
 

@@ -350,6 +350,7 @@ class RpcError(ShmbusError):
         "INVALID_STATE": "Wait, then call again.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
+        "CONFIG_NOT_FOUND": "`shmbus collectors list` has those that there are.",
         "EXECUTION_ERROR": "Look at the collector's log.",
     }
 

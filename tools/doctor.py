@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shmbus import segment
+from shmbus.coordinator.configuration import changes_path
 from shmbus.coordinator.lock import BusLock
 from shmbus.directory import DirectoryReader, leftovers, owners
 from shmbus.errors import BusExists, ConfigurationError, ShmbusError
@@ -24,6 +25,7 @@ from shmbus.process import Identity, is_alive
 from . import text
 
 SHOWN = 6
+FILES = (".sock", ".lock", ".changes", ".changes-new")  # of a bus, in the runtime directory
 
 
 @dataclass(slots=True)
@@ -113,7 +115,8 @@ def clean(findings: Findings) -> str:
         again = examine(findings.bus)
         socket_path = segment.socket_path(findings.bus)
         removed = len(findings.files)
-        socket_path.unlink(missing_ok=True)
+        for path in (socket_path, changes_path(findings.bus), changes_path(findings.bus).with_suffix(".changes-new")):
+            path.unlink(missing_ok=True)
         return _removed(again, removed)
     finally:
         lock.release()
@@ -145,11 +148,11 @@ def _living(process: Identity) -> int | None:
 
 
 def _files() -> Iterator[Path]:
-    """Sockets and locks in the runtime directory."""
+    """Sockets, locks and changes by calls in the runtime directory."""
     with suppress(OSError):
         for path in sorted(segment.runtime_directory().iterdir()):
             with suppress(ConfigurationError):
-                if path.suffix in (".sock", ".lock") and segment.check_bus_name(path.stem):
+                if path.suffix in FILES and segment.check_bus_name(path.stem):
                     yield path
 
 

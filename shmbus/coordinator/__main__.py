@@ -5,11 +5,10 @@ SIGTERM ends it in order, SIGHUP has it read FILE again.
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.journal import Warn, for_journal, is_journal
 from shmbus.errors import ShmbusError
 
@@ -26,8 +25,9 @@ def main() -> int:
     try:
         named = given.collectors
         wanted = None if named is None else [name for name in named.split(",") if name]
-        configure = partial(settings_from, given.config, bus=given.bus, collectors=wanted)
-        coordinator = Coordinator(configure(), log=_log, ready=lambda: _log("ready"), configure=configure)
+        configuration = Configuration(given.config, bus=given.bus, collectors=wanted)
+        settings = configuration.begin()
+        coordinator = Coordinator(settings, log=_log, ready=lambda: _log("ready"), configuration=configuration)
         _log(f"stopped: {coordinator.run()}")
     except ShmbusError as error:
         _log(Warn(error))

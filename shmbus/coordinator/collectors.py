@@ -6,7 +6,7 @@ that of the worst. The ladder for one that does not move: it is looked at and to
 it was told when it announced itself: another one in the configuration counts when it does so again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -43,6 +43,7 @@ class Collectors:
         self.children = Children(environment, bus, log, self._changed)
         self._vigil = Vigil(self._beats, self._moved)
         self._told: dict[str, State] = {}
+        self.on_change: Callable[[Collector], None] = lambda collector: None  # its state or health, whenever
         actions = self.children
         self._actions: dict[int, Any] = {
             ControlCollector.ACTION_START: actions.start,
@@ -97,7 +98,7 @@ class Collectors:
 
     def health(self) -> Health:
         """Of all: the worst."""
-        return max(map(self._health, self.children.collectors.values()), default=Health.HEALTHY)
+        return max(map(self.health_of, self.children.collectors.values()), default=Health.HEALTHY)
 
     def apply(self, plans: Sequence[CollectorPlan]) -> None:
         """These are configured from now on: some are new, some are no more, some are run in another way."""
@@ -136,7 +137,8 @@ class Collectors:
             self._listing.remove_collector(name)
             del self._told[name]
         else:
-            self._listing.put_collector(collector, self._health(collector))
+            self._listing.put_collector(collector, self.health_of(collector))
+        self.on_change(collector)
 
     def _follow(self, collector: Collector) -> None:
         name, life = collector.name, collector.life
@@ -161,9 +163,11 @@ class Collectors:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
             self.children.hung(name, how)
-        self._listing.put_collector(collector, self._health(collector))
+        self._listing.put_collector(collector, self.health_of(collector))
+        self.on_change(collector)
 
-    def _health(self, collector: Collector) -> Health:
+    def health_of(self, collector: Collector) -> Health:
+        """Of one: what its heartbeat says while it runs, else what its state says."""
         state = collector.life.state
         if state in (State.RUNNING, State.STOPPING):
             return self._vigil.health(collector.name) or (Health.HEALTHY if state is State.RUNNING else Health.UNKNOWN)
@@ -177,7 +181,7 @@ class Collectors:
             pid=life.pid,
             restarts=life.restarts,
             reason=life.reason,
-            health=self._health(collector).name.lower(),
+            health=self.health_of(collector).name.lower(),
             last_lines=life.last_lines,
         )
 

@@ -5,7 +5,6 @@ Apart from settings.py so that an embedded bus without a configuration imports n
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shmbus.coordinator.rings import RingPlan
@@ -21,14 +20,6 @@ def as_settings(config: "Config | Settings | None") -> Settings:
     if config is None:
         return Settings()
     return config if isinstance(config, Settings) else settings_of(config)
-
-
-def settings_from(path: Path | None, *, bus: str | None = None, collectors: Sequence[str] | None = None) -> Settings:
-    """From a file, or the defaults. A name and collectors given here count more. Raises ConfigurationError."""
-    from shmbus.config import load
-
-    config = load(path)
-    return settings_of(config.with_bus(bus) if bus else config, collectors=collectors)
 
 
 def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) -> Settings:

@@ -33,7 +33,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call")
+    __slots__ = ("id", "spilled_bytes", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "reload_config")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class ClientPacket(_message.Message):
     GET_KEPT_FIELD_NUMBER: _ClassVar[int]
     ANNOUNCE_READY_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
+    RELOAD_CONFIG_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     hello: Hello
@@ -72,10 +73,11 @@ class ClientPacket(_message.Message):
     get_kept: GetKept
     announce_ready: AnnounceReady
     call: _rpc_pb2.RpcRequest
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ...) -> None: ...
+    reload_config: ReloadConfig
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., reload_config: _Optional[_Union[ReloadConfig, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "config_reloaded", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +91,7 @@ class ServerPacket(_message.Message):
     READY_NOTED_FIELD_NUMBER: _ClassVar[int]
     COLLECTOR_STATUS_FIELD_NUMBER: _ClassVar[int]
     CALLED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_RELOADED_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +114,7 @@ class ServerPacket(_message.Message):
     ready_noted: ReadyNoted
     collector_status: CollectorStatus
     called: _rpc_pb2.RpcResponse
+    config_reloaded: ConfigReloaded
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -120,7 +124,7 @@ class ServerPacket(_message.Message):
     demoted: Demoted
     group_added: GroupAdded
     kept_added: KeptAdded
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., config_reloaded: _Optional[_Union[ConfigReloaded, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume")
@@ -623,6 +627,18 @@ class ControlCollector(_message.Message):
     name: str
     action: ControlCollector.Action
     def __init__(self, name: _Optional[str] = ..., action: _Optional[_Union[ControlCollector.Action, str]] = ...) -> None: ...
+
+class ReloadConfig(_message.Message):
+    __slots__ = ("validate_only",)
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    validate_only: bool
+    def __init__(self, validate_only: bool = ...) -> None: ...
+
+class ConfigReloaded(_message.Message):
+    __slots__ = ("differences",)
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, differences: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StopBus(_message.Message):
     __slots__ = ()

@@ -28,6 +28,20 @@ def steady():
                 print("reloaded", flush=True)
 
 
+def fragile():
+    """Does well unless told otherwise: "crash" at once, "later" after a moment, "mute" never announces itself."""
+    if "crash" in sys.argv:
+        sys.exit("that is nothing for me")
+    with shmbus.connect(name="fragile") as bus:
+        if "mute" not in sys.argv:
+            bus.ready()
+        print("I am here", *sys.argv[1:], flush=True)
+        if "later" in sys.argv:
+            time.sleep(0.1)
+            sys.exit("no more")
+        signal.sigwait([signal.SIGTERM])
+
+
 def other():
     """The same under another name."""
     steady()
