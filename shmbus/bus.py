@@ -27,6 +27,7 @@ from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, ConnectionLost, ForkedError, SegmentError, ShmbusError
 from shmbus.filter import Filter, tolerant
+from shmbus.heart import Heart
 from shmbus.message import Message
 from shmbus.order import OrderedSubscription, sorter_for
 from shmbus.process import Identity, is_alive
@@ -36,6 +37,7 @@ from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.rpc_pb2 import HEALTHY
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -126,6 +128,9 @@ class Bus:
         self._target = target
         self._retry_ns = 0  # not before this time is a new coordinator looked for
         self._ready = False
+        self._heart: Heart | None = None  # of a collector whose health somebody wants to know
+        self._published = 0  # messages of publishers that are closed
+        self._refused = 0  # messages that found no room
         token = os.environ.get(TOKEN_VARIABLE)
         self._control, welcome = ControlConnection.connect(target, name, timeout=timeout, token=token)
         try:
@@ -206,6 +211,7 @@ class Bus:
             )
             if durable:
                 publisher._continue(opened.last_number)
+                publisher._first = opened.last_number
             publisher._set_sessions(list(self._foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
@@ -629,14 +635,28 @@ class Bus:
         self._ready = True
         try:
             with self._request(wire.AnnounceReady()) as answer:
-                milliseconds: int = answer.message.heartbeat_ms
+                noted: wire.ReadyNoted = answer.message
         except ConnectionLost:
             return None  # the next coordinator is told when this process comes back to it
-        return milliseconds / 1000 or None
+        seconds = noted.heartbeat_ms / 1000
+        if not (seconds and noted.collector):
+            self._heart = None
+        elif self._heart is None:
+            self._heart = Heart(self, noted.collector, seconds)
+        else:
+            self._heart.interval = seconds
+        return seconds or None
 
-    def beat(self) -> None:
-        """Say that the thread that does the work still moves: to be called by it, and by no other."""
+    def beat(self, health: int = HEALTHY) -> None:
+        """Say that the thread that does the work still moves: to be called by it, and by no other.
+
+        Once an interval, and when `health` (a HealthStatus of the schema, as the collector itself judges it) is another
+        than before, it also publishes how the process is, on `control.health.heartbeat.<collector>`. Never blocks for
+        that and never raises.
+        """
         self._sessions[self._session].beat()
+        if self._heart is not None:
+            self._heart.beat(health)
 
     # ---- administration ----------------------------------------------------------------------------------------------
 

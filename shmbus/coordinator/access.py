@@ -2,7 +2,7 @@
 
 A grant is for users and groups, and names a pattern of topics. What no grant allows is denied. A supervised collector
 may publish to the topics that it is configured with, whoever it runs as, and to no others. It may be called, whoever it
-runs as: it reads the topic of its own calls, and answers.
+runs as: it reads the topic of its own calls, and answers. And it may say that it lives, on the topic of its heartbeats.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.errors import AccessDenied
-from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, is_pattern, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, HEARTBEATS, is_pattern, matches
 
 
 class Access:
@@ -43,7 +43,8 @@ class Access:
 
     def check_publish(self, client: Client, topic: str) -> None:
         """Raises AccessDenied."""
-        if self._answers(client) and (topic.startswith(CALL_RESPONSES) or topic == _calls_of(client)):
+        own_topics = (_calls_of(client), f"{HEARTBEATS}{client.collector}")
+        if self._answers(client) and (topic.startswith(CALL_RESPONSES) or topic in own_topics):
             return
         own = self._topics.get(client.collector or "")
         if own is None:

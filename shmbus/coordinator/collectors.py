@@ -1,11 +1,14 @@
 """The collectors of a bus as everybody else sees them: what may be asked of them, how they are, and who is told.
 
 Health of one that runs is what its heartbeat says (pulse.py), of any other what its state says; the health of all is
-that of the worst. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
+that of the worst, told as a HeartbeatPayload on `control.health.status` when it is another than before and twice a
+minute. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
 (unresponsive), killed after the grace, and started again as its restart policy says. It is judged by the interval that
 it was told when it announced itself: another one in the configuration counts when it does so again.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,8 +29,11 @@ from shmbus.coordinator.vigil import Vigil
 from shmbus.directory import Health
 from shmbus.process import Identity, is_stopped
 from shmbus.v1.control_pb2 import AnnounceReady, CollectorStatus, ControlCollector, ReadyNoted
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
 _HEALTH = {State.PAUSED: Health.DEGRADED, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+
+TELL_SECONDS = 30.0
 
 Answer = tuple[Message, Sequence[Opener]]
 
@@ -43,6 +49,9 @@ class Collectors:
         self.children = Children(environment, bus, log, self._changed)
         self._vigil = Vigil(self._beats, self._moved)
         self._told: dict[str, State] = {}
+        self._since: dict[str, tuple[State, Health, float]] = {}
+        self._overall, self._began = Health.HEALTHY, time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
         self.on_change: Callable[[Collector], None] = lambda collector: None  # its state or health, whenever
         actions = self.children
         self._actions: dict[int, Any] = {
@@ -65,6 +74,8 @@ class Collectors:
             client.collector = self.recognise(None, client.identity)
             if client.collector is not None and self._beats(client.number):
                 self._watch(client.collector, client)
+        if self.children.collectors:
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
 
     def recognise(self, token: str | None, identity: Identity | None) -> str | None:
         """The collector that a process is. Raises AccessDenied for a wrong token."""
@@ -76,7 +87,7 @@ class Collectors:
             return ReadyNoted(), ()
         self.ready(client)
         plan = self.children.collectors[client.collector].plan
-        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000)), ()
+        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000), collector=client.collector), ()
 
     def ready(self, client: Client) -> None:
         """The same, said by one that resumes."""
@@ -118,6 +129,8 @@ class Collectors:
 
     def close(self) -> None:
         """Look after nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._vigil.close()
         self.children.close()
 
@@ -136,8 +149,9 @@ class Collectors:
         if collector.leaving and state is State.STOPPED:
             self._listing.remove_collector(name)
             del self._told[name]
+            self._since.pop(name, None)
         else:
-            self._listing.put_collector(collector, self.health_of(collector))
+            self._show(collector)
         self.on_change(collector)
 
     def _follow(self, collector: Collector) -> None:
@@ -163,8 +177,36 @@ class Collectors:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
             self.children.hung(name, how)
-        self._listing.put_collector(collector, self.health_of(collector))
+        self._show(collector)
         self.on_change(collector)
+
+    def _show(self, collector: Collector) -> None:
+        """In the directory; and if all is better or worse by it, on the bus."""
+        state, health = collector.life.state, self.health_of(collector)
+        known = self._since.get(collector.name)
+        if known is None or known[:2] != (state, health):
+            self._since[collector.name] = (state, health, time.monotonic())
+        self._listing.put_collector(collector, health)
+        overall = self.health()
+        if overall not in (self._overall, Health.UNKNOWN):  # all starting: no news
+            self._overall = overall
+            self._tell(overall)
+
+    def _tell_again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
+        self._tell(self.health())
+
+    def _tell(self, overall: Health) -> None:
+        each = [self.health_of(one) for one in self.children.collectors.values()]
+        self._alerts.tell(
+            HeartbeatPayload(
+                component_id="bus",
+                health_status=overall.name,
+                uptime_seconds=int(time.monotonic() - self._began),
+                metrics={"collectors": len(each)}
+                | {f"collectors_{one.name.lower()}": each.count(one) for one in Health if one in each},
+            )
+        )
 
     def health_of(self, collector: Collector) -> Health:
         """Of one: what its heartbeat says while it runs, else what its state says."""

@@ -1,4 +1,4 @@
-"""What the coordinator itself has to say, on a topic of the bus: alerts on `control.health.status`.
+"""What the coordinator itself has to say, on a topic of the bus: alerts, and how all is, on `control.health.status`.
 
 The topic is made with the first of them and sheds its oldest messages: the coordinator waits for nobody.
 """
@@ -19,7 +19,7 @@ from shmbus.errors import ShmbusError
 from shmbus.process import Identity, identity_of
 from shmbus.schema import descriptor_set, fingerprint
 from shmbus.v1.control_pb2 import TopicType
-from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity, EventBusMessage
+from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity, EventBusMessage, HeartbeatPayload
 
 TOPIC: Final = "control.health.status"
 NAME: Final = "coordinator"
@@ -29,7 +29,7 @@ Make = Callable[[str, TopicType, TopicPlan], Topic]
 
 
 class Health:
-    """Publishes alerts; one that cannot be published is in the log all the same."""
+    """Publishes; an alert that cannot be published is in the log all the same."""
 
     def __init__(self, registry: Registry, make: Make, planner: Planner, bells: Bells, log: Log) -> None:
         self._registry, self._make, self._planner, self._bells, self._log = registry, make, planner, bells, log
@@ -43,8 +43,15 @@ class Health:
             alert_id=f"{self._ids}-{next(self._numbers)}", severity=AlertSeverity.MEDIUM, title=title,
             description=description, source=NAME, affected_resources=resources,
         )  # fmt: skip
+        self._publish(alert)
+
+    def tell(self, heartbeat: HeartbeatPayload) -> None:
+        """How all collectors are together."""
+        self._publish(heartbeat)
+
+    def _publish(self, event: AlertPayload | HeartbeatPayload) -> None:
         try:
-            self._current().publish(alert)
+            self._current().publish(event)
         except (ShmbusError, OSError) as error:
             self._log(f"not told on '{TOPIC}': {error}")
 

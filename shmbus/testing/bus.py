@@ -24,6 +24,7 @@ from shmbus.testing.start import resolve
 from shmbus.testing.subscription import MemorySubscription
 from shmbus.topic import check_pattern
 from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.rpc_pb2 import HEALTHY
 
 if TYPE_CHECKING:
     from shmbus.config import Config
@@ -135,7 +136,7 @@ class MemoryClient:
     def ready(self) -> None:
         """As `Bus.ready` of a process that no coordinator started: nobody looks."""
 
-    def beat(self) -> None:
+    def beat(self, health: int = HEALTHY) -> None:
         """As `Bus.beat`."""
 
     def close(self) -> None:

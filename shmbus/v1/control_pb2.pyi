@@ -467,10 +467,12 @@ class AnnounceReady(_message.Message):
     def __init__(self) -> None: ...
 
 class ReadyNoted(_message.Message):
-    __slots__ = ("heartbeat_ms",)
+    __slots__ = ("heartbeat_ms", "collector")
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     heartbeat_ms: int
-    def __init__(self, heartbeat_ms: _Optional[int] = ...) -> None: ...
+    collector: str
+    def __init__(self, heartbeat_ms: _Optional[int] = ..., collector: _Optional[str] = ...) -> None: ...
 
 class ReportStuck(_message.Message):
     __slots__ = ("topic_id", "lane", "sequence", "full")

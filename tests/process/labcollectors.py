@@ -8,6 +8,7 @@ import threading
 import time
 
 import shmbus
+from shmbus.v1.rpc_pb2 import DEGRADED
 
 
 def steady():
@@ -40,6 +41,26 @@ def fragile():
             time.sleep(0.1)
             sys.exit("no more")
         signal.sigwait([signal.SIGTERM])
+
+
+def reluctant():
+    """Publishes to a topic that its own subscription holds full, loses messages of another, and says that it is ill."""
+    with (
+        shmbus.connect(name="reluctant") as bus,
+        bus.publisher("lab.full", on_full="raise") as full,
+        bus.publisher("lab.lost") as lost,
+        bus.subscribe("lab.full", lossless=True),
+        bus.subscribe("lab.lost") as reader,
+    ):
+        interval = bus.ready()
+        while True:
+            lost.publish_many([b"x"] * 10_000)
+            reader.receive()
+            try:
+                full.publish_many([b"x"] * 10_000)
+            except shmbus.BackpressureError:
+                bus.beat(DEGRADED)
+            time.sleep(interval / 2)
 
 
 def other():

@@ -112,7 +112,11 @@ def test_a_message_offers_what_a_real_one_offers():
 @pytest.mark.parametrize(
     ("real", "memory", "missing"),
     [
-        (shmbus.Bus, shmbus.testing.MemoryBus, {"last", "resize", "status", "stop", "subscribe_in_order"}),
+        (
+            shmbus.Bus,
+            shmbus.testing.MemoryBus,
+            {"last", "reload_config", "resize", "status", "stop", "subscribe_in_order"},
+        ),
         (shmbus.Publisher, shmbus.testing.MemoryPublisher, {"forget_key"}),
         (shmbus.Subscription, shmbus.testing.MemorySubscription, {"borrow"}),
     ],

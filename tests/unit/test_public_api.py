@@ -20,8 +20,8 @@ embedded errors rpc
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address beat client_name close closed directory_fd forget last name publisher ready resize set_limits"
-    " status stop subscribe subscribe_in_order",
+    "Bus": "address beat client_name close closed directory_fd forget last name publisher ready reload_config resize"
+    " set_limits status stop subscribe subscribe_in_order",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered lost nack reader receive"
     " receive_many topics try_receive",
