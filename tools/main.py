@@ -23,11 +23,11 @@ COMMANDS: Final = {
     "tail": "Print what is published, as it comes.",
     "last": "Print the last message of each key of a topic.",
     "topics": "List the topics of a bus.",
-    "collectors": "List the collectors of a bus, and start, stop, pause and resume them.",
+    "collectors": "List the collectors of a bus, see how they do, change, start, stop and pause them.",
     "rpc": "Call a collector: its health, its configuration, its life.",
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
-    "config": "Check a configuration, or show all of it.",
+    "config": "Check a configuration, show all of it, or have a bus read its own again.",
     "systemd-unit": "Print a unit file that runs a bus as a service of systemd.",
     "bench": "Measure how fast the bus is on this machine.",
 }

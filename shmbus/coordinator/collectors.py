@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
+from shmbus.coordinator.depths import queue_depth
 from shmbus.coordinator.health import Health as Alerts
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.listing import Inheritance, Listing
@@ -216,7 +217,8 @@ class Collectors:
         return _HEALTH.get(state, Health.UNKNOWN)
 
     def _status(self, collector: Collector) -> CollectorStatus:
-        life = collector.life
+        life, silent = collector.life, self._vigil.silent(collector.name)
+        _, _, since = self._since.get(collector.name, (None, None, time.monotonic()))
         return CollectorStatus(
             name=collector.name,
             state=life.state,
@@ -225,6 +227,9 @@ class Collectors:
             reason=life.reason,
             health=self.health_of(collector).name.lower(),
             last_lines=life.last_lines,
+            since_ms=int((time.monotonic() - since) * 1000),
+            silent_ms=None if silent is None else int(silent * 1000),
+            queue_depth=queue_depth(self._registry, collector.name),
         )
 
 

@@ -58,6 +58,7 @@ class _Update:
         self.change, self.before, self.rolls_back = change, before, rolls_back
         self.response = wire.RpcResponse()
         self.response.CopyFrom(begun)
+        self.response.config.tried = True
         begun.ClearField("payload")
         begun.status = wire.RPC_STATUS_IN_PROGRESS
         self.trial = Trial(within)

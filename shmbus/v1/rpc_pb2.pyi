@@ -444,7 +444,7 @@ class ConfigUpdateRequest(_message.Message):
     def __init__(self, collector_id: _Optional[str] = ..., config_changes: _Optional[_Mapping[str, ConfigValue]] = ..., validate_only: bool = ..., restart_required: bool = ..., rollback_on_failure: bool = ..., healthy_within_ms: _Optional[int] = ...) -> None: ...
 
 class ConfigData(_message.Message):
-    __slots__ = ("collector_id", "config", "changed", "differences")
+    __slots__ = ("collector_id", "config", "changed", "differences", "tried")
     class ConfigEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -456,11 +456,13 @@ class ConfigData(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    TRIED_FIELD_NUMBER: _ClassVar[int]
     collector_id: str
     config: _containers.MessageMap[str, ConfigValue]
     changed: _containers.RepeatedScalarFieldContainer[str]
     differences: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, collector_id: _Optional[str] = ..., config: _Optional[_Mapping[str, ConfigValue]] = ..., changed: _Optional[_Iterable[str]] = ..., differences: _Optional[_Iterable[str]] = ...) -> None: ...
+    tried: bool
+    def __init__(self, collector_id: _Optional[str] = ..., config: _Optional[_Mapping[str, ConfigValue]] = ..., changed: _Optional[_Iterable[str]] = ..., differences: _Optional[_Iterable[str]] = ..., tried: bool = ...) -> None: ...
 
 class CapabilitiesData(_message.Message):
     __slots__ = ("collector_id", "event_types", "operations", "resource_requirements", "platform_support", "features")
