@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from shmbus._core import killpoint
 from shmbus.bus import TOKEN_VARIABLE
 from shmbus.coordinator import launch
 from shmbus.coordinator.journal import Warn
@@ -293,6 +294,7 @@ class Children:
         with suppress(BrokenPipeError):  # it is dead already
             popen.stdin.write(_told(collector.plan))
             popen.stdin.close()
+        killpoint("spawn.told")
         self._log(f"{collector.name}: started as pid {popen.pid}")
 
     def _begun(self, collector: Collector) -> "subprocess.Popen[bytes]":
@@ -302,6 +304,7 @@ class Children:
         output = self._outputs.make(plan.name)
         try:
             popen = self._launched(plan, token, output)
+            killpoint("spawn.launched")
             try:
                 pidfd = os.pidfd_open(popen.pid)
             except BaseException:
@@ -314,6 +317,7 @@ class Children:
         process.output, process.token = output, token
         self._attend(collector, process)
         self._do(collector, collector.life.spawned(popen.pid, self._loop.time()))
+        killpoint("spawn.noted")
         return popen
 
     def _launched(self, plan: CollectorPlan, token: str, output: Output) -> "subprocess.Popen[bytes]":

@@ -11,14 +11,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 
 import shmbus
-from shmbus import _core
+import shmbus.config  # once, not in each coordinator
+from shmbus import _core, segment
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.settings import Settings, TopicPlan
+from shmbus.coordinator.configuration import Configuration
 from shmbus.errors import ReceiveTimeout, ShmbusError
+from shmbus.rpc import START, Client
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
+from shmbus.v1.rpc_pb2 import ConfigUpdateRequest, ConfigValue
 
 TOPIC = "lab.main"
 PATIENCE = 20.0  # seconds, for anything that is to happen
@@ -26,6 +29,23 @@ BURST = 100  # more messages than the ring holds: nobody gets through who is hel
 SLOTS = 64
 LARGE = 300_000
 PR_SET_PDEATHSIG = 1
+IDLE = "idle"  # a collector that runs when it is asked for
+CONFIG = f"""
+[defaults]
+slots = {SLOTS}
+claim_timeout_ms = 300
+max_stall_ms = 1500
+[[topics]]
+topic = "kept.#"
+keep_last = 4
+keep_last_bytes = 4096
+[collectors.procmond]
+enabled = false
+[collectors.{IDLE}]
+enabled = false
+command = ["/bin/sleep", "1000"]
+restart_first_seconds = 0.01
+"""
 
 
 def content(kind: str, number: int, size: int | None = None) -> bytes:
@@ -125,15 +145,16 @@ def _be(name: str, main: Callable[[Line], None], line: Line) -> None:
     os._exit(0)
 
 
+def config_path(bus: str) -> Path:
+    """What its coordinator goes by."""
+    return segment.runtime_directory() / f"{bus}.toml"
+
+
 def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False) -> Callable[[Line], None]:
     """The coordinator of a named bus; SIGUSR1 arms its kill point, which is armed `at_once` in one that takes over."""
-    ring = replace(
-        TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
-        claim_timeout_ns=300_000_000,
-    )  # fmt: skip
-    plan = TopicPlan(ring, max_stall_ns=1_500_000_000)
-    kept = replace(plan, keep_last=4, keep_last_bytes=4096)
-    settings = Settings(bus=bus, default=plan, topics={"kept.#": kept})
+    path = config_path(bus)
+    if not path.exists():
+        path.write_text(CONFIG)
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -144,7 +165,9 @@ def coordinator(bus: str, site: str | None, count: int, *, at_once: bool = False
         if at_once:
             line.say("ready")
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
-        Coordinator(settings, ready=lambda: None if at_once else line.say("ready")).run()
+        configuration = Configuration(path, bus=bus)
+        settings = configuration.begin()
+        Coordinator(settings, ready=lambda: None if at_once else line.say("ready"), configuration=configuration).run()
 
     return main
 
@@ -420,6 +443,16 @@ def _ask(bus: shmbus.Bus, action: str) -> None:
         bus.resize(TOPIC, slots=2 * SLOTS)
     elif action == "connect":
         bus.close()
+    elif action == "spawn":
+        with Client(bus) as client:
+            client.call(IDLE, START)
+    elif action == "reload":
+        path = config_path(bus.name)
+        path.write_text(path.read_text() + "nice = 1\n")
+        bus.reload_config()
+    elif action == "change":
+        with Client(bus) as client:
+            client.update_config(IDLE, ConfigUpdateRequest(config_changes={"nice": ConfigValue(int_value=2)}))
     elif action == "keep":
         with bus.publisher("kept.x", timeout=PATIENCE) as publisher:
             for number in range(200):
