@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shmbus import segment
+from shmbus.coordinator.cgroups import remove_left
 from shmbus.coordinator.configuration import changes_path
 from shmbus.coordinator.lock import BusLock
 from shmbus.directory import DirectoryReader, leftovers, owners
@@ -25,7 +26,7 @@ from shmbus.process import Identity, is_alive
 from . import text
 
 SHOWN = 6
-FILES = (".sock", ".lock", ".changes", ".changes-new")  # of a bus, in the runtime directory
+FILES = (".sock", ".lock", ".changes", ".changes-new", ".cgroup")  # of a bus, in the runtime directory
 
 
 @dataclass(slots=True)
@@ -114,10 +115,10 @@ def clean(findings: Findings) -> str:
     try:
         again = examine(findings.bus)
         socket_path = segment.socket_path(findings.bus)
-        removed = len(findings.files)
         for path in (socket_path, changes_path(findings.bus), changes_path(findings.bus).with_suffix(".changes-new")):
             path.unlink(missing_ok=True)
-        return _removed(again, removed)
+        busy = remove_left(findings.bus)
+        return _removed(again, len(findings.files) - bool(busy)) + "".join(f"; {one} has processes" for one in busy)
     finally:
         lock.release()
 

@@ -87,6 +87,7 @@ def _collector(config: "Config", name: str) -> CollectorPlan:
         uid=its.user,
         nice=its.nice,
         limits=its.limits.model_dump(exclude_none=True),
+        cgroup=its.cgroup.model_dump(exclude_none=True),
         topics=tuple(its.topics),
         after=tuple(its.after),
         grace_seconds=bus.grace_seconds if its.grace_seconds is None else its.grace_seconds,

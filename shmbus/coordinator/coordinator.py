@@ -222,6 +222,7 @@ class Coordinator:
         made.callback(self._keeper.stop)
         self._collectors = self._make_collectors(listing, health)
         made.callback(self._collectors.close)
+        self._collectors.check(self.settings)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
             registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
@@ -348,6 +349,7 @@ class Coordinator:
         """
         draft = configuration.read()
         check(self.settings, draft.settings)
+        self._collectors.check(draft.settings)
         limits = plan_limits(self._registry, self.settings, draft.settings)
         found = changes(self.settings, draft.settings)
         if validate_only:

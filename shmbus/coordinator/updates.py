@@ -186,7 +186,9 @@ class Updates:
     def _valid(self, configuration: Configuration, name: str, asked: wire.ConfigUpdateRequest) -> Change:
         try:
             change = configuration.changed(name, from_values(asked.config_changes))
-            check(self._settings(), _with_plan(self._settings(), change.plan))
+            after = _with_plan(self._settings(), change.plan)
+            check(self._settings(), after)
+            self._collectors.check(after)
         except ConfigurationError as error:
             context = {"key": error.key or "", "value": str(error.value), "allowed": error.allowed}
             raise failure(name, UPDATE_CONFIG, "VALIDATION_FAILED", str(error), context=context) from None

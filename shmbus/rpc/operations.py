@@ -49,8 +49,8 @@ COORDINATORS: Final = frozenset({REGISTER, DEREGISTER, START, STOP, RESTART, FOR
 """Answered by the coordinator: they are about a collector's life, also where it does not run or does not answer."""
 
 RUN_KEYS: Final = frozenset({
-    "enabled", "command", "arguments", "environment", "working_directory", "user", "nice", "limits", "topics", "after",
-    "start_timeout_seconds", "grace_seconds", "heartbeat_ms", "restart", "restart_first_seconds",
+    "enabled", "command", "arguments", "environment", "working_directory", "user", "nice", "limits", "cgroup", "topics",
+    "after", "start_timeout_seconds", "grace_seconds", "heartbeat_ms", "restart", "restart_first_seconds",
     "restart_most_seconds", "restart_budget", "restart_window_seconds",
 })  # fmt: skip
 """How a collector is run, as its section in the configuration has it: UPDATE_CONFIG of these is the coordinator's, too.

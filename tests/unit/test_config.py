@@ -158,7 +158,7 @@ def test_access_rules_take_names_and_ids():
         ({"topics": [{"topic": "a", "slot": 2}]}, "topics[0].slot", "slots, topic"),
         ({"access": {"call": []}}, "access.call", "administer, publish, subscribe"),
         ({"access": {"publish": [{"topic": "a", "user": []}]}}, "access.publish[0].user", "groups, topic, users"),
-        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, command, enabled, environment"),
+        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, cgroup, command, enabled"),
         ({"collectors": {"x": {"limits": {"cpu": 1}}}}, "collectors.x.limits.cpu", "cpu_seconds, file_bytes"),
         ({"collectors": {"x": {"limits": {"cpu_seconds": 0}}}}, "collectors.x.limits.cpu_seconds", "greater than"),
         ({"collectors": {"x": {"command": ["a", "b\0"]}}}, "collectors.x.command", "without zero bytes"),
