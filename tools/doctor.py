@@ -17,7 +17,6 @@ from pathlib import Path
 
 from shmbus import segment
 from shmbus.coordinator.cgroups import remove_left
-from shmbus.coordinator.configuration import changes_path
 from shmbus.coordinator.lock import BusLock
 from shmbus.directory import DirectoryReader, leftovers, owners
 from shmbus.errors import BusExists, ConfigurationError, ShmbusError
@@ -26,7 +25,9 @@ from shmbus.process import Identity, is_alive
 from . import text
 
 SHOWN = 6
-FILES = (".sock", ".lock", ".changes", ".changes-new", ".cgroup")  # of a bus, in the runtime directory
+RECORD = ".cgroup"
+FOR_THE_NEXT = (".changes", ".changes-new", RECORD)  # what a coordinator leaves to the one that goes on with its bus
+FILES = (".sock", ".lock", *FOR_THE_NEXT)  # of a bus, in the runtime directory
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ def examine(bus: str) -> Findings:
     findings = Findings(bus, *_owners(bus))
     findings.segments = [one.name for one in leftovers(bus=bus)]
     if findings.coordinator is None and not _listens(segment.socket_path(bus)):
-        findings.files = [path for path in _files() if path.stem == bus]
+        still_wanted = FOR_THE_NEXT if findings.users else ()
+        findings.files = [path for path in _files() if path.stem == bus and path.suffix not in still_wanted]
     return findings
 
 
@@ -114,11 +116,12 @@ def clean(findings: Findings) -> str:
         return f"left alone: {error}"
     try:
         again = examine(findings.bus)
-        socket_path = segment.socket_path(findings.bus)
-        for path in (socket_path, changes_path(findings.bus), changes_path(findings.bus).with_suffix(".changes-new")):
-            path.unlink(missing_ok=True)
-        busy = remove_left(findings.bus)
-        return _removed(again, len(findings.files) - bool(busy)) + "".join(f"; {one} has processes" for one in busy)
+        for path in findings.files:
+            if path.suffix not in (".lock", RECORD):
+                path.unlink(missing_ok=True)
+        busy = remove_left(findings.bus) if any(path.suffix == RECORD for path in findings.files) else []
+        removed = _removed(again, len(findings.files) - bool(busy))
+        return removed + "".join(f"; {path} has processes in it" for path in busy)
     finally:
         lock.release()
 
@@ -149,7 +152,7 @@ def _living(process: Identity) -> int | None:
 
 
 def _files() -> Iterator[Path]:
-    """Sockets, locks and changes by calls in the runtime directory."""
+    """What buses have in the runtime directory."""
     with suppress(OSError):
         for path in sorted(segment.runtime_directory().iterdir()):
             with suppress(ConfigurationError):
