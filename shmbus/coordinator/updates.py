@@ -32,7 +32,7 @@ from shmbus.coordinator.registry import Client
 from shmbus.coordinator.reload import changes as differences_of
 from shmbus.coordinator.reload import check
 from shmbus.coordinator.settings import CollectorPlan, Settings
-from shmbus.coordinator.supervisor import ALIVE, State
+from shmbus.coordinator.supervisor import ALIVE, State, Supervised
 from shmbus.coordinator.trial import Outcome, Sight, Trial
 from shmbus.errors import ConfigurationError, RpcError
 from shmbus.rpc.failure import failure, status_to_wire, to_wire
@@ -49,22 +49,23 @@ Answer = tuple[Message, Sequence[Opener]]
 
 
 class _Update:
-    """One that is on trial."""
+    """One that is on trial, or is going to be. `ran`: there was a process of it before."""
 
-    def __init__(
-        self, change: Change, before: CollectorPlan, within: float, begun: wire.RpcResponse, *, rolls_back: bool
-    ) -> None:
-        """`begun` becomes the answer that says so; what it was to say comes in the end."""
-        self.change, self.before, self.rolls_back = change, before, rolls_back
-        self.response = wire.RpcResponse()
-        self.response.CopyFrom(begun)
-        self.response.config.tried = True
-        begun.ClearField("payload")
-        begun.status = wire.RPC_STATUS_IN_PROGRESS
-        self.trial = Trial(within)
+    def __init__(self, change: Change, before: CollectorPlan, trial: Trial, *, ran: bool, rolls_back: bool) -> None:
+        self.change, self.before, self.trial = change, before, trial
+        self.ran, self.rolls_back = ran, rolls_back
         self.failed = ""  # why the change did not do: what is on trial now is the configuration from before
+        self.lines = ""  # that its process printed last
         self.timer: asyncio.TimerHandle | None = None
+        self.response = wire.RpcResponse()
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def begin(self, response: wire.RpcResponse) -> None:
+        """That answer says that it has begun; what it was to say comes in the end."""
+        self.response.CopyFrom(response)
+        self.response.config.tried = True
+        response.ClearField("payload")
+        response.status = wire.RPC_STATUS_IN_PROGRESS
 
     def answer(self) -> None:
         """To whoever asked, if it is still there."""
@@ -159,16 +160,22 @@ class Updates:
         self._log(f"{name}: {len(found) or 'no'} changes by {client.who}")
         for line in found:
             self._log(f"changed: {line}")
-        before = collector.plan
+        ran = collector.life.state in ALIVE - {State.STOPPING}
+        before, rolls_back = collector.plan, asked.rollback_on_failure
+        update = _Update(
+            change, before, Trial(within), ran=ran, rolls_back=rolls_back
+        )  # what it takes, before all else
         configuration.begin_trial(change)
         self._go_by(after)
         killpoint("config.applied")
-        if asked.restart_required and collector.life.state in ALIVE - {State.STOPPING}:
+        if asked.restart_required and ran:
             self._collectors.children.restart(name)
-        if not change.plan.enabled or collector.life.state not in (*ALIVE, State.WAITING):
-            self._keep(configuration, change, before)
-            return ()
-        return self._try(_Update(change, before, within, response, rolls_back=asked.rollback_on_failure))
+        if _is_to_run(collector.life):
+            update.begin(response)
+            return self._try(update)
+        update.close()
+        self._keep(configuration, change, before)
+        return ()
 
     def _known(self, name: str, operation: int) -> tuple[Configuration, Collector]:
         collector = self._collectors.children.collectors.get(name)
@@ -226,7 +233,7 @@ class Updates:
     def _conclude(self, name: str, outcome: Outcome, why: str) -> None:
         update = self._trials[name]
         if outcome is Outcome.FAILED and update.rolls_back and not update.failed:
-            return self._roll_back(update, collector_lines=self._collectors.children.collectors[name].life.last_lines)
+            return self._roll_back(update)
         del self._trials[name]
         try:
             self._settle(update, outcome, why)
@@ -252,26 +259,30 @@ class Updates:
             raise failure(name, UPDATE_CONFIG, "INVALID_STATE", reason, context={"rolled_back": "false"})
         self._log(f"{name}: does well with its changed configuration")
 
-    def _roll_back(self, update: _Update, collector_lines: Sequence[str]) -> None:
+    def _roll_back(self, update: _Update) -> None:
         assert self._configuration is not None
-        name = update.change.name
+        name, children = update.change.name, self._collectors.children
         update.failed = update.trial.why
-        update.response.error.context["last_lines"] = "\n".join(collector_lines)
+        update.lines = "\n".join(children.collectors[name].life.last_lines)
         self._log(Warn(f"{name}: {update.failed}; its configuration from before is put back"))
         update.trial = Trial(update.trial.within)
         self._put_back(self._configuration, update.change, update.before)
-        self._collectors.children.restart(name)
-        self._look_soon(name)
+        if update.ran:
+            children.restart(name)
+            self._look_soon(name)
+        else:
+            children.stop(name)
+            self._conclude(name, Outcome.ABANDONED, "")
 
     def _rolled_back(self, update: _Update, outcome: Outcome, why: str) -> RpcError:
-        name, context = update.change.name, dict(update.response.error.context)
-        context["rolled_back"] = "true"
+        name, context = update.change.name, {"rolled_back": "true", "last_lines": update.lines}
         if outcome is Outcome.FAILED:
             self._log(Warn(f"{name}: does not do well with its configuration from before either: {why}"))
             reason = f"{update.failed}. Its configuration from before was put back, and does not do any better: {why}"
             return failure(name, UPDATE_CONFIG, "ROLLBACK_FAILED", reason, context=context)
         self._log(f"{name}: goes on with its configuration from before")
-        reason = f"{update.failed}. Its configuration from before was put back, and it was started again with that"
+        does = "was started again with that" if update.ran else "is stopped, as it was"
+        reason = f"{update.failed}. Its configuration from before was put back, and it {does}"
         return failure(name, UPDATE_CONFIG, "CONFIGURATION_ERROR", reason, context=context)
 
     def _keep(self, configuration: Configuration, change: Change, before: CollectorPlan) -> None:
@@ -292,6 +303,11 @@ class Updates:
 def _with_plan(settings: Settings, plan: CollectorPlan) -> Settings:
     """The same but for one collector."""
     return replace(settings, collectors=tuple(plan if one.name == plan.name else one for one in settings.collectors))
+
+
+def _is_to_run(life: Supervised) -> bool:
+    """Is a process of it going to run, or running, so that it can be seen how it does?"""
+    return life.state in (State.WAITING, State.STARTING, State.RUNNING) or life.again
 
 
 def _within(name: str, asked: wire.ConfigUpdateRequest) -> float:

@@ -8,7 +8,8 @@ import pytest
 
 import shmbus
 from process.buses import coordinator, eventually
-from process.collectors import collector, install, is_in, wait_for
+from process.collectors import collector, control, install, is_in, wait_for
+from process.test_reload import Unrestricted
 from shmbus.coordinator.configuration import changes_path
 from shmbus.rpc import GET_CONFIG, UPDATE_CONFIG, Client
 from shmbus.rpc.values import from_values, to_values
@@ -230,3 +231,23 @@ def test_a_change_on_trial_when_the_file_is_read_again_is_told_that_it_counts_no
         error = refused("INVALID_STATE", update, client, arguments=["mute"])
         again.join()
         assert "the configuration was read again" in error.reason and config(client)["arguments"] == ["first"]
+
+
+def test_one_that_is_paused_has_what_reaches_it_live_at_once(lab):
+    with lab("fragile"), shmbus.connect() as bus, Client(bus) as client:
+        pid = wait_for(bus, "fragile", "running").pid
+        control(bus, "fragile", "pause")
+        assert not update(client, nice=2).tried
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 2
+        control(bus, "fragile", "resume")
+        assert update(client, nice=3).tried and collector(bus, "fragile").pid == pid
+
+
+def test_one_that_did_not_run_before_does_not_run_after_a_rollback(bus_name, lab):
+    text = "[collectors.procmond]\nenabled = false\n[collectors.tool]\ncommand = ['/bin/false']\nenabled = false\n"
+    lab.path.write_text(text)
+    with Unrestricted.of(bus_name, lab.path), shmbus.connect() as bus, Client(bus) as client:
+        error = refused("CONFIGURATION_ERROR", update, client, "tool", enabled=True)
+        assert "ended with status 1" in error.reason and "is stopped, as it was" in error.reason
+        assert collector(bus, "tool").state == "stopped" and config(client, "tool")["enabled"] is False
+        assert not update(client, "tool", nice=1).tried
