@@ -75,8 +75,6 @@ class Collectors:
             client.collector = self.recognise(None, client.identity)
             if client.collector is not None and self._beats(client.number):
                 self._watch(client.collector, client)
-        if self.children.collectors:
-            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
 
     def recognise(self, token: str | None, identity: Identity | None) -> str | None:
         """The collector that a process is. Raises AccessDenied for a wrong token."""
@@ -187,6 +185,8 @@ class Collectors:
 
     def _show(self, collector: Collector) -> None:
         """In the directory; and if all is better or worse by it, on the bus."""
+        if self._timer is None:  # from the first collector on
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
         state, health = collector.life.state, self.health_of(collector)
         known = self._since.get(collector.name)
         if known is None or known[:2] != (state, health):
