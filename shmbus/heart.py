@@ -56,7 +56,7 @@ class Heart:
         self._health = health  # type: ignore[assignment]
         self._due = now + self.interval * (1 - _EARLY)
         try:
-            self._publish(now)
+            self._publish()
         except BackpressureError:
             pass  # counted as refused; the next one says so
         except ShmbusError as error:
@@ -67,15 +67,15 @@ class Heart:
         else:
             self._silent = False
 
-    def _publish(self, now: float) -> None:
+    def _publish(self) -> None:
         if self._publisher is None:
             topic = HEARTBEATS + self.collector
             self._publisher = self._bus._publisher(topic, None, self.collector, "raise", 0, False, 0, LIMITS)
         self._bus._attend()  # who reads what we publish may have come or gone
-        self._publisher.publish(self._measured(now), key=self.collector)
+        self._publisher.publish(self._measured(), key=self.collector)
 
-    def _measured(self, now: float) -> HeartbeatPayload:
-        bus, processor = self._bus, time.process_time()
+    def _measured(self) -> HeartbeatPayload:
+        bus, now, processor = self._bus, time.monotonic(), time.process_time()
         (then, before), self._seen = self._seen, (now, processor)
         errors = {"refused": bus._refused, "lost": sum(one.lost for one in list(bus._subscriptions.values()))}
         since = {name: number - self._errors[name] for name, number in errors.items()}
