@@ -87,9 +87,9 @@ class Kernel:
 
 
 class Cgroups:
-    """Those of one bus."""
+    """Those of one bus; None: of an embedded one, which has none, for it has no name by which they could be found."""
 
-    def __init__(self, bus: str, kernel: Kernel | None = None) -> None:
+    def __init__(self, bus: str | None, kernel: Kernel | None = None) -> None:
         self._bus, self._kernel = bus, kernel or Kernel()
         self._base: Path | None = None  # where collectors' are made, once it is prepared
         self._paths: dict[str, Path] = {}  # by collector; also of those that a killed coordinator made elsewhere
@@ -108,8 +108,7 @@ class Cgroups:
 
     def take_over(self, alive: Collection[str]) -> None:
         """What a killed coordinator left: cgroups of collectors that are not `alive` any more are removed."""
-        base = recorded(self._bus)
-        if base is None:
+        if self._bus is None or (base := recorded(self._bus)) is None:
             return
         for path in _of(base, self._bus):
             name = path.name.removeprefix(_prefix(self._bus))
@@ -124,8 +123,8 @@ class Cgroups:
         """
         path = self._paths.get(name)
         if path is None or not all((path / LIMITS[key].file).exists() for key in limits):
-            base = self._prepared(_controllers(limits))
-            path = self._paths[name] = path or base / f"{_prefix(self._bus)}{name}"
+            bus, base = self._named(), self._prepared(_controllers(limits))
+            path = self._paths[name] = path or base / f"{_prefix(bus)}{name}"
             self._kernel.make(path)
         for key, limit in LIMITS.items():
             file = path / limit.file
@@ -153,13 +152,19 @@ class Cgroups:
         for name, path in list(self._paths.items()):
             if self._removed(path) or (_is_emptied(path) and self._removed(path)):
                 del self._paths[name]
-        if not self._paths:
+        if self._bus is not None and not self._paths:
             self._move_back()
             record_path(self._bus).unlink(missing_ok=True)
 
     # ---- where -------------------------------------------------------------------------------------------------------
 
+    def _named(self) -> str:
+        if self._bus is None:
+            raise CgroupUnavailable("an embedded bus has no cgroups", "Run it with `shmbus up`.")
+        return self._bus
+
     def _check_available(self, controllers: Collection[str]) -> Path:
+        self._named()
         mounts = self._kernel.mounts()
         base = _own(mounts, self._kernel.own_path())
         if base is None:
@@ -184,7 +189,7 @@ class Cgroups:
         own = self._check_available(controllers)
         base = self._base = self._base or _base_of(own)
         handed_on = self._kernel.read(base / "cgroup.subtree_control")
-        _record(self._bus, base)
+        _record(self._named(), base)
         if set(controllers) - set(handed_on):
             if (base / "cgroup.type").exists():  # the root of all may hand on with processes in it
                 self._vacate(base)

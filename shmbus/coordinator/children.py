@@ -85,7 +85,7 @@ class Children:
         self._loop = asyncio.get_running_loop()
         self._outputs: Outputs | None = None
         self._all_stopped: asyncio.Event | None = None
-        self.cgroups = Cgroups(bus)
+        self.cgroups = Cgroups(None if bus.startswith("@") else bus)
 
     # ---- what is to be done ------------------------------------------------------------------------------------------
 

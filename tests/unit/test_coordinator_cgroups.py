@@ -211,6 +211,16 @@ def test_what_cannot_be_had_is_refused_with_the_reason_and_the_remedy(tree, moun
     assert tree.log == []
 
 
+def test_an_embedded_bus_has_none_and_says_so(tree):
+    cgroups = Cgroups(None, tree)
+    cgroups.take_over([])
+    cgroups.check({"a": {}})
+    with pytest.raises(ConfigurationError, match="an embedded bus has no cgroups. Run it with `shmbus up`"):
+        cgroups.check({"a": MEMORY})
+    cgroups.close()
+    assert tree.log == []
+
+
 def test_a_namespace_that_shows_only_its_own_part_is_looked_up_there(tree):
     tree.own = "/outer/inner/service"
     tree._mounts = [f"41 31 0:38 /outer/inner {tree.root} rw - cgroup2 cgroup2 rw"]
