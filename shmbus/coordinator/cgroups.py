@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from shmbus import segment
+from shmbus.coordinator.settings import CollectorPlan
 from shmbus.errors import ConfigurationError, ShmbusError
 
 LEAF: Final = "coordinator"
@@ -95,16 +96,10 @@ class Cgroups:
         self._paths: dict[str, Path] = {}  # by collector; also of those that a killed coordinator made elsewhere
         self._moved = False
 
-    def check(self, limits: Mapping[str, Mapping[str, int]]) -> None:
-        """Can these be had, by collector? Changes nothing. Raises ConfigurationError."""
-        for name, wanted in limits.items():
-            try:
-                if wanted:
-                    self._check_available(_controllers(wanted))
-            except CgroupUnavailable as error:
-                key, value = next(iter(wanted.items()))
-                where = f"collectors.{name}.cgroup.{key}"
-                raise ConfigurationError(None, where, value, f"cannot be had: {error} Or leave it away") from None
+    def check(self, limits: Mapping[str, int]) -> None:
+        """Can these be had? Changes nothing. Raises CgroupUnavailable."""
+        if limits:
+            self._check_available(_controllers(limits))
 
     def take_over(self, alive: Collection[str]) -> None:
         """What a killed coordinator left: cgroups of collectors that are not `alive` any more are removed."""
@@ -231,6 +226,18 @@ _REMEDY_DELEGATE = (
     "Run the bus in a cgroup that is its own: as a service with Delegate=yes, as `shmbus systemd-unit` has it, or by "
     "`systemd-run --scope -p Delegate=yes shmbus up`."
 )
+
+
+def check(bus: str | None, plans: Iterable[CollectorPlan], kernel: Kernel | None = None) -> None:
+    """Can collectors be confined here as they are to be? Changes nothing. Raises ConfigurationError."""
+    cgroups = Cgroups(bus, kernel)
+    for plan in plans:
+        try:
+            cgroups.check(plan.cgroup)
+        except CgroupUnavailable as error:
+            key, value = next(iter(plan.cgroup.items()))
+            allowed = f"cannot be had: {error} Or leave it away"
+            raise ConfigurationError(None, f"collectors.{plan.name}.cgroup.{key}", value, allowed) from None
 
 
 def record_path(bus: str) -> Path:

@@ -110,10 +110,6 @@ class Collectors:
         """Of all: the worst."""
         return max(map(self.health_of, self.children.collectors.values()), default=Health.HEALTHY)
 
-    def check(self, settings: Settings) -> None:
-        """Can these collectors be run here as they are to be? Raises ConfigurationError."""
-        self.children.cgroups.check({plan.name: plan.cgroup for plan in settings.collectors})
-
     def apply(self, plans: Sequence[CollectorPlan]) -> None:
         """These are configured from now on: some are new, some are no more, some are run in another way."""
         new, known = {plan.name: plan for plan in plans}, self.children.collectors

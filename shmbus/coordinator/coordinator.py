@@ -22,6 +22,7 @@ from shmbus._core import Bells, killpoint
 from shmbus.bus import Bus
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
+from shmbus.coordinator.cgroups import check as check_cgroups
 from shmbus.coordinator.collectors import Collectors
 from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.configured import as_settings
@@ -149,6 +150,8 @@ class Coordinator:
         self._stop_reason = self._loop.create_future()
         if signals:
             self._heed_signals(self._loop)
+        # Before anything that a killed coordinator has left is touched.
+        check_cgroups(None if self._private else self.bus, self.settings.collectors)
         try:
             self._endpoint.open(time.time())
             with ExitStack() as made:
@@ -222,7 +225,6 @@ class Coordinator:
         made.callback(self._keeper.stop)
         self._collectors = self._make_collectors(listing, health)
         made.callback(self._collectors.close)
-        self._collectors.check(self.settings)
         self._sweep = Sweep(registry, self._topics, Demotion(registry, gates, post, health, log), self._bells, log)
         self._requests = Requests(
             registry, self._topics, joins, groups, self._sweep, access, self._planner, listing, self._look_later
@@ -349,7 +351,7 @@ class Coordinator:
         """
         draft = configuration.read()
         check(self.settings, draft.settings)
-        self._collectors.check(draft.settings)
+        check_cgroups(None if self._private else self.bus, draft.settings.collectors)
         limits = plan_limits(self._registry, self.settings, draft.settings)
         found = changes(self.settings, draft.settings)
         if validate_only:

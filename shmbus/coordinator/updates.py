@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 from shmbus._core import killpoint
 from shmbus.coordinator.access import Access
+from shmbus.coordinator.cgroups import check as check_cgroups
 from shmbus.coordinator.children import Collector
 from shmbus.coordinator.collectors import Collectors
 from shmbus.coordinator.configuration import Change, Configuration
@@ -195,7 +196,7 @@ class Updates:
             change = configuration.changed(name, from_values(asked.config_changes))
             after = _with_plan(self._settings(), change.plan)
             check(self._settings(), after)
-            self._collectors.check(after)
+            check_cgroups(after.bus, after.collectors)
         except ConfigurationError as error:
             context = {"key": error.key or "", "value": str(error.value), "allowed": error.allowed}
             raise failure(name, UPDATE_CONFIG, "VALIDATION_FAILED", str(error), context=context) from None

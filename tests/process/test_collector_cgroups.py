@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import shmbus
-from process.buses import Running, eventually
+from process.buses import Running, coordinator, eventually
 from process.collectors import collector, script, wait_for
 from shmbus.coordinator.cgroups import Kernel, record_path
 
@@ -140,14 +140,34 @@ def test_the_next_coordinator_removes_what_a_killed_one_left(lab, bus_name):
         eventually(lambda: not psutil.pid_exists(away) or psutil.Process(away).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_what_cannot_be_had_is_refused_before_anything_runs(bus_name, tmp_path):
+@pytest.fixture
+def refused(bus_name, tmp_path):
+    """Starts a coordinator whose collector asks for what is not there; its errors."""
+    if "pids" not in [option for mount in Kernel().mounts() for option in mount[-1].split(",")]:
+        pytest.skip("the controller pids is where it should be")
     path = tmp_path / "bus.toml"
     path.write_text("[collectors.tool]\ncommand = ['/bin/true']\ncgroup = { pids_max = 5 }\n")
-    if "pids" in [options for mount in Kernel().mounts() for options in mount[-1].split(",")]:
+
+    def start():
         command = [sys.executable, "-m", "shmbus.coordinator", "--bus", bus_name, "--config", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1
-        assert "collectors.tool.cgroup.pids_max = 5: cannot be had: the controller pids is mounted as" in done.stderr
-        assert "Boot with systemd.unified_cgroup_hierarchy=1" in done.stderr and "Traceback" not in done.stderr
-    else:
-        pytest.skip("the controller pids is where it should be")
+        return done.stderr
+
+    return start
+
+
+def test_what_cannot_be_had_is_refused_before_anything_runs(refused):
+    said = refused()
+    assert "collectors.tool.cgroup.pids_max = 5: cannot be had: the controller pids is mounted as cgroup v1" in said
+    assert "Boot with systemd.unified_cgroup_hierarchy=1" in said and "Traceback" not in said
+
+
+def test_one_that_cannot_start_touches_nothing_of_what_a_killed_one_left(refused, bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        publisher.publish(b"before")
+        first.end(signal.SIGKILL)
+        assert "cannot be had" in refused()
+        with coordinator(bus_name) as second, bus.subscribe("lab.x", start="earliest") as subscription:
+            assert subscription.receive(timeout=20).payload == b"before"
+            assert any("took over 1 topics" in line for line in second.lines)

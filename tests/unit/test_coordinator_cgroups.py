@@ -10,10 +10,12 @@ from shmbus.coordinator.cgroups import (
     Cgroups,
     CgroupUnavailable,
     Kernel,
+    check,
     record_path,
     recorded,
     remove_left,
 )
+from shmbus.coordinator.settings import CollectorPlan
 from shmbus.errors import ConfigurationError
 
 FILES = {"memory": ("memory.max",), "cpu": ("cpu.max",), "pids": ("pids.max",)}
@@ -90,7 +92,7 @@ def tree(tmp_path, monkeypatch):
 
 def test_nothing_is_touched_until_a_limit_is_asked_for(tree):
     cgroups = Cgroups("lab", tree)
-    cgroups.check({"a": {}, "b": {}})
+    check("lab", [CollectorPlan("a"), CollectorPlan("b")], tree)
     cgroups.take_over([])
     cgroups.end("a")
     cgroups.close()
@@ -206,7 +208,7 @@ def test_what_cannot_be_had_is_refused_with_the_reason_and_the_remedy(tree, moun
     (tree.root / "service/cgroup.controllers").write_text("cpu pids")
     tree._mounts = [mount.format(root=tree.root) for mount in mounts]
     with pytest.raises(ConfigurationError, match=said) as caught:
-        Cgroups("lab", tree).check({"free": {}, "a": MEMORY})
+        check("lab", [CollectorPlan("free"), CollectorPlan("a", cgroup=MEMORY)], tree)
     assert caught.value.key == "collectors.a.cgroup.memory_max_bytes" and "Or leave it away" in str(caught.value)
     assert tree.log == []
 
@@ -214,9 +216,9 @@ def test_what_cannot_be_had_is_refused_with_the_reason_and_the_remedy(tree, moun
 def test_an_embedded_bus_has_none_and_says_so(tree):
     cgroups = Cgroups(None, tree)
     cgroups.take_over([])
-    cgroups.check({"a": {}})
+    check(None, [CollectorPlan("a")], tree)
     with pytest.raises(ConfigurationError, match="an embedded bus has no cgroups. Run it with `shmbus up`"):
-        cgroups.check({"a": MEMORY})
+        check(None, [CollectorPlan("a", cgroup=MEMORY)], tree)
     cgroups.close()
     assert tree.log == []
 
