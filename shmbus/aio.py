@@ -24,6 +24,7 @@ from shmbus.publisher import Publisher, check_on_full
 from shmbus.start import Start
 from shmbus.subscription import Subscription
 from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.rpc_pb2 import HEALTHY
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -116,9 +117,9 @@ class AsyncBus:
         """As `Bus.ready`."""
         return self._bus.ready()
 
-    def beat(self) -> None:
+    def beat(self, health: int = HEALTHY) -> None:
         """As `Bus.beat`: from a task on the loop, so that a loop that stands still is found."""
-        self._bus.beat()
+        self._bus.beat(health)
 
     async def close(self) -> None:
         """Close everything that was opened here."""

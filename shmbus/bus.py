@@ -35,6 +35,7 @@ from shmbus.errors import (
     VersionError,
 )
 from shmbus.filter import Filter, tolerant
+from shmbus.heart import Heart
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
@@ -47,7 +48,7 @@ from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
-from shmbus.v1.rpc_pb2 import RegistrationRequest
+from shmbus.v1.rpc_pb2 import HEALTHY, RegistrationRequest
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
@@ -147,6 +148,9 @@ class Bus:
         self._coordinator = Reconnect()
         self._ready = False
         self._registered: dict[str, RegistrationRequest] = {}  # collectors that this process is, by their ids
+        self._heart: Heart | None = None  # of a collector whose health somebody wants to know
+        self._published = 0  # messages of publishers that are closed
+        self._refused = 0  # messages that found no room
         token = os.environ.get(TOKEN_VARIABLE)
         self._auth_info = bearer_info(bearer)
         self._access_changes = 0  # how often the rules have become others, as far as is known
@@ -239,6 +243,7 @@ class Bus:
             )
             if durable:
                 publisher._continue(opened.last_number)
+                publisher._first = opened.last_number
             publisher._limit(self._budget_of(opened))
             publisher._set_sessions(list(self._foreign.values()))
             key = (opened.topic_id, opened.lane)
@@ -713,14 +718,32 @@ class Bus:
         intervals = [request.heartbeat_interval_ms for request in self._registered.values()]
         try:
             with self._request(wire.AnnounceReady()) as answer:
-                intervals.append(answer.message.heartbeat_ms)
+                noted: wire.ReadyNoted = answer.message
+                intervals.append(noted.heartbeat_ms)
+                self._have_heart(noted)
         except ConnectionLost:
             pass  # the next coordinator is told when this process comes back to it
         return min(filter(None, intervals), default=0) / 1000 or None
 
-    def beat(self) -> None:
-        """Say that the thread that does the work still moves: to be called by it, and by no other."""
+    def _have_heart(self, noted: wire.ReadyNoted) -> None:
+        seconds = noted.heartbeat_ms / 1000
+        if not (seconds and noted.collector):
+            self._heart = None
+        elif self._heart is None:
+            self._heart = Heart(self, noted.collector, seconds)
+        else:
+            self._heart.interval = seconds
+
+    def beat(self, health: int = HEALTHY) -> None:
+        """Say that the thread that does the work still moves: to be called by it, and by no other.
+
+        Once an interval, and when `health` (a HealthStatus of the schema, as the collector itself judges it) is another
+        than before, it also publishes how the process is, on `control.health.heartbeat.<collector>`. Never blocks for
+        that and never raises.
+        """
         self._sessions[self._session].beat()
+        if self._heart is not None:
+            self._heart.beat(health)
 
     # ---- administration ----------------------------------------------------------------------------------------------
 
@@ -762,6 +785,15 @@ class Bus:
         with self._request(wire.GetStatus()) as answer:
             status: wire.StatusReply = answer.message
             return status
+
+    def reload_config(self, *, validate_only: bool = False) -> list[str]:
+        """Have the coordinator read its configuration file again: all of it counts, or nothing; what is different.
+
+        What calls have changed at collectors does not count any more then. With `validate_only` nothing is changed.
+        Raises ConfigurationError (with the key), LimitError, StorageFull, AccessDenied, ConnectionLost.
+        """
+        with self._request(wire.ReloadConfig(validate_only=validate_only)) as answer:
+            return list(answer.message.differences)
 
     def stop(self) -> None:
         """Have the coordinator end in order: collectors stopped, subscribers told, nothing left."""

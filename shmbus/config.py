@@ -235,6 +235,14 @@ class LimitSettings(_Section):
     core_bytes: Milliseconds | None = None  # of a core dump
 
 
+class CgroupSettings(_Section):
+    """[collectors.<name>.cgroup]: what all its processes may use together; takes cgroup v2. Not set: no limit."""
+
+    memory_max_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None  # above that the kernel kills one
+    cpu_max_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None  # of one processor: 200 are two
+    pids_max: Count | None = None  # processes and threads
+
+
 class CollectorSettings(_Section):
     """[collectors.<name>]: one collector."""
 
@@ -246,6 +254,7 @@ class CollectorSettings(_Section):
     user: Annotated[int, BeforeValidator(_account)] | None = None  # whom it runs as, with that user's groups
     nice: Annotated[int, Field(ge=-20, le=19)] = 0  # over the coordinator's own; 19 yields to everybody
     limits: LimitSettings = Field(default_factory=LimitSettings)  # what its process may use
+    cgroup: CgroupSettings = Field(default_factory=CgroupSettings)  # what all its processes may use together
     topics: list[str] = []  # that it may publish to; none: as [[access.publish]] says of its user
     after: list[str] = []  # collectors that are running, or are not going to, before this one is started
     start_timeout_seconds: Seconds = 30.0  # from its start to its announcement that it is ready
@@ -483,15 +492,20 @@ class Config(_Section):
 
 def load(path: str | Path | None = None) -> Config:
     """The configuration in a file, or the default. Raises ConfigurationError, which names the file, key and value."""
+    return parse(read(path), None if path is None else str(path))
+
+
+def read(path: str | Path | None) -> dict[str, Any]:
+    """What stands in a file, not validated yet; nothing without one. Raises ConfigurationError."""
     if path is None:
-        return parse({})
+        return {}
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(str(path), None, None, f"cannot be read: {reason}") from None
     try:
-        return parse(tomllib.loads(text), str(path))
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(path), None, None, f"is not valid TOML: {error}") from None
 
@@ -566,4 +580,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         return kinds.get(str(location[1]), AccessRule) if len(location) > 1 else AccessSettings
     if location[0] == "collectors" and "limits" in location[2:]:
         return LimitSettings
+    if location[0] == "collectors" and "cgroup" in location[2:]:
+        return CgroupSettings
     return sections[str(location[0])]

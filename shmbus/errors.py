@@ -431,6 +431,7 @@ class RpcError(ShmbusError):
         "ACCESS_DENIED": "Allow it in [[access.call]] of the configuration.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
+        "CONFIG_NOT_FOUND": "`shmbus collectors list` has those that there are.",
         "EXECUTION_ERROR": "Look at the collector's log.",
     }
 

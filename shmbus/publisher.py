@@ -111,6 +111,7 @@ class Publisher(Writer):
         self._asked: tuple[str | None, float | None | EllipsisType, bool] = (on_full, timeout, durable)
         self._urgent_publisher: Publisher | None = None
         self._budget: Budget | None = None
+        self._first = 0  # the number that it goes on from
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
@@ -135,6 +136,7 @@ class Publisher(Writer):
             return
         if self._urgent_publisher is not None:
             self._urgent_publisher.close()
+        self._bus._published += self._published_here
         self._detach()
         if not self._forked:
             self._bus._gone((self._topic_id, self._lane), self._producer_id)
@@ -143,6 +145,11 @@ class Publisher(Writer):
     def published(self) -> int:
         """Messages so far, of both lanes."""
         return super().published + (self._urgent_publisher.published if self._urgent_publisher else 0)
+
+    @property
+    def _published_here(self) -> int:
+        """Of this lane, by this object: numbers of a durable one go on from those before it."""
+        return super().published - self._first
 
     @property
     def last_number(self) -> int:
@@ -292,6 +299,7 @@ class Publisher(Writer):
     def _backpressure(
         self, ring: Ring, by: int, producer: int, session: int, cursor: int, behind: int
     ) -> BackpressureError:
+        self._bus._refused += 1
         messages, capacity = min(ring.limits[0], ring.slots - 1), ring.limits[1]
         if by == _core.BY_GATE:
             name, pid, since = self._bus._session_holder(session, cursor)

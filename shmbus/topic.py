@@ -20,6 +20,7 @@ RESERVED_ROOTS: Final = frozenset({"system", "debug"})
 CALL_REQUESTS: Final = "control.collector."
 """Before a collector's id: where it is called."""
 CALL_RESPONSES: Final = "control.rpc.response."
+HEARTBEATS: Final = "control.health.heartbeat."  # and the collector's id
 """Before a client's id: where it is answered."""
 REGISTRATIONS: Final = "control.collector.registration"
 """Which collectors there are, and what they can do."""

@@ -24,7 +24,7 @@ from rich.text import Text
 from shmbus.bearer import make_token
 from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.coordinator.access import Access
-from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.explain import explain, told
 from shmbus.errors import ConfigurationError
 from shmbus.v1.control_pb2 import AccessVerdict, ExplainAccess, PublishBudget
@@ -134,7 +134,7 @@ def _asked(bus: str, question: ExplainAccess) -> Sequence[AccessVerdict]:
 
 
 def _read(config: Path, question: ExplainAccess) -> Sequence[AccessVerdict]:
-    access = Access(settings_from(config))
+    access = Access(Configuration(config).read().settings)
     person = access.person(
         question.uid, question.gid, tuple(question.groups), collector=question.collector, token=question.token
     )

@@ -1,9 +1,12 @@
-"""List the collectors of a bus, and start, stop, pause and resume them.
+"""List the collectors of a bus, see how they do, change, start, stop and pause them.
 
     shmbus collectors list
+    shmbus collectors health
+    shmbus collectors config procmond --set nice=5 --set 'arguments=["-v"]'
     shmbus collectors restart procmond
 
-What is asked for is begun, not waited for: what is printed is how the collector
+Of what `config` changes it is waited for whether the collector does well with it;
+else that is put back. Everything else that is asked for is begun, not waited for: what is printed is how the collector
 is right after. A pause is a SIGSTOP to its process group, a reload a SIGHUP to
 its process. Restarts that are asked for count in no budget.
 """
@@ -21,7 +24,7 @@ from rich.text import Text
 from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector, GetStatus
 
-from . import text
+from . import collectors_config, collectors_health, text
 from .options import add_bus
 from .table import Cell, Column, quiet, table
 
@@ -40,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     commands = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     _add_common(commands.add_parser("list", help="how each of them is"))
+    _add_common(commands.add_parser("health", help="how each of them does, and all together"))
+    config = commands.add_parser("config", help="how one of them is run", description=collectors_config.__doc__)
+    collectors_config.add_arguments(config)
+    _add_common(config)
     for name, summary in ACTIONS.items():
         command = commands.add_parser(name, help=summary, description=f"For each NAME: {summary}.")
         command.add_argument("names", nargs="+", metavar="NAME", help="a collector")
@@ -47,16 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it and tell. Raises ConnectError, AccessDenied, ShmbusError where it cannot be done."""
+    """Do it and tell. Raises ConnectError, AccessDenied, RpcError, ShmbusError where it cannot be done."""
+    if arguments.action == "config":
+        return collectors_config.run(arguments)
+    overall = ""
     control, welcome = ControlConnection.connect(arguments.bus, "collectors", auth_info=bearer_info(own_bearer()))
     with welcome, closing(control):
-        if arguments.action == "list":
+        if arguments.action in ("list", "health"):
             with control.request(GetStatus()) as answer:
-                found = list(answer.message.collectors)
+                found, overall = list(answer.message.collectors), answer.message.health
         else:
             found = [_act(control, arguments.action, name) for name in arguments.names]
     if arguments.json:
         sys.stdout.write("".join(f"{json.dumps(_facts(one))}\n" for one in found))
+    elif arguments.action == "health" and found:
+        sys.stdout.write(collectors_health.listing(found, overall, _width()))
     else:
         sys.stdout.write(listing(found, arguments.bus, _width()))
     return 0
@@ -109,6 +121,9 @@ def _facts(one: CollectorStatus) -> dict[str, object]:
         "restarts": one.restarts,
         "reason": one.reason or None,
         "last_lines": list(one.last_lines),
+        "since_seconds": one.since_ms / 1000,
+        "last_beat_seconds": one.silent_ms / 1000 if one.HasField("silent_ms") else None,
+        "queue_depth": one.queue_depth,
     }
 
 

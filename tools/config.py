@@ -1,11 +1,13 @@
-"""Check a configuration, or show all of it, defaults included.
+"""Check a configuration, show all of it, or have a bus read its own again.
 
     shmbus config check bus.toml
     shmbus config show
+    shmbus config reload
 
 `check` says nothing but that it is valid, or else what is wrong: file, key,
 value, and what may stand there. `show` prints TOML that makes the same bus.
-Without FILE both are about the default configuration.
+Without FILE both are about the default configuration. `reload` is what SIGHUP to
+the coordinator is: all of its file counts, or nothing, and then it says why.
 """
 
 import argparse
@@ -15,8 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import shmbus
 from shmbus.config import CollectorSettings, Config, load
 from shmbus.coordinator.configured import settings_of
+
+from .options import add_bus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a configuration in TOML")
         if name == "show":
             command.add_argument("--json", action="store_true", help="as JSON")
+    reload = commands.add_parser("reload", help="have a bus that runs read its configuration again")
+    reload.add_argument("--validate-only", action="store_true", help="say what would be changed, and change nothing")
+    add_bus(reload)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, and tell. Raises ConfigurationError."""
+    """Look, and tell. Raises ConfigurationError; ConnectError and AccessDenied where a bus is asked."""
+    if arguments.action == "reload":
+        return _reload(arguments)
     config = load(arguments.file)
     if arguments.action == "check":
         settings = settings_of(config)
@@ -43,6 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(shown, indent=2))
     else:
         sys.stdout.write("\n".join(toml(shown)).lstrip("\n") + "\n")
+    return 0
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    with shmbus.connect(arguments.bus, name="config") as bus:
+        found = bus.reload_config(validate_only=arguments.validate_only)
+    print("would change:" if found and arguments.validate_only else "changed:" if found else "nothing is different")
+    for line in found:
+        print(f"  {line}")
     return 0
 
 

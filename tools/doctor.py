@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shmbus import segment
+from shmbus.coordinator.cgroups import remove_left
 from shmbus.coordinator.layouts import check_layouts
 from shmbus.coordinator.lock import BusLock, file_owner
 from shmbus.directory import DirectoryReader, leftovers, owners
@@ -25,6 +26,9 @@ from shmbus.process import Identity, is_alive
 from . import text
 
 SHOWN = 6
+RECORD = ".cgroup"
+FOR_THE_NEXT = (".changes", ".changes-new", RECORD)  # what a coordinator leaves to the one that goes on with its bus
+FILES = (".sock", ".lock", *FOR_THE_NEXT)  # of a bus, in the runtime directory
 
 
 @dataclass(slots=True)
@@ -86,7 +90,8 @@ def examine(bus: str) -> Findings:
     except LayoutError as error:
         findings.refusal = str(error)
     if findings.coordinator is None and not _listens(segment.socket_path(bus)):
-        findings.files = [path for path in _files() if path.stem == bus]
+        still_wanted = FOR_THE_NEXT if findings.users else ()
+        findings.files = [path for path in _files() if path.stem == bus and path.suffix not in still_wanted]
     return findings
 
 
@@ -122,10 +127,12 @@ def clean(findings: Findings) -> str:
         return f"left alone: {error}"
     try:
         again = examine(findings.bus)
-        socket_path = segment.socket_path(findings.bus)
-        removed = len(findings.files)
-        socket_path.unlink(missing_ok=True)
-        return _removed(again, removed)
+        for path in findings.files:
+            if path.suffix not in (".lock", RECORD):
+                path.unlink(missing_ok=True)
+        busy = remove_left(findings.bus) if any(path.suffix == RECORD for path in findings.files) else []
+        removed = _removed(again, len(findings.files) - bool(busy))
+        return removed + "".join(f"; {path} has processes in it" for path in busy)
     finally:
         lock.release()
 
@@ -164,11 +171,11 @@ def _living(process: Identity) -> int | None:
 
 
 def _files() -> Iterator[Path]:
-    """Sockets and locks in the runtime directory."""
+    """What buses have in the runtime directory."""
     with suppress(OSError):
         for path in sorted(segment.runtime_directory().iterdir()):
             with suppress(ConfigurationError):
-                if path.suffix in (".sock", ".lock") and segment.check_bus_name(path.stem):
+                if path.suffix in FILES and segment.check_bus_name(path.stem):
                     yield path
 
 

@@ -19,12 +19,11 @@ import asyncio
 import os
 import signal
 import sys
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.launch import GROUP
 from shmbus.errors import ConfigurationError
 
@@ -50,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until it is ended. Raises BusExists, LayoutError, ConfigurationError, AccessDenied, StorageFull."""
-    configure = partial(settings_from, arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
-    settings = configure()
+    configuration = Configuration(arguments.config, bus=arguments.bus, collectors=chosen(arguments.collectors))
+    settings = configuration.begin()
     screen = Screen(settings.bus, face_for(plain=arguments.plain))
 
     def ready() -> None:
@@ -65,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings,
         log=screen.log,
         ready=ready,
-        configure=configure,
+        configuration=configuration,
         hangup_stops=arguments.config is None or sys.stdin.isatty(),
         take_over=arguments.take_over,
     )

@@ -5,11 +5,10 @@ SIGTERM ends it in order, SIGHUP has it read FILE again.
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.journal import Warn, for_journal, is_journal
 from shmbus.errors import ShmbusError
 
@@ -27,9 +26,10 @@ def main() -> int:
     try:
         named = given.collectors
         wanted = None if named is None else [name for name in named.split(",") if name]
-        configure = partial(settings_from, given.config, bus=given.bus, collectors=wanted)
+        configuration = Configuration(given.config, bus=given.bus, collectors=wanted)
+        settings = configuration.begin()
         coordinator = Coordinator(
-            configure(), log=_log, ready=lambda: _log("ready"), configure=configure, take_over=given.take_over
+            settings, log=_log, ready=lambda: _log("ready"), configuration=configuration, take_over=given.take_over
         )
         _log(f"stopped: {coordinator.run()}")
     except ShmbusError as error:

@@ -5,8 +5,8 @@ decides, and what none allows is denied, but for these, which need none:
 
     root and the user who runs the bus       everything
     a supervised collector                   to publish to the topics that it is configured with, and to no others; to
-                                             read the topic of its own calls and what all collectors are told, and
-                                             to answer, whoever it runs as
+                                             read the topic of its own calls and what all collectors are told, to
+                                             answer, and to say that it lives, whoever it runs as
     every client, where there are rules      to read and make the topic of its own answers
     about calls
 
@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
 from shmbus.coordinator.settings import Budget, Grant, Settings
 from shmbus.errors import AccessDenied, ShmbusError
-from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, LIFECYCLE, is_pattern, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, HEARTBEATS, LIFECYCLE, is_pattern, matches
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.v1.rpc_pb2 import CollectorOperation
 
@@ -130,6 +130,8 @@ class Access:
             return self._publish_calls(subject, topic)
         if self._answers(subject) and topic.startswith(CALL_RESPONSES):
             return Decision(True, "it answers its calls")
+        if self._answers(subject) and topic == f"{HEARTBEATS}{subject.collector}":
+            return Decision(True, "it says that it lives")
         configured = self._configured(subject, topic)
         if configured is not None and not configured.allowed:
             return configured

@@ -25,15 +25,17 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from shmbus._core import killpoint
 from shmbus.bus import TOKEN_VARIABLE
 from shmbus.control import BEARER_VARIABLE
 from shmbus.coordinator import launch
+from shmbus.coordinator.cgroups import Cgroups, CgroupUnavailable
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.output import Output, Outputs
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.settings import CollectorPlan
-from shmbus.coordinator.strays import COLLECTOR_VARIABLE, end_strays
+from shmbus.coordinator.strays import COLLECTOR_VARIABLE, end_strays, pids_of
 from shmbus.coordinator.supervisor import ALIVE, SETTLED, Action, Exit, State, Supervised
 from shmbus.directory import CollectorEntry, CollectorState
 from shmbus.errors import AccessDenied
@@ -86,6 +88,7 @@ class Children:
         self._loop = asyncio.get_running_loop()
         self._outputs: Outputs | None = None
         self._all_stopped: asyncio.Event | None = None
+        self.cgroups = Cgroups(None if bus.startswith("@") else bus)
 
     # ---- what is to be done ------------------------------------------------------------------------------------------
 
@@ -96,6 +99,7 @@ class Children:
             self.collectors[plan.name] = Collector(plan)
         for entry in entries.values():
             self._adopt(entry)
+        self.cgroups.take_over([one.name for one in self.collectors.values() if one.process is not None])
         fresh = [self.collectors[plan.name] for plan in plans if plan.name not in entries]
         for collector in fresh:
             if collector.plan.enabled:
@@ -129,7 +133,7 @@ class Children:
             self._do(collector, collector.life.start(wait=True) if plan.enabled else collector.life.stop())
         elif old.identity != plan.identity and collector.life.state in ALIVE - {State.STOPPING}:
             self._do(collector, collector.life.restart())
-        elif collector.process is not None and (old.limits, old.nice) != (plan.limits, plan.nice):
+        elif collector.process is not None and _constraints(old) != _constraints(plan):
             self._constrain(collector.process, old, plan)
         self._release()
 
@@ -193,6 +197,7 @@ class Children:
                 self._loop.remove_reader(collector.process.pidfd)
                 os.close(collector.process.pidfd)
                 collector.process = None
+        self.cgroups.close()
         if self._outputs is not None:
             self._outputs.close()
 
@@ -286,16 +291,19 @@ class Children:
         self._do(collector, action)
 
     def _spawn(self, collector: Collector) -> None:
+        plan = collector.plan
         try:
+            cgroup = str(self.cgroups.place(plan.name, plan.cgroup)) if plan.cgroup else ""
             popen = self._begun(collector)
-        except OSError as error:
+        except (OSError, CgroupUnavailable) as error:
             collector.life.spawned(0, self._loop.time())
             self._ended(collector, Exit(f"it could not be started: {error}"))
             return
         assert popen.stdin is not None  # it waits for that; it stands in the directory by now
         with suppress(BrokenPipeError):  # it is dead already
-            popen.stdin.write(_told(collector.plan))
+            popen.stdin.write(_told(collector.plan, cgroup))
             popen.stdin.close()
+        killpoint("spawn.told")
         self._log(f"{collector.name}: started as pid {popen.pid}")
 
     def _begun(self, collector: Collector) -> "subprocess.Popen[bytes]":
@@ -305,6 +313,7 @@ class Children:
         output = self._outputs.make(plan.name)
         try:
             popen = self._launched(plan, token, output)
+            killpoint("spawn.launched")
             try:
                 pidfd = os.pidfd_open(popen.pid)
             except BaseException:
@@ -317,6 +326,7 @@ class Children:
         process.output, process.token = output, token
         self._attend(collector, process)
         self._do(collector, collector.life.spawned(popen.pid, self._loop.time()))
+        killpoint("spawn.noted")
         return popen
 
     def _launched(self, plan: CollectorPlan, token: str, output: Output) -> "subprocess.Popen[bytes]":
@@ -423,6 +433,7 @@ class Children:
             self._log(Warn(f"{collector.name}: {told}; it has failed: start it again when that is mended"))
         else:
             self._log(f"{collector.name}: {told}")
+        self.cgroups.end(collector.name)
         if strays := end_strays(self._bus, collector.name):
             self._log(f"{collector.name}: {strays} processes that it had started elsewhere were ended")
         self._do(collector, action)
@@ -453,8 +464,17 @@ class Children:
         with suppress(ProcessLookupError):
             for name, value in plan.limits.items():
                 resource.prlimit(pid, launch.LIMITS[name], (value, value))
+            if old.cgroup != plan.cgroup:
+                self._confine(plan)
             if old.nice != plan.nice:
                 os.setpriority(os.PRIO_PGRP, pid, os.getpriority(os.PRIO_PROCESS, 0) + plan.nice)
+
+    def _confine(self, plan: CollectorPlan) -> None:
+        """All its processes, wherever they have gone."""
+        try:
+            self.cgroups.place(plan.name, plan.cgroup, pids_of(self._bus, plan.name))
+        except (OSError, CgroupUnavailable) as error:
+            self._log(Warn(f"{plan.name}: its cgroup is not as configured: {error}"))
 
     def _call_at(self, collector: Collector, when: float, what: Callable[[Collector], None]) -> None:
         self._cancel_timer(collector)
@@ -470,9 +490,16 @@ class Children:
             collector.timer = None
 
 
-def _told(plan: CollectorPlan) -> bytes:
+def _told(plan: CollectorPlan, cgroup: str) -> bytes:
     fields = ("name", "command", "arguments", "working_directory", "uid", "nice")
-    return json.dumps({**{name: getattr(plan, name) for name in fields}, "limits": dict(plan.limits)}).encode()
+    return json.dumps(
+        {**{name: getattr(plan, name) for name in fields}, "limits": dict(plan.limits), "cgroup": cgroup}
+    ).encode()
+
+
+def _constraints(plan: CollectorPlan) -> tuple[object, ...]:
+    """What counts for a process that runs."""
+    return plan.limits, plan.nice, plan.cgroup
 
 
 def _identity(pid: int) -> Identity:

@@ -1,18 +1,22 @@
 """The collectors of a bus as everybody else sees them: what may be asked of them, how they are, and who is told.
 
 Health of one that runs is what its heartbeat says (pulse.py), of any other what its state says; the health of all is
-that of the worst. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
+that of the worst, told as a HeartbeatPayload on `control.health.status` when it is another than before and twice a
+minute. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
 (unresponsive), killed after the grace, and started again as its restart policy says. It is judged by the interval that
 it was told when it announced itself: another one in the configuration counts when it does so again.
 """
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
+from shmbus.coordinator.depths import queue_depth
 from shmbus.coordinator.health import Health as Alerts
 from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.listing import Inheritance, Listing
@@ -27,8 +31,11 @@ from shmbus.directory import Health
 from shmbus.process import Identity, is_stopped
 from shmbus.topic import CALL_REQUESTS
 from shmbus.v1.control_pb2 import AnnounceReady, CollectorStatus, ControlCollector, ReadyNoted
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
 _HEALTH = {State.PAUSED: Health.DEGRADED, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+
+TELL_SECONDS = 30.0
 
 Answer = tuple[Message, Sequence[Opener]]
 
@@ -44,6 +51,10 @@ class Collectors:
         self.children = Children(environment, bus, log, self._changed)
         self._vigil = Vigil(self.beats, self._moved)
         self._told: dict[str, State] = {}
+        self._since: dict[str, tuple[State, Health, float]] = {}
+        self._overall, self._began = Health.HEALTHY, time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self.on_change: Callable[[Collector], None] = lambda collector: None  # its state or health, whenever
         actions = self.children
         self._actions: dict[int, Any] = {
             ControlCollector.ACTION_START: actions.start,
@@ -76,7 +87,7 @@ class Collectors:
             return ReadyNoted(), ()
         self.ready(client)
         plan = self.children.collectors[client.collector].plan
-        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000)), ()
+        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000), collector=client.collector), ()
 
     def ready(self, client: Client) -> None:
         """The same, said by one that resumes."""
@@ -99,7 +110,7 @@ class Collectors:
 
     def health(self) -> Health:
         """Of all: the worst."""
-        return max(map(self._health, self.children.collectors.values()), default=Health.HEALTHY)
+        return max(map(self.health_of, self.children.collectors.values()), default=Health.HEALTHY)
 
     def apply(self, plans: Sequence[CollectorPlan]) -> None:
         """These are configured from now on: some are new, some are no more, some are run in another way."""
@@ -119,6 +130,8 @@ class Collectors:
 
     def close(self) -> None:
         """Look after nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._vigil.close()
         self.children.close()
 
@@ -138,8 +151,10 @@ class Collectors:
         if collector.leaving and state is State.STOPPED:
             self._listing.remove_collector(name)
             del self._told[name]
+            self._since.pop(name, None)
         else:
-            self._listing.put_collector(collector, self._health(collector))
+            self._show(collector)
+        self.on_change(collector)
 
     def _follow(self, collector: Collector) -> None:
         name, life = collector.name, collector.life
@@ -164,24 +179,60 @@ class Collectors:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
             self.children.hung(name, how)
-        self._listing.put_collector(collector, self._health(collector))
+        self._show(collector)
+        self.on_change(collector)
 
-    def _health(self, collector: Collector) -> Health:
+    def _show(self, collector: Collector) -> None:
+        """In the directory; and if all is better or worse by it, on the bus."""
+        if self._timer is None:  # from the first collector on
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
+        state, health = collector.life.state, self.health_of(collector)
+        known = self._since.get(collector.name)
+        if known is None or known[:2] != (state, health):
+            self._since[collector.name] = (state, health, time.monotonic())
+        self._listing.put_collector(collector, health)
+        overall = self.health()
+        if overall not in (self._overall, Health.UNKNOWN):  # all starting: no news
+            self._overall = overall
+            self._tell(overall)
+
+    def _tell_again(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
+        self._tell(self.health())
+
+    def _tell(self, overall: Health) -> None:
+        each = [self.health_of(one) for one in self.children.collectors.values()]
+        self._alerts.tell(
+            HeartbeatPayload(
+                component_id="bus",
+                health_status=overall.name,
+                uptime_seconds=int(time.monotonic() - self._began),
+                metrics={"collectors": len(each)}
+                | {f"collectors_{one.name.lower()}": each.count(one) for one in Health if one in each},
+            )
+        )
+
+    def health_of(self, collector: Collector) -> Health:
+        """Of one: what its heartbeat says while it runs, else what its state says."""
         state = collector.life.state
         if state in (State.RUNNING, State.STOPPING):
             return self._vigil.health(collector.name) or (Health.HEALTHY if state is State.RUNNING else Health.UNKNOWN)
         return _HEALTH.get(state, Health.UNKNOWN)
 
     def _status(self, collector: Collector) -> CollectorStatus:
-        life = collector.life
+        life, silent = collector.life, self._vigil.silent(collector.name)
+        _, _, since = self._since.get(collector.name, (None, None, time.monotonic()))
         return CollectorStatus(
             name=collector.name,
             state=life.state,
             pid=life.pid,
             restarts=life.restarts,
             reason=life.reason,
-            health=self._health(collector).name.lower(),
+            health=self.health_of(collector).name.lower(),
             last_lines=life.last_lines,
+            since_ms=int((time.monotonic() - since) * 1000),
+            silent_ms=None if silent is None else int(silent * 1000),
+            queue_depth=queue_depth(self._registry, collector.name),
         )
 
 

@@ -5,7 +5,6 @@ Apart from settings.py so that an embedded bus without a configuration imports n
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shmbus.bearer import HashedToken
@@ -23,14 +22,6 @@ def as_settings(config: "Config | Settings | None") -> Settings:
     if config is None:
         return Settings()
     return config if isinstance(config, Settings) else settings_of(config)
-
-
-def settings_from(path: Path | None, *, bus: str | None = None, collectors: Sequence[str] | None = None) -> Settings:
-    """From a file, or the defaults. A name and collectors given here count more. Raises ConfigurationError."""
-    from shmbus.config import load
-
-    config = load(path)
-    return settings_of(config.with_bus(bus) if bus else config, collectors=collectors)
 
 
 def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) -> Settings:
@@ -102,6 +93,7 @@ def _collector(config: "Config", name: str) -> CollectorPlan:
         uid=its.user,
         nice=its.nice,
         limits=its.limits.model_dump(exclude_none=True),
+        cgroup=its.cgroup.model_dump(exclude_none=True),
         topics=tuple(its.topics),
         after=tuple(its.after),
         grace_seconds=bus.grace_seconds if its.grace_seconds is None else its.grace_seconds,

@@ -20,12 +20,14 @@ from google.protobuf.message import Message
 from shmbus import segment
 from shmbus._core import Bells, killpoint
 from shmbus.bus import Bus
-from shmbus.coordinator.access import Access, Person
+from shmbus.coordinator.access import Access, Person, Subject
 from shmbus.coordinator.adoption import Adoption, adopt_bells, read_directory, remove_unadopted
 from shmbus.coordinator.announcer import Announcer
 from shmbus.coordinator.audit import Audit, open_trail
 from shmbus.coordinator.budgets import Budgets
+from shmbus.coordinator.cgroups import check as check_cgroups
 from shmbus.coordinator.collectors import Collectors
+from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.endpoint import Endpoint
@@ -42,6 +44,7 @@ from shmbus.coordinator.notify import Notifier
 from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.post import Log, Post
+from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.registry import Client, Registry, Topic
 from shmbus.coordinator.reload import changes, check, plan_limits
 from shmbus.coordinator.requests import Requests
@@ -60,22 +63,26 @@ from shmbus.topic import REGISTRATIONS
 from shmbus.v1.control_pb2 import (
     AccessChanged,
     ClientStatus,
+    ConfigReloaded,
     Done,
     GetStatus,
+    ReloadConfig,
     Resume,
     ServerPacket,
     StatusReply,
     StopBus,
     TopicType,
 )
-from shmbus.v1.rpc_pb2 import RpcRequest
+from shmbus.v1.rpc_pb2 import COLLECTOR_OPERATION_GET_CONFIG, COLLECTOR_OPERATION_UPDATE_CONFIG, RpcRequest
 
 if TYPE_CHECKING:
     from shmbus.config import Config
     from shmbus.coordinator.calls import Calls
+    from shmbus.coordinator.updates import Updates
 
 
 START_SECONDS = 10.0  # for the keeper to read
+_OF_CONFIGURATION = (COLLECTOR_OPERATION_GET_CONFIG, COLLECTOR_OPERATION_UPDATE_CONFIG)
 
 
 class Coordinator:
@@ -88,17 +95,17 @@ class Coordinator:
         log: Log = lambda line: None,
         private: bool = False,
         ready: Callable[[], None] = lambda: None,
-        configure: Callable[[], Settings] | None = None,
+        configuration: Configuration | None = None,
         hangup_stops: bool = False,
         take_over: bool = False,
     ) -> None:
-        """`configure` reads the configuration again, on SIGHUP; `hangup_stops`: that is a terminal that has gone.
+        """`configuration` is where `config` comes from, to change it; `hangup_stops`: SIGHUP is a terminal's end.
 
         `take_over`: the coordinator that runs the bus, if any, is killed, and this one goes on with what it leaves.
         """
         self.settings = as_settings(config)
         self._log, self._private, self._ready = log, private, ready
-        self._configure, self._hangup_stops = configure, hangup_stops
+        self._configuration, self._hangup_stops = configuration, hangup_stops
         self._notifier = Notifier()
         self._access = Access(self.settings)
         self._audit = Audit(log)
@@ -110,6 +117,7 @@ class Coordinator:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_reason: asyncio.Future[str] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._updates: Updates | None = None
 
     @property
     def bus(self) -> str:
@@ -157,6 +165,8 @@ class Coordinator:
         self._stop_reason = self._loop.create_future()
         if signals:
             self._heed_signals(self._loop)
+        # Before anything that a killed coordinator has left is touched.
+        check_cgroups(None if self._private else self.bus, self.settings.collectors)
         try:
             self._audit.write_to(self.settings.audit_file, open_trail(self.settings.audit_file))
             self._endpoint.open(time.time())
@@ -256,6 +266,7 @@ class Coordinator:
             "resume": self._resume,
             "get_status": self._get_status,
             "call": self._call,
+            "reload_config": self._reload_asked,
             "stop_bus": self._stop_bus,
         }
         self._server.recognise = self._collectors.recognise
@@ -350,33 +361,59 @@ class Coordinator:
     def _open_for_business(self) -> None:
         self._requests.on_kept = self._keep
         self._listing.set_state(BusState.RUNNING)
+        for note in self._configuration.notes if self._configuration is not None else ():
+            self._log(Warn(note))
         self._collectors.begin(self.settings, self._inherited)
         self._ready()
 
     def _reload(self) -> None:
-        """Go by the configuration as it is now: all of it, or, where anything of it cannot be, nothing."""
-        if self._configure is None:
+        """Go by the configuration as it is now, as SIGHUP asks for."""
+        if self._configuration is None:
             self._log("there is no configuration to be read again")
             return
         self._notifier.reloading()
         try:
-            settings = self._configure()
-            check(self.settings, settings)
-            limits = plan_limits(self._registry, self.settings, settings)
-            found = changes(self.settings, settings)
-            trail = open_trail(settings.audit_file)  # the same one anew, too: it may have been rotated away
-            self._make_declared_or_close(settings, trail)
+            self._read_again(self._configuration, _ourselves(), "SIGHUP")
         except (ShmbusError, OSError) as error:
             self._log(Warn(f"the configuration was not changed: {error}"))
             self._audit.done(_ourselves(), "reload", "the configuration", f"SIGHUP; not changed: {error}")
-        else:
-            self._log(f"the configuration was read again: {len(found) or 'no'} changes")
-            self._audit.write_to(settings.audit_file, trail)
-            self._audit.done(_ourselves(), "reload", "the configuration", f"SIGHUP; {len(found) or 'no'} changes")
-            for line in found:
-                self._log(f"changed: {line}")
-            self._go_by(settings, limits)
         self._notifier.ready()
+
+    def _reload_asked(self, client: Client, request: ReloadConfig) -> tuple[Message, Sequence[Opener]]:
+        self._access.check_administer(client, "#", "reload")
+        if self._configuration is None:
+            raise NotFound("this bus goes by no configuration that could be read again: it is embedded")
+        found = self._read_again(self._configuration, client, "by a call", validate_only=request.validate_only)
+        return ConfigReloaded(differences=found), ()
+
+    def _read_again(
+        self, configuration: Configuration, by: Subject, how: str, *, validate_only: bool = False
+    ) -> list[str]:
+        """All of the file counts, or, where anything of it cannot be, nothing; what is different.
+
+        Raises ConfigurationError, LimitError, StorageFull, OSError.
+        """
+        draft = configuration.read()
+        check(self.settings, draft.settings)
+        check_cgroups(None if self._private else self.bus, draft.settings.collectors)
+        limits = plan_limits(self._registry, self.settings, draft.settings)
+        found = changes(self.settings, draft.settings)
+        if validate_only:
+            return found
+        trail = open_trail(draft.settings.audit_file)  # the same one anew, too: it may have been rotated away
+        self._make_declared_or_close(draft.settings, trail)
+        killpoint("reload.checked")
+        configuration.accept(draft)
+        self._log(f"the configuration was read again: {len(found) or 'no'} changes")
+        self._audit.write_to(draft.settings.audit_file, trail)
+        self._audit.done(by, "reload", "the configuration", f"{how}; {len(found) or 'no'} changes")
+        for line in found:
+            self._log(f"changed: {line}")
+        if self._updates is not None:
+            self._updates.abandon("the configuration was read again")
+        self._go_by(draft.settings, limits)
+        killpoint("reload.done")
+        return found
 
     def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
         self.settings = settings
@@ -406,9 +443,13 @@ class Coordinator:
 
     async def _wind_down(self, reason: str) -> None:
         self._listing.set_state(BusState.STOPPING)
+        if self._updates is not None:
+            self._updates.abandon("the bus is being stopped")
         await self._collectors.stop_all()
         self._server.stopping = True
         self._server.close(reason)
+        if self._configuration is not None:
+            self._configuration.end(self.bus)
         self._listing.set_state(BusState.STOPPED)
         self._bells.ring(0)
         for topic in self._registry.lanes():
@@ -418,6 +459,8 @@ class Coordinator:
     def _close_rings(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._updates is not None:
+            self._updates.close()
         for topic in self._registry.lanes():
             for generation in topic.generations:
                 generation.ring.close()
@@ -465,6 +508,8 @@ class Coordinator:
         return answer
 
     def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
+        if request.operation in _OF_CONFIGURATION:
+            return self._changing.answer(client, request)
         return self._calls.answer(client, request), ()
 
     @cached_property
@@ -473,6 +518,20 @@ class Coordinator:
         from shmbus.coordinator.calls import Calls
 
         return Calls(self._leases, self._collectors.children, self._access, self._log)
+
+    @property
+    def _changing(self) -> "Updates":
+        """Imported when somebody asks for a configuration, as `_calls`."""
+        if self._updates is None:
+            from shmbus.coordinator.updates import Updates
+
+            def go_by(settings: Settings) -> None:
+                self._go_by(settings, {})
+
+            self._updates = Updates(
+                self._configuration, self._collectors, self._access, lambda: self.settings, go_by, self._log
+            )
+        return self._updates
 
     def _stop_bus(self, client: Client, request: StopBus) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#", "stop")

@@ -1,4 +1,4 @@
-"""What the coordinator itself has to say of the bus's health: alerts on `control.health.status`."""
+"""What the coordinator itself has to say of the bus's health, on `control.health.status`: alerts, and how all is."""
 
 import itertools
 import os
@@ -12,13 +12,13 @@ from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import Registry
 from shmbus.errors import ShmbusError
 from shmbus.topic import HEALTH_STATUS
-from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity
+from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity, HeartbeatPayload
 
 TOPIC: Final = HEALTH_STATUS
 
 
 class Health:
-    """Publishes alerts; one that cannot be published is in the log all the same."""
+    """Publishes; an alert that cannot be published is in the log all the same."""
 
     def __init__(self, registry: Registry, make: Make, planner: Planner, bells: Bells, log: Log) -> None:
         self._announcer, self._log = Announcer(TOPIC, registry, make, planner, bells), log
@@ -31,7 +31,14 @@ class Health:
             alert_id=f"{self._ids}-{next(self._numbers)}", severity=AlertSeverity.MEDIUM, title=title,
             description=description, source=NAME, affected_resources=resources,
         )  # fmt: skip
+        self._publish(alert)
+
+    def tell(self, heartbeat: HeartbeatPayload) -> None:
+        """How all collectors are together."""
+        self._publish(heartbeat)
+
+    def _publish(self, event: AlertPayload | HeartbeatPayload) -> None:
         try:
-            self._announcer.publish(alert)
+            self._announcer.publish(event)
         except (ShmbusError, OSError) as error:
             self._log(f"not told on '{TOPIC}': {error}")

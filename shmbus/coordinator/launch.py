@@ -3,7 +3,7 @@
 What is to be done comes as JSON on standard input, after the coordinator has noted the process in the directory. One
 that is killed in between sends nothing, and the process ends without having begun: whatever runs can be found again.
 
-Limits, niceness and user are set before anything of the collector's own runs. A command takes the place of this
+Cgroup, limits, niceness and user are set before anything of the collector's own runs. A command takes the place of this
 program; an installed collector (an entry point) is called by it.
 
 A command needs no site module (-S), and nothing here typing: together a quarter of this program's start.
@@ -70,6 +70,9 @@ def main() -> object:
 
 def _constrain(plan: dict[str, Any]) -> None:
     """What takes privileges first, then give them up; the directory is entered with what is left."""
+    if plan["cgroup"]:
+        with open(f"{plan['cgroup']}/cgroup.procs", "w") as file:
+            file.write("0")  # this process
     for name, value in plan["limits"].items():
         resource.setrlimit(LIMITS[name], (value, value))
     if plan["nice"]:

@@ -41,6 +41,10 @@ class Pulse:
             self.health = self._judged(now - self._moved)
         return self.health is not before
 
+    def silent(self, now: float) -> float | None:
+        """Seconds since it moved last, as far as has been seen; None: it never has."""
+        return None if self.health is Health.UNKNOWN else now - self._moved
+
     def rest(self) -> None:
         """It is not expected to move for a while; the next look begins to count anew."""
         self._looked = None

@@ -59,6 +59,7 @@ class CollectorPlan:
     uid: int | None = None  # None: the coordinator's own
     nice: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)  # by the names of LIMITS in launch.py
+    cgroup: Mapping[str, int] = field(default_factory=dict)  # by the names of LIMITS in cgroups.py
     topics: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     grace_seconds: float = 30.0

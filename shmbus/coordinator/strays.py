@@ -15,16 +15,25 @@ _ROUNDS = 10  # against one that starts others while it is looked for
 
 def end_strays(bus: str, collector: str) -> int:
     """SIGKILL to every process that a dead collector of that bus left; how many there were."""
-    marks = {f"{BUS_VARIABLE}={bus}".encode(), f"{COLLECTOR_VARIABLE}={collector}".encode()}
+    marks = _marks(bus, collector)
     ended: set[int] = set()
     for _ in range(_ROUNDS):
-        found = set(_marked(marks)) - ended
+        found = pids_of(bus, collector) - ended
         if not found:
             break
         for pid in found:
             _kill(pid, marks)
         ended |= found
     return len(ended)
+
+
+def pids_of(bus: str, collector: str) -> set[int]:
+    """All processes that belong to a collector of that bus, wherever they have gone."""
+    return set(_marked(_marks(bus, collector)))
+
+
+def _marks(bus: str, collector: str) -> set[bytes]:
+    return {f"{BUS_VARIABLE}={bus}".encode(), f"{COLLECTOR_VARIABLE}={collector}".encode()}
 
 
 def _marked(marks: set[bytes]) -> Iterator[int]:

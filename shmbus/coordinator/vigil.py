@@ -60,6 +60,11 @@ class Vigil:
         known = self._watched.get(collector)
         return known.pulse.health if known is not None else Health.UNKNOWN
 
+    def silent(self, collector: str) -> float | None:
+        """Seconds since its last beat; None: it is not judged by any."""
+        known = self._watched.get(collector)
+        return known.pulse.silent(self._loop.time()) if known is not None else None
+
     def close(self) -> None:
         """Look no more."""
         for collector in list(self._watched):

@@ -7,9 +7,10 @@ from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import correlation
 from shmbus.control import bearer_info
-from shmbus.rpc.operations import COORDINATORS, TAKES, Operation, request_field
+from shmbus.rpc.operations import COORDINATORS, RUN_KEYS, TAKES, UPDATE_CONFIG, Operation, request_field
 from shmbus.rpc.pending import Ask
 from shmbus.rpc.topics import request_topic
+from shmbus.v1.rpc_pb2 import ConfigUpdateRequest
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 _OPERATIONS: Final = {int(one): one for one in Operation}  # a look-up is a third of what the enumeration's call takes
@@ -43,4 +44,6 @@ def make_ask(
 
 def is_coordinators(ask: Ask) -> bool:
     """Is it answered by the coordinator?"""
+    if ask.operation == UPDATE_CONFIG and isinstance(ask.payload, ConfigUpdateRequest):
+        return any(key.partition(".")[0] in RUN_KEYS for key in ask.payload.config_changes)
     return ask.operation in COORDINATORS

@@ -1,5 +1,8 @@
-"""Operations about a collector's life, asked of the coordinator: over the control socket, so that they also work for a
-collector that does not run, or does not answer.
+"""Operations about a collector's life and how it is run, asked of the coordinator: over the control socket, so that
+they also work for a collector that does not run, or does not answer.
+
+What takes its time is begun and answered at once. Whoever asked then waits without holding up anybody else who uses the
+connection: for the end of a process, or for an answer through a pipe that came with the first one.
 """
 
 import os
@@ -33,15 +36,35 @@ def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
     try:
         with bus._request(request, ask.auth_info) as received:
             response: wire.RpcResponse = received.message
+            pipe = received.take() if len(received) else -1
     except ConnectionLost as error:
         reason = "the coordinator is gone, and nobody else starts and stops collectors"
         raise failure(ask.service, ask.operation, "IO_ERROR", reason, status="UNAVAILABLE") from error
-    if response.status == wire.RPC_STATUS_IN_PROGRESS:
+    if pipe >= 0:
+        response = _answer_through(pipe, ask)
+    elif response.status == wire.RPC_STATUS_IN_PROGRESS:
         _wait_for_end(int(response.health.metrics["pid"]), ask)
         response.status = wire.RPC_STATUS_SUCCESS
     if response.status == wire.RPC_STATUS_SUCCESS:
         return answer_of(RpcResponsePayload(response=response))
     raise from_wire(response, ask.service, ask.seconds)
+
+
+def _answer_through(pipe: int, ask: Ask) -> wire.RpcResponse:
+    """What the coordinator says at the end. Raises RpcError when that takes longer, or it ends before."""
+    with open(pipe, "rb", buffering=0) as file:
+        poll = select.poll()
+        poll.register(file, select.POLLIN)
+        if not poll.poll(max(ask.left(), 0) * 1000):
+            reason = "the coordinator has begun it, and goes on; its log says how it ends"
+            raise failure(
+                ask.service, ask.operation, "DEADLINE_EXCEEDED", reason, status="TIMEOUT", seconds=ask.seconds
+            )
+        told = file.read()
+    if not told:
+        reason = "the coordinator ended before it was done: the next one goes by the configuration from before"
+        raise failure(ask.service, ask.operation, "IO_ERROR", reason, status="UNAVAILABLE")
+    return wire.RpcResponse.FromString(told)
 
 
 def _wait_for_end(pid: int, ask: Ask) -> None:

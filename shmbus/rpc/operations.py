@@ -1,4 +1,7 @@
-"""The thirteen operations: their names, what each takes, who answers it, and which may be sent twice."""
+"""The thirteen operations of the schema, and GET_CONFIG.
+
+Their names, what each takes, who answers it, and which may be sent twice.
+"""
 
 from enum import IntEnum
 from typing import Final
@@ -24,6 +27,7 @@ class Operation(IntEnum):
     PAUSE = CollectorOperation.COLLECTOR_OPERATION_PAUSE
     RESUME = CollectorOperation.COLLECTOR_OPERATION_RESUME
     EXECUTE_TASK = CollectorOperation.COLLECTOR_OPERATION_EXECUTE_TASK
+    GET_CONFIG = CollectorOperation.COLLECTOR_OPERATION_GET_CONFIG
 
 
 REGISTER: Final = Operation.REGISTER
@@ -39,11 +43,20 @@ FORCE_SHUTDOWN: Final = Operation.FORCE_SHUTDOWN
 PAUSE: Final = Operation.PAUSE
 RESUME: Final = Operation.RESUME
 EXECUTE_TASK: Final = Operation.EXECUTE_TASK
+GET_CONFIG: Final = Operation.GET_CONFIG
 
-COORDINATORS: Final = frozenset({REGISTER, DEREGISTER, START, STOP, RESTART, FORCE_SHUTDOWN})
+COORDINATORS: Final = frozenset({REGISTER, DEREGISTER, START, STOP, RESTART, FORCE_SHUTDOWN, GET_CONFIG})
 """Answered by the coordinator: they are about a collector's life, also where it does not run or does not answer."""
 
-IDEMPOTENT: Final = frozenset({HEALTH_CHECK, GET_CAPABILITIES, PAUSE, RESUME})
+RUN_KEYS: Final = frozenset({
+    "enabled", "command", "arguments", "environment", "working_directory", "user", "nice", "limits", "cgroup", "topics",
+    "after", "start_timeout_seconds", "grace_seconds", "heartbeat_ms", "restart", "restart_first_seconds",
+    "restart_most_seconds", "restart_budget", "restart_window_seconds",
+})  # fmt: skip
+"""How a collector is run, as its section in the configuration has it: UPDATE_CONFIG of these is the coordinator's, too.
+All other keys are a collector's own, and it answers."""
+
+IDEMPOTENT: Final = frozenset({HEALTH_CHECK, GET_CAPABILITIES, PAUSE, RESUME, GET_CONFIG})
 """Doing it twice is doing it once, so that a client may send it again by itself."""
 
 TAKES: Final = {

@@ -26,6 +26,7 @@ from shmbus.testing.start import resolve
 from shmbus.testing.subscription import MemorySubscription
 from shmbus.topic import check_pattern
 from shmbus.v1.eventbus_pb2 import EventBusMessage
+from shmbus.v1.rpc_pb2 import HEALTHY
 from shmbus.version import OURS
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class MemoryClient:
     def ready(self) -> None:
         """As `Bus.ready` of a process that no coordinator started: nobody looks."""
 
-    def beat(self) -> None:
+    def beat(self, health: int = HEALTHY) -> None:
         """As `Bus.beat`."""
 
     def close(self) -> None:

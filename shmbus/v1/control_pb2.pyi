@@ -33,7 +33,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access")
+    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access", "reload_config")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class ClientPacket(_message.Message):
     CALL_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZE_CALL_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_ACCESS_FIELD_NUMBER: _ClassVar[int]
+    RELOAD_CONFIG_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
     auth_info: _eventbus_pb2.RpcAuthInfo
@@ -78,10 +79,11 @@ class ClientPacket(_message.Message):
     call: _rpc_pb2.RpcRequest
     authorize_call: AuthorizeCall
     explain_access: ExplainAccess
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ...) -> None: ...
+    reload_config: ReloadConfig
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ..., reload_config: _Optional[_Union[ReloadConfig, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "config_reloaded", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +99,7 @@ class ServerPacket(_message.Message):
     CALLED_FIELD_NUMBER: _ClassVar[int]
     CALL_AUTHORIZED_FIELD_NUMBER: _ClassVar[int]
     ACCESS_EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_RELOADED_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
     SESSION_ADDED_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +127,7 @@ class ServerPacket(_message.Message):
     called: _rpc_pb2.RpcResponse
     call_authorized: CallAuthorized
     access_explained: AccessExplained
+    config_reloaded: ConfigReloaded
     ring_added: RingAdded
     successor: Successor
     session_added: SessionAdded
@@ -136,7 +140,7 @@ class ServerPacket(_message.Message):
     access_changed: AccessChanged
     publisher_revoked: PublisherRevoked
     budget_set: BudgetSet
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., config_reloaded: _Optional[_Union[ConfigReloaded, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume", "auth_info")
@@ -511,10 +515,12 @@ class AnnounceReady(_message.Message):
     def __init__(self) -> None: ...
 
 class ReadyNoted(_message.Message):
-    __slots__ = ("heartbeat_ms",)
+    __slots__ = ("heartbeat_ms", "collector")
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTOR_FIELD_NUMBER: _ClassVar[int]
     heartbeat_ms: int
-    def __init__(self, heartbeat_ms: _Optional[int] = ...) -> None: ...
+    collector: str
+    def __init__(self, heartbeat_ms: _Optional[int] = ..., collector: _Optional[str] = ...) -> None: ...
 
 class AuthorizeCall(_message.Message):
     __slots__ = ("service", "operation", "session", "pid", "start_time", "auth_info")
@@ -667,7 +673,7 @@ class ClientStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., uid: _Optional[int] = ..., session: _Optional[int] = ..., publishers: _Optional[int] = ..., subscriptions: _Optional[int] = ..., queued_packets: _Optional[int] = ...) -> None: ...
 
 class CollectorStatus(_message.Message):
-    __slots__ = ("name", "state", "pid", "restarts", "reason", "health", "last_lines")
+    __slots__ = ("name", "state", "pid", "restarts", "reason", "health", "last_lines", "since_ms", "silent_ms", "queue_depth")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -675,6 +681,9 @@ class CollectorStatus(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     LAST_LINES_FIELD_NUMBER: _ClassVar[int]
+    SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_MS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: str
     pid: int
@@ -682,7 +691,10 @@ class CollectorStatus(_message.Message):
     reason: str
     health: str
     last_lines: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., health: _Optional[str] = ..., last_lines: _Optional[_Iterable[str]] = ...) -> None: ...
+    since_ms: int
+    silent_ms: int
+    queue_depth: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., health: _Optional[str] = ..., last_lines: _Optional[_Iterable[str]] = ..., since_ms: _Optional[int] = ..., silent_ms: _Optional[int] = ..., queue_depth: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
     __slots__ = ("bus", "pid", "uptime_ms", "topics", "clients", "collectors", "repaired_claims", "skipped_claims", "successors", "refused_peers", "health")
@@ -733,6 +745,18 @@ class ControlCollector(_message.Message):
     name: str
     action: ControlCollector.Action
     def __init__(self, name: _Optional[str] = ..., action: _Optional[_Union[ControlCollector.Action, str]] = ...) -> None: ...
+
+class ReloadConfig(_message.Message):
+    __slots__ = ("validate_only",)
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    validate_only: bool
+    def __init__(self, validate_only: bool = ...) -> None: ...
+
+class ConfigReloaded(_message.Message):
+    __slots__ = ("differences",)
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, differences: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StopBus(_message.Message):
     __slots__ = ()

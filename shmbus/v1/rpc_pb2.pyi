@@ -25,6 +25,7 @@ class CollectorOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     COLLECTOR_OPERATION_PAUSE: _ClassVar[CollectorOperation]
     COLLECTOR_OPERATION_RESUME: _ClassVar[CollectorOperation]
     COLLECTOR_OPERATION_EXECUTE_TASK: _ClassVar[CollectorOperation]
+    COLLECTOR_OPERATION_GET_CONFIG: _ClassVar[CollectorOperation]
 
 class RpcStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -111,6 +112,7 @@ COLLECTOR_OPERATION_FORCE_SHUTDOWN: CollectorOperation
 COLLECTOR_OPERATION_PAUSE: CollectorOperation
 COLLECTOR_OPERATION_RESUME: CollectorOperation
 COLLECTOR_OPERATION_EXECUTE_TASK: CollectorOperation
+COLLECTOR_OPERATION_GET_CONFIG: CollectorOperation
 RPC_STATUS_UNSPECIFIED: RpcStatus
 RPC_STATUS_SUCCESS: RpcStatus
 RPC_STATUS_ERROR: RpcStatus
@@ -203,7 +205,7 @@ class RpcRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., client_id: _Optional[str] = ..., target: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., timestamp: _Optional[int] = ..., deadline: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., cancels: _Optional[str] = ..., priority: _Optional[int] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., lifecycle: _Optional[_Union[LifecycleRequest, _Mapping]] = ..., registration: _Optional[_Union[RegistrationRequest, _Mapping]] = ..., deregistration: _Optional[_Union[DeregistrationRequest, _Mapping]] = ..., config_update: _Optional[_Union[ConfigUpdateRequest, _Mapping]] = ..., shutdown: _Optional[_Union[ShutdownRequest, _Mapping]] = ..., task: _Optional[_Union[_ipc_pb2.DetectionTask, _Mapping]] = ...) -> None: ...
 
 class RpcResponse(_message.Message):
-    __slots__ = ("request_id", "service_id", "operation", "status", "timestamp", "execution_time_us", "queue_time_us", "total_time_us", "error", "empty", "registration", "health", "capabilities", "task_result")
+    __slots__ = ("request_id", "service_id", "operation", "status", "timestamp", "execution_time_us", "queue_time_us", "total_time_us", "error", "empty", "registration", "health", "capabilities", "task_result", "config")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SERVICE_ID_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +220,7 @@ class RpcResponse(_message.Message):
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     TASK_RESULT_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     service_id: str
     operation: CollectorOperation
@@ -232,7 +235,8 @@ class RpcResponse(_message.Message):
     health: HealthData
     capabilities: CapabilitiesData
     task_result: _ipc_pb2.DetectionResult
-    def __init__(self, request_id: _Optional[str] = ..., service_id: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., status: _Optional[_Union[RpcStatus, str]] = ..., timestamp: _Optional[int] = ..., execution_time_us: _Optional[int] = ..., queue_time_us: _Optional[int] = ..., total_time_us: _Optional[int] = ..., error: _Optional[_Union[RpcError, _Mapping]] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., registration: _Optional[_Union[RegistrationResponse, _Mapping]] = ..., health: _Optional[_Union[HealthData, _Mapping]] = ..., capabilities: _Optional[_Union[CapabilitiesData, _Mapping]] = ..., task_result: _Optional[_Union[_ipc_pb2.DetectionResult, _Mapping]] = ...) -> None: ...
+    config: ConfigData
+    def __init__(self, request_id: _Optional[str] = ..., service_id: _Optional[str] = ..., operation: _Optional[_Union[CollectorOperation, str]] = ..., status: _Optional[_Union[RpcStatus, str]] = ..., timestamp: _Optional[int] = ..., execution_time_us: _Optional[int] = ..., queue_time_us: _Optional[int] = ..., total_time_us: _Optional[int] = ..., error: _Optional[_Union[RpcError, _Mapping]] = ..., empty: _Optional[_Union[Empty, _Mapping]] = ..., registration: _Optional[_Union[RegistrationResponse, _Mapping]] = ..., health: _Optional[_Union[HealthData, _Mapping]] = ..., capabilities: _Optional[_Union[CapabilitiesData, _Mapping]] = ..., task_result: _Optional[_Union[_ipc_pb2.DetectionResult, _Mapping]] = ..., config: _Optional[_Union[ConfigData, _Mapping]] = ...) -> None: ...
 
 class RpcError(_message.Message):
     __slots__ = ("code", "message", "context", "category")
@@ -454,7 +458,7 @@ class ComponentHealth(_message.Message):
     def __init__(self, name: _Optional[str] = ..., status: _Optional[_Union[HealthStatus, str]] = ..., message: _Optional[str] = ..., last_check: _Optional[int] = ..., check_interval_seconds: _Optional[int] = ...) -> None: ...
 
 class ConfigUpdateRequest(_message.Message):
-    __slots__ = ("collector_id", "config_changes", "validate_only", "restart_required", "rollback_on_failure")
+    __slots__ = ("collector_id", "config_changes", "validate_only", "restart_required", "rollback_on_failure", "healthy_within_ms")
     class ConfigChangesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -467,12 +471,35 @@ class ConfigUpdateRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
     RESTART_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     ROLLBACK_ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    HEALTHY_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     collector_id: str
     config_changes: _containers.MessageMap[str, ConfigValue]
     validate_only: bool
     restart_required: bool
     rollback_on_failure: bool
-    def __init__(self, collector_id: _Optional[str] = ..., config_changes: _Optional[_Mapping[str, ConfigValue]] = ..., validate_only: bool = ..., restart_required: bool = ..., rollback_on_failure: bool = ...) -> None: ...
+    healthy_within_ms: int
+    def __init__(self, collector_id: _Optional[str] = ..., config_changes: _Optional[_Mapping[str, ConfigValue]] = ..., validate_only: bool = ..., restart_required: bool = ..., rollback_on_failure: bool = ..., healthy_within_ms: _Optional[int] = ...) -> None: ...
+
+class ConfigData(_message.Message):
+    __slots__ = ("collector_id", "config", "changed", "differences", "tried")
+    class ConfigEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: ConfigValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ConfigValue, _Mapping]] = ...) -> None: ...
+    COLLECTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    TRIED_FIELD_NUMBER: _ClassVar[int]
+    collector_id: str
+    config: _containers.MessageMap[str, ConfigValue]
+    changed: _containers.RepeatedScalarFieldContainer[str]
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    tried: bool
+    def __init__(self, collector_id: _Optional[str] = ..., config: _Optional[_Mapping[str, ConfigValue]] = ..., changed: _Optional[_Iterable[str]] = ..., differences: _Optional[_Iterable[str]] = ..., tried: bool = ...) -> None: ...
 
 class CapabilitiesData(_message.Message):
     __slots__ = ("collector_id", "event_types", "operations", "resource_requirements", "platform_support", "features")

@@ -74,7 +74,7 @@ def python(program: str, *arguments: str, **environment: str) -> Iterator[subpro
             child.kill()
 
 
-def eventually(what: object, seconds: float = 10.0) -> None:
+def eventually(what: object, seconds: float = 30.0) -> None:
     """Wait until a callable is true: for what other processes do, of which there is no event here."""
     deadline = time.monotonic() + seconds
     while not what():  # type: ignore[operator]

@@ -13,7 +13,18 @@ from process import labcollectors
 from process.buses import eventually
 from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector
 
-NAMES = ("steady", "other", "crashing", "silent", "deadlocked", "stubborn", "obstinate", "constrained")
+NAMES = (
+    "steady",
+    "other",
+    "crashing",
+    "silent",
+    "deadlocked",
+    "stubborn",
+    "obstinate",
+    "constrained",
+    "fragile",
+    "reluctant",
+)
 
 
 @contextlib.contextmanager

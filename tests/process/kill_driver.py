@@ -29,6 +29,8 @@ core = killcore.load()
 import shmbus  # noqa: E402
 from process import kill_roles as roles  # noqa: E402
 from shmbus import segment  # noqa: E402
+from shmbus.coordinator.strays import end_strays, pids_of  # noqa: E402
+from shmbus.rpc import GET_CONFIG, START, Client  # noqa: E402
 
 
 class Outcome(NamedTuple):
@@ -46,6 +48,7 @@ class World:
         self.row, self._stack = row, stack
         self.bus = f"k{os.getpid()}-{time.monotonic_ns() % 10**9}"
         stack.callback(self._remove_segments)  # of a row that failed
+        stack.callback(end_strays, self.bus, roles.IDLE)
         armed = row.site if row.who == "coordinator" else None
         self.coordinator = self._start("coordinator", roles.coordinator(self.bus, armed, row.count))
         self.reader = self._start("reader", roles.reader(self.bus))
@@ -283,7 +286,7 @@ HOW = {
     "shut_out": shut_out,
     "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
     "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
-    "keep": asked,
+    "keep": asked, "spawn": asked, "reload": asked, "change": asked,
 }  # fmt: skip
 
 
@@ -331,6 +334,37 @@ def check_number(world: World, seen: int) -> None:
         assert publisher.last_number == seen, f"{seen} messages of the victim came, the last is {publisher.last_number}"
 
 
+def started(world: World, client: Client, bus: shmbus.Bus) -> None:
+    """One process of the collector runs, whoever of the two coordinators started it; of one that is lost, none."""
+    if world.row.site == "spawn.launched":
+        wait_for(lambda: not pids_of(world.bus, roles.IDLE), "a process that nobody knows of is left")
+        client.call(roles.IDLE, START)
+
+    def runs_once() -> bool:
+        status = next(one for one in bus.status().collectors if one.name == roles.IDLE)
+        return status.state == "starting" and pids_of(world.bus, roles.IDLE) == {status.pid}
+
+    wait_for(runs_once, f"not one process of it that is known: {pids_of(world.bus, roles.IDLE)}, {bus.status()}")
+
+
+def wait_for(what: Callable[[], bool], problem: str) -> None:
+    """For what other processes do, of which there is no event here."""
+    deadline = time.monotonic() + roles.PATIENCE
+    while not what():
+        assert time.monotonic() < deadline, problem
+        time.sleep(0.01)
+
+
+def configured(world: World, client: Client, bus: shmbus.Bus) -> None:
+    """What counts is what the table says."""
+    found = client.call(roles.IDLE, GET_CONFIG).payload.config["nice"].int_value
+    expected = {"config.applied": 0, "config.kept": 2}.get(world.row.site, 1)
+    assert found == expected, f"nice is {found}, not {expected}"
+
+
+AFTER = {"spawn": started, "reload": configured, "change": configured}
+
+
 def take_over(world: World) -> None:
     """A new coordinator takes over, and the others go on with it: a topic that is new reaches the lossless reader."""
     world.coordinator = world.role("successor", roles.coordinator(world.bus, None, 0))
@@ -338,6 +372,9 @@ def take_over(world: World) -> None:
         with bus.publisher("lab.fresh") as publisher:
             publisher.publish(b"fresh")
         assert subscription.receive(timeout=roles.PATIENCE).payload == b"fresh"
+        if world.row.how in AFTER:
+            with Client(bus) as client:
+                AFTER[world.row.how](world, client, bus)
     world.mark()
 
 

@@ -11,18 +11,20 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 
 import shmbus
-from shmbus import _core, rpc
+import shmbus.config  # once, not in each coordinator
+from shmbus import _core, rpc, segment
 from shmbus.agent import Agent
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.settings import Budget, Grant, Settings, TopicPlan
+from shmbus.coordinator.configuration import Configuration
 from shmbus.errors import ReceiveTimeout, ShmbusError
+from shmbus.rpc import START, Client
 from shmbus.rpc.registration import Registration
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask, MonitoringDomain
-from shmbus.v1.rpc_pb2 import RegistrationRequest
+from shmbus.v1.rpc_pb2 import ConfigUpdateRequest, ConfigValue, RegistrationRequest
 
 TOPIC = "lab.main"
 PATIENCE = 20.0  # seconds, for anything that is to happen
@@ -30,6 +32,29 @@ BURST = 100  # more messages than the ring holds: nobody gets through who is hel
 SLOTS = 64
 LARGE = 300_000
 PR_SET_PDEATHSIG = 1
+IDLE = "idle"  # a collector that runs when it is asked for
+CONFIG = f"""
+[defaults]
+slots = {SLOTS}
+claim_timeout_ms = 300
+max_stall_ms = 1500
+[[topics]]
+topic = "kept.#"
+keep_last = 4
+keep_last_bytes = 4096
+[collectors.procmond]
+enabled = false
+[collectors.{IDLE}]
+enabled = false
+command = ["/bin/sleep", "1000"]
+restart_first_seconds = 0.01
+[[access.publish]]
+topic = "cheat.#"
+users = [{os.geteuid()}]
+messages_per_second = 10
+[access]
+budget_grace_seconds = 0.001
+"""
 
 
 def content(kind: str, number: int, size: int | None = None) -> bytes:
@@ -129,20 +154,18 @@ def _be(name: str, main: Callable[[Line], None], line: Line) -> None:
     os._exit(0)
 
 
+def config_path(bus: str) -> Path:
+    """What its coordinator goes by."""
+    return segment.runtime_directory() / f"{bus}.toml"
+
+
 def coordinator(
     bus: str, site: str | None, count: int, *, at_once: bool = False, take_over: bool = False
 ) -> Callable[[Line], None]:
     """The coordinator of a named bus; SIGUSR1 arms its kill point, which is armed `at_once` in one that takes over."""
-    ring = replace(
-        TopicPlan().ring, slots=SLOTS, max_messages=SLOTS - 1, arena_bytes=4 << 20, max_bytes=4 << 20,
-        claim_timeout_ns=300_000_000,
-    )  # fmt: skip
-    plan = TopicPlan(ring, max_stall_ns=1_500_000_000)
-    kept = replace(plan, keep_last=4, keep_last_bytes=4096)
-    limited = Grant("cheat.#", users=frozenset({os.geteuid()}), budget=Budget(messages_per_second=10))
-    settings = Settings(
-        bus=bus, default=plan, topics={"kept.#": kept}, publish=(limited,), budget_grace_ns=1_000_000
-    )  # fmt: skip
+    path = config_path(bus)
+    if not path.exists():
+        path.write_text(CONFIG)
 
     def main(line: Line) -> None:
         def arm(*_: object) -> None:
@@ -153,7 +176,11 @@ def coordinator(
         if at_once:
             line.say("ready")
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
-        Coordinator(settings, ready=lambda: None if at_once else line.say("ready"), take_over=take_over).run()
+        configuration = Configuration(path, bus=bus)
+        Coordinator(
+            configuration.begin(), ready=lambda: None if at_once else line.say("ready"), configuration=configuration,
+            take_over=take_over,
+        ).run()  # fmt: skip
 
     return main
 
@@ -443,6 +470,16 @@ def _ask(bus: shmbus.Bus, action: str) -> None:
         bus.resize(TOPIC, slots=2 * SLOTS)
     elif action == "connect":
         bus.close()
+    elif action == "spawn":
+        with Client(bus) as client:
+            client.call(IDLE, START)
+    elif action == "reload":
+        path = config_path(bus.name)
+        path.write_text(path.read_text() + "nice = 1\n")
+        bus.reload_config()
+    elif action == "change":
+        with Client(bus) as client:
+            client.update_config(IDLE, ConfigUpdateRequest(config_changes={"nice": ConfigValue(int_value=2)}))
     elif action == "keep":
         with bus.publisher("kept.x", timeout=PATIENCE) as publisher:
             for number in range(200):

@@ -31,6 +31,8 @@ AGAIN = "the next coordinator takes over anew"
 WAKE = "the sleeper wakes by its own bound (0.1 s)"
 LEAVES = "the client is no member any more by its own hand (a dead one's gate: publishers)"
 GIVEN_AGAIN = "the coordinator gives what it held to other members when the pidfd fires"
+ASKED_AGAIN = "whoever asks again: the process that was not told what to be has ended"
+FROM_FILE = "the next coordinator goes by the file"
 KEPT = "the next keeper folds again what was not acknowledged"
 ANEW = "the collector registers with the next coordinator"
 STEP = "readers step over it 0.25 s later; publishers abort it if it is in their way"
@@ -142,6 +144,13 @@ ROWS = [
     _coordinator("group.reaped", "durable", NOTHING, LEAVES),
     _coordinator("group.left", "durable", NOTHING),
     _coordinator("demote.group", "demote_durable", NOTHING),
+    _coordinator("spawn.launched", "spawn", "the start", ASKED_AGAIN),
+    _coordinator("spawn.noted", "spawn", NOTHING, "the next coordinator starts it: the process has ended"),
+    _coordinator("spawn.told", "spawn", NOTHING, "the next coordinator goes on with the process"),
+    _coordinator("reload.checked", "reload", NOTHING, FROM_FILE),
+    _coordinator("reload.done", "reload", NOTHING, FROM_FILE),
+    _coordinator("config.applied", "change", "the change, whose caller is told so", FROM_FILE),
+    _coordinator("config.kept", "change", NOTHING, "the next coordinator finds it beside the socket"),
     _coordinator("state.made", "keep", "the topic that was being made"),
     _coordinator("state.appended", "keep", NOTHING, KEPT),
     _coordinator("state.committing", "keep", NOTHING, KEPT),

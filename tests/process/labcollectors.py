@@ -8,6 +8,7 @@ import threading
 import time
 
 import shmbus
+from shmbus.v1.rpc_pb2 import DEGRADED
 
 
 def steady():
@@ -26,6 +27,40 @@ def steady():
             if hups:
                 hups.clear()
                 print("reloaded", flush=True)
+
+
+def fragile():
+    """Does well unless told otherwise: "crash" at once, "later" after a moment, "mute" never announces itself."""
+    if "crash" in sys.argv:
+        sys.exit("that is nothing for me")
+    with shmbus.connect(name="fragile") as bus:
+        if "mute" not in sys.argv:
+            bus.ready()
+        print("I am here", *sys.argv[1:], flush=True)
+        if "later" in sys.argv:
+            time.sleep(0.1)
+            sys.exit("no more")
+        signal.sigwait([signal.SIGTERM])
+
+
+def reluctant():
+    """Publishes to a topic that its own subscription holds full, loses messages of another, and says that it is ill."""
+    with (
+        shmbus.connect(name="reluctant") as bus,
+        bus.publisher("lab.full", on_full="raise") as full,
+        bus.publisher("lab.lost") as lost,
+        bus.subscribe("lab.full", lossless=True),
+        bus.subscribe("lab.lost") as reader,
+    ):
+        interval = bus.ready()
+        while True:
+            lost.publish_many([b"x"] * 10_000)
+            reader.receive()
+            try:
+                full.publish_many([b"x"] * 10_000)
+            except shmbus.BackpressureError:
+                bus.beat(DEGRADED)
+            time.sleep(interval / 2)
 
 
 def other():

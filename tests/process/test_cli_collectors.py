@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import shmbus
-from process.buses import coordinator
-from process.collectors import install, wait_for
+from process.buses import coordinator, eventually
+from process.collectors import collector, install, wait_for
 
 
 def command(*arguments):
@@ -87,3 +87,69 @@ def test_a_configuration_is_checked_and_shown(bus_name, tmp_path):
     path.write_text("[collectors.netmond]\ncomand = ['/bin/true']\n")
     status, _, errors = command("config", "check", str(path))
     assert status == 2 and f"{path}: collectors.netmond.comand" in errors and "command" in errors
+
+
+def test_health_fits_eighty_columns_and_says_how_each_does_and_why_one_crashed(bus):
+    with bus.subscribe("lab.steady", lossless=True) as slow:
+        slow.receive(timeout=20)
+        eventually(lambda: collector(bus, "steady").queue_depth > 2)
+        status, output, _ = command("collectors", "health")
+        title, crashing, why, steady, overall = output.splitlines()
+        assert status == 0 and max(map(len, output.splitlines())) <= 80
+        assert title.split() == ["collector", "state", "health", "since", "last", "beat", "queue", "restarts"]
+        assert crashing.split()[0] == "crashing" and why == "  last exit: ended with status 1: out of luck"
+        name, state, health, *_, queue, restarts = steady.split()
+        assert (name, state, health, restarts) == ("steady", "running", "healthy", "0") and int(queue) > 2
+        assert overall in ("all together: unhealthy", "all together: healthy")  # while the other one starts
+        _, output, _ = command("collectors", "health", "--json")
+        found = {one["name"]: one for one in map(json.loads, output.splitlines())}
+        assert found["steady"]["queue_depth"] > 2 and found["steady"]["since_seconds"] > 0
+        assert found["crashing"]["last_beat_seconds"] is None and found["steady"]["last_beat_seconds"] is not None
+
+
+def test_how_one_is_run_is_shown_and_changed_by_command(bus):
+    status, output, _ = command("collectors", "config", "steady")
+    assert status == 0 and "[collectors.steady]" in output and "nice = 0" in output
+    status, output, _ = command("collectors", "config", "steady", "--set", "nice=3", "--validate-only")
+    assert (status, output) == (0, "valid, and would change:\ncollectors.steady: nice\n")
+    status, output, _ = command("collectors", "config", "steady", "--set", "nice=3", "--set", "restart=never")
+    assert (status, output) == (0, "changed; steady does well with it:\ncollectors.steady: nice, restart\n")
+    pid = collector(bus, "steady").pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 3
+    shown = command("collectors", "config", "steady")[1]
+    assert "nice = 3  # changed by a call" in shown and 'restart = "never"  # changed by a call' in shown
+    _, output, _ = command("collectors", "config", "steady", "--unset", "nice", "--restart", "--json")
+    assert json.loads(output)["config"]["nice"] == 0 and collector(bus, "steady").pid != pid
+    assert command("collectors", "config", "steady", "--set", "nice=0")[1] == "steady: that is as it is already\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("steady", "--set", "nice=99"), 1, "collectors.steady.nice = 99: should be less than or equal to 19"),
+        (
+            ("steady", "--set", "nosuch=1"),
+            1,
+            "collectors.steady.nosuch = 1: there is no such key. Known here",
+        ),
+        (("nosuch", "--set", "nice=1"), 1, "there is no collector of that name; there are: crashing, "),
+        (("steady", "--set", "nice"), 2, "'nice' is no KEY=VALUE, such as nice=5"),
+    ],
+)
+def test_what_cannot_be_set_is_one_line_and_a_status(bus, arguments, status, said):
+    done, _, errors = command("collectors", "config", *arguments)
+    assert done == status and said in errors and "Traceback" not in errors
+
+
+def test_a_bus_reads_its_file_again_by_command(bus_name, tmp_path):
+    path = tmp_path / "bus.toml"
+    path.write_text("")
+    with coordinator(bus_name, "--config", str(path)):
+        assert command("config", "reload") == (0, "nothing is different\n", "")
+        path.write_text("[[topics]]\ntopic = 'lab.+'\nslots = 64\n")
+        found = "  topics 'lab.+': slots, max_messages\n"
+        assert command("config", "reload", "--validate-only")[1] == f"would change:\n{found}"
+        assert command("config", "reload")[1] == f"changed:\n{found}"
+        path.write_text("[bus]\nmax_topics = 5\n")
+        status, _, errors = command("config", "reload")
+        assert status == 2 and "bus.max_topics = 5: is made once" in errors

@@ -2,12 +2,16 @@
 
 import os
 import signal
+from itertools import islice
 
+import psutil
 import pytest
 
 import shmbus
 from process.buses import coordinator
 from process.collectors import collector, control, install, wait_for
+from shmbus.v1.eventbus_pb2 import AlertPayload, HeartbeatPayload
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNRESPONSIVE
 
 CONFIG = """
 [bus]
@@ -32,8 +36,15 @@ def lab(bus_name, tmp_path):
     return start
 
 
+def told(subscription, kind):
+    """What is published of that kind, from now on."""
+    while True:
+        if isinstance(event := subscription.receive(timeout=30).event, kind):
+            yield event
+
+
 def alerts(subscription, count):
-    return [subscription.receive(timeout=20).event for _ in range(count)]
+    return list(islice(told(subscription, AlertPayload), count))
 
 
 def moving(bus):
@@ -103,3 +114,53 @@ def test_one_that_beats_never_is_not_judged_and_the_worst_of_all_counts(lab):
         assert bus.status().health in ("degraded", "unresponsive")
         running.read_until("steady: ready")
         assert "constrained: has not" not in running.end()
+
+
+def test_each_says_how_it_is_from_its_own_thread_and_its_numbers_are_real(lab):
+    with lab("steady"), shmbus.connect() as bus, bus.subscribe("control.health.heartbeat.steady") as subscription:
+        heartbeats = told(subscription, HeartbeatPayload)
+        pid = moving(bus)
+        first, second = islice(heartbeats, 2)
+        assert (first.component_id, first.health_status, second.health_status) == ("steady", HEALTHY, HEALTHY)
+        assert 0 < second.metrics["messages_published"] - first.metrics["messages_published"] < 100
+        assert 0 <= second.metrics["cpu_percent"] <= 120 and second.metrics["cpu_seconds"] > 0
+        assert second.metrics["memory_bytes"] == pytest.approx(psutil.Process(pid).memory_info().rss, rel=0.2)
+        assert second.metrics["messages_refused"] == 0 and dict(second.error_counts) == {"refused": 0, "lost": 0}
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(shmbus.ReceiveTimeout):  # it stands still, so nobody says anything for it
+            while subscription.receive(timeout=0.8):
+                pass
+
+
+def test_its_queue_is_as_deep_as_its_slowest_reader_is_behind(lab):
+    with lab("steady"), shmbus.connect() as bus, bus.subscribe("control.health.heartbeat.+") as subscription:
+        moving(bus)
+        with bus.subscribe("lab.steady", lossless=True) as slow:
+            depths = (one.queue_depths["lab.steady"] for one in told(subscription, HeartbeatPayload))
+            first = next(depth for depth in depths if depth)
+            assert next(depths) > first
+            slow.receive_many(8192)
+            assert next(depth for depth in depths if depth < first) < first
+
+
+def test_what_a_full_topic_refuses_and_a_subscription_loses_is_counted(lab):
+    with lab("reluctant"), shmbus.connect() as bus, bus.subscribe("control.health.heartbeat.+") as subscription:
+        first, second = islice(told(subscription, HeartbeatPayload), 2)
+        assert first.health_status == second.health_status == DEGRADED  # as it says of itself
+        assert second.metrics["messages_refused"] > first.metrics["messages_refused"] > 0
+        assert second.error_counts["refused"] == (
+            second.metrics["messages_refused"] - first.metrics["messages_refused"]
+        )
+        assert second.metrics["messages_lost"] > 0
+
+
+def test_how_all_are_is_told_when_it_changes(lab):
+    with lab("steady"), shmbus.connect() as bus:
+        overall = told(bus.subscribe("control.health.status"), HeartbeatPayload)
+        os.kill(moving(bus), signal.SIGSTOP)
+        seen = []
+        while not seen or seen[-1] != HEALTHY:
+            one = next(overall)
+            assert (one.component_id, one.metrics["collectors"]) == ("bus", 1)
+            seen.append(one.health_status)
+        assert seen[0] == DEGRADED and UNRESPONSIVE in seen

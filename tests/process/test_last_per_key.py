@@ -184,7 +184,7 @@ import signal, sys
 from process import killcore
 core = killcore.load()
 from shmbus.coordinator import Coordinator
-from shmbus.coordinator.configured import settings_from
+from shmbus.coordinator.configuration import Configuration
 bus, path, site, count = sys.argv[1:]
 def arm(*_):
     core.arm_killpoint(site, int(count))
@@ -192,7 +192,7 @@ def arm(*_):
 signal.signal(signal.SIGUSR1, arm)
 def ready():
     print("ready", file=sys.stderr, flush=True)
-Coordinator(settings_from(path, bus=bus, collectors=()), ready=ready).run()
+Coordinator(Configuration(path, bus=bus, collectors=()).begin(), ready=ready).run()
 """
 
 

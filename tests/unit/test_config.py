@@ -176,7 +176,7 @@ def test_access_rules_take_names_and_ids():
         ({"access": {"call": [{"service": "a", "operations": ["DANCE"]}]}}, "access.call[0].operations", "PAUSE, RE"),
         ({"access": {"audit_file": "audit.log"}}, "access.audit_file", "an absolute path"),
         ({"access": {"tokens": {"Ci": ""}}}, "access.tokens", "'Ci' is no token's name"),
-        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, command, enabled, environment"),
+        ({"collectors": {"x": {"path": ""}}}, "collectors.x.path", "after, arguments, cgroup, command, enabled"),
         ({"collectors": {"x": {"limits": {"cpu": 1}}}}, "collectors.x.limits.cpu", "cpu_seconds, file_bytes"),
         ({"collectors": {"x": {"limits": {"cpu_seconds": 0}}}}, "collectors.x.limits.cpu_seconds", "greater than"),
         ({"collectors": {"x": {"command": ["a", "b\0"]}}}, "collectors.x.command", "without zero bytes"),

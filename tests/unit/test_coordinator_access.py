@@ -60,6 +60,19 @@ def test_a_grant_holds_for_the_members_of_its_group():
         access.check_subscribe(client(1003, groups=(7, 50)), "#")
 
 
+def test_a_supervised_collector_may_say_how_it_is_whoever_it_runs_as_and_nothing_for_others():
+    plan = CollectorPlan("netmond", uid=1001, topics=("events.network.#",))
+    access = Access(Settings(collectors=(plan,)), own_uid=0)
+    one = client(1001)
+    one.collector = "netmond"
+    access.check_publish(one, "control.health.heartbeat.netmond")
+    for topic in ("control.health.heartbeat.procmond", "control.health.status", "control.health.heartbeat"):
+        with pytest.raises(AccessDenied):
+            access.check_publish(one, topic)
+    with pytest.raises(AccessDenied):
+        access.check_publish(client(1001), "control.health.heartbeat.netmond")
+
+
 def test_a_supervised_collector_may_be_called_whoever_it_runs_as():
     plans = (CollectorPlan("one", uid=1001, topics=("lab.mine",)), CollectorPlan("two", uid=1001))
     access = Access(Settings(collectors=plans), own_uid=0)

@@ -12,7 +12,7 @@ from shmbus import rpc
 PUBLIC = """
 Answer AsyncClient Breaker Client Collector Mailbox NEVER Operation Pending Request Retry Server operation
 REGISTER DEREGISTER START STOP RESTART HEALTH_CHECK UPDATE_CONFIG GET_CAPABILITIES GRACEFUL_SHUTDOWN FORCE_SHUTDOWN
-PAUSE RESUME EXECUTE_TASK
+PAUSE RESUME EXECUTE_TASK GET_CONFIG
 """.split()
 
 OPERATIONS = {"call", "health", "capabilities", "pause", "resume", "update_config", "execute", "shut_down"}

@@ -3,19 +3,22 @@
 import pytest
 
 from shmbus import rpc
+from shmbus.config import CollectorSettings
 from shmbus.errors import RpcError, TopicNameError
 from shmbus.rpc import failure, operations
-from shmbus.rpc.asking import make_ask
+from shmbus.rpc.asking import is_coordinators, make_ask
 from shmbus.rpc.topics import request_topic, response_topic
+from shmbus.rpc.values import from_value, to_value
 from shmbus.v1 import rpc_pb2 as wire
 
 CODES = [name.removeprefix("RPC_ERROR_CODE_") for name in wire.RpcErrorCode.keys() if not name.endswith("UNSPECIFIED")]
 
 
-def test_there_are_the_thirteen_operations():
+def test_there_are_the_thirteen_operations_and_one_of_ours():
     named = {name: number for name, number in wire.CollectorOperation.items() if number}
     assert {f"COLLECTOR_OPERATION_{one.name}": one.value for one in rpc.Operation} == named
-    assert len(rpc.Operation) == 13
+    assert len(rpc.Operation) == 14
+    assert [one for one in rpc.Operation if one >= 100] == [rpc.GET_CONFIG]
     assert all(getattr(rpc, one.name) is one for one in rpc.Operation)
 
 
@@ -64,6 +67,29 @@ def test_ids_that_are_no_segment_reach_no_topic():
     for name in ("", "a.b", "Lab", "#"):
         with pytest.raises(TopicNameError):
             request_topic(name)
+
+
+def test_what_the_coordinator_answers_of_an_update_is_what_a_section_of_the_configuration_has():
+    assert set(CollectorSettings.model_fields) == operations.RUN_KEYS
+
+    def coordinators(*keys):
+        update = wire.ConfigUpdateRequest(config_changes=dict.fromkeys(keys, wire.ConfigValue()))
+        return is_coordinators(make_ask("lab", rpc.UPDATE_CONFIG, update, 1.0, None, None))
+
+    assert coordinators("nice") and coordinators("limits.open_files") and coordinators("interval", "nice")
+    assert not coordinators() and not coordinators("interval")
+
+
+@pytest.mark.parametrize("value", [None, True, -(2**63), 1.5, "x", b"x", [1, ["a"]], {"a": {"b": [None]}}])
+def test_values_go_into_messages_and_back(value):
+    assert from_value(to_value(value)) == value and type(from_value(to_value(value))) is type(value)
+
+
+def test_what_is_no_value_is_refused():
+    with pytest.raises(TypeError, match="a object is no value"):
+        to_value(object())
+    with pytest.raises(ValueError, match="64 bits"):
+        to_value(2**63)
 
 
 def test_the_payload_tables_name_fields_of_the_schema():
