@@ -90,6 +90,7 @@ class Subscription(Reader):
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
         # Read to their seal, their successor not here yet.
         self._finished: dict[tuple[int, int, int], tuple[Ring, int]] = {}
+        self._to_hand_out: set[int] = set()  # topics whose last messages come before what is in their rings
         self._states: dict[int, StateReader] = {}  # of topics that begin with what they keep, until that is looked at
         self._kept: dict[int, Snapshot] = {}  # what it was then
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
@@ -210,16 +211,22 @@ class Subscription(Reader):
         self._move_on()
 
     def _move_on(self) -> None:
+        """Whatever a signal handler raises in between, the next call finds what is left to be done."""
         for key in self._finished.keys() & self._successors.keys():
-            (ring, position), arrival = self._finished.pop(key), self._successors.pop(key)
+            (ring, position), arrival = self._finished[key], self._successors[key]
             pattern = self._matched[ring.topic_id, ring.lane]
             if _lane(ring) in self._lanes:
                 group, lane, _ = self._lanes[_lane(ring)]
                 group.bridge(lane, position, arrival.ring.first_sequence)
-            self._remove(ring)
-            # Sequences of a successor start further up: nothing is missing in between.
-            self._begin(arrival, pattern, self._places.pop(key, arrival.ring.first_sequence), fresh=False)
+            if self._reads(ring):
+                self._remove(ring)
+            if not self._reads(arrival.ring):
+                # Sequences of a successor start further up: nothing is missing in between.
+                self._begin(arrival, pattern, self._places.get(key, arrival.ring.first_sequence), fresh=False)
             self._bus._ring_left(ring)
+            self._places.pop(key, None)
+            del self._successors[key]
+            del self._finished[key]
 
     def _stuck(self, ring: Ring, position: int, producer: int, since_ns: int) -> bool:
         """A claim stays unfinished. True: its owner is dead and nobody has repaired it, so step over."""
@@ -287,32 +294,44 @@ class Subscription(Reader):
         return [*self._cursors, *((arrival.binding.session, arrival.binding.cursor) for arrival in arrivals)]
 
     def _take_arrivals(self) -> None:
-        arrivals, self._arrivals = self._arrivals, []
-        kept = {arrival.ring.topic_id for arrival in arrivals} & self._states.keys()
-        for arrival in arrivals:
-            ring = arrival.ring
-            if ring.generation <= self._begun.get(_lane(ring), -1):
-                continue  # a new coordinator tells what it does not know to be known
+        """Whatever a signal handler raises in between, no arrival is lost: each goes when it has been begun."""
+        self._to_hand_out |= {arrival.ring.topic_id for arrival in self._arrivals} & self._states.keys()
+        while self._arrivals:
+            self._take(self._arrivals[0])
+            self._arrivals.pop(0)
+        if self._to_hand_out:
+            self._hand_out_kept(self._to_hand_out)
+            self._to_hand_out.clear()
+
+    def _take(self, arrival: Arrival) -> None:
+        ring = arrival.ring
+        if ring.generation <= self._begun.get(_lane(ring), -1):
+            return  # a new coordinator tells what it does not know to be known
+        if arrival.continues and any(_lane(held) == _lane(ring) for held, _ in self._held() if held is not ring):
+            self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
             self._begun[_lane(ring)] = ring.generation
-            if arrival.continues and any(_lane(held) == _lane(ring) for held, _ in self._held()):
-                self._successors[ring.topic_id, ring.lane, ring.generation] = arrival
-                self._move_on()
-            else:
-                successors = [one.ring for one in arrivals if one.continues and _lane(one.ring) == _lane(ring)]
-                position = arrival.binding.start
-                before = self._look_at_kept(ring) if self.durable is None else None
-                if not position or (before is not None and before.folded[ring.lane]):
-                    position = self._place(ring, successors)
-                self._begin(arrival, arrival.binding.pattern, position)
-        if kept:
-            self._hand_out_kept(kept)
+            self._move_on()
+            return
+        if not self._reads(ring):
+            others = [one.ring for one in self._arrivals if one is not arrival]
+            successors = [one for one in others if _lane(one) == _lane(ring)]
+            position = arrival.binding.start
+            before = self._look_at_kept(ring) if self.durable is None else None
+            if not position or (before is not None and before.folded[ring.lane]):
+                position = self._place(ring, successors)
+            self._begin(arrival, arrival.binding.pattern, position)
+        self._begun[_lane(ring)] = ring.generation
+
+    def _reads(self, ring: Ring) -> bool:
+        return any(held is ring for held, _ in self._held())
 
     def _begin(self, arrival: Arrival, pattern: str, position: int, *, fresh: bool = True) -> None:
         ring, binding = arrival.ring, arrival.binding
         session = self._bus._sessions.get(binding.session)
         if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
             session.bind_cursor(binding.cursor, _place(ring), self._number)
-            self._cursors.append((binding.session, binding.cursor))
+            if (binding.session, binding.cursor) not in self._cursors:
+                self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
         if (self.lossless or self.durable) and not binding.lossless and not binding.shed:
             self._ungated.append(ring)

@@ -75,7 +75,7 @@ TEST(each_kind_of_segment_is_known_by_its_own_numbers_of_layout) {
     rig_close(&rig);
 
     struct shmbus_session_setup setup = {.session = 5, .cursors = 16, .bell = 2, .pid = 4121, .boot_id = "the same boot 1"};
-    numbered_size = shmbus_session_bytes(16);
+    numbered_size = shmbus_session_bytes(16, 0);
     shmbus_session_init(numbered, &setup);
     check_numbers(&((struct shmbus_session_page *)numbered)->layout_version, &shmbus_session_layout, check_session, numbered);
 
