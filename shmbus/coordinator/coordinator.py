@@ -173,9 +173,10 @@ class Coordinator:
             with ExitStack() as made:
                 self._build(made)
                 self._make_declared(self.settings)
+                self._open_for_business()
                 if self._keeps:
                     await self._begin_keeping()
-                self._open_for_business()
+                self._ready()
                 if signals:
                     self._notifier.ready()
                     self._feed_watchdog()
@@ -326,6 +327,8 @@ class Coordinator:
         return self.settings.keeps_any or any(topic.kept for topic in self._registry.topics.values())
 
     async def _begin_keeping(self) -> None:
+        if self._keeper.started:
+            return
         assert self._loop is not None
         loop, joined = self._loop, asyncio.Event()
 
@@ -364,7 +367,6 @@ class Coordinator:
         for note in self._configuration.notes if self._configuration is not None else ():
             self._log(Warn(note))
         self._collectors.begin(self.settings, self._inherited)
-        self._ready()
 
     def _reload(self) -> None:
         """Go by the configuration as it is now, as SIGHUP asks for."""
@@ -404,6 +406,7 @@ class Coordinator:
         self._make_declared_or_close(draft.settings, trail)
         killpoint("reload.checked")
         configuration.accept(draft)
+        self._go_by_rules(draft.settings)  # first: who reads that it was read again may rely on them
         self._log(f"the configuration was read again: {len(found) or 'no'} changes")
         self._audit.write_to(draft.settings.audit_file, trail)
         self._audit.done(by, "reload", "the configuration", f"{how}; {len(found) or 'no'} changes")
@@ -415,7 +418,7 @@ class Coordinator:
         killpoint("reload.done")
         return found
 
-    def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
+    def _go_by_rules(self, settings: Settings) -> None:
         self.settings = settings
         self._access.replace(settings)
         self._budgets.grace_ns = settings.budget_grace_ns
@@ -423,6 +426,8 @@ class Coordinator:
             self._post.push(client, ServerPacket(access_changed=AccessChanged()))
         self._planner.replace(settings)
         self._endpoint.open_to(self._access.names_others)
+
+    def _go_by(self, settings: Settings, limits: Mapping[Topic, TopicPlan]) -> None:
         for topic, plan in limits.items():
             self._requests.change_limits(topic, plan)
         self._collectors.apply(settings.collectors)
@@ -526,6 +531,7 @@ class Coordinator:
             from shmbus.coordinator.updates import Updates
 
             def go_by(settings: Settings) -> None:
+                self._go_by_rules(settings)
                 self._go_by(settings, {})
 
             self._updates = Updates(

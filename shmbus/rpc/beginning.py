@@ -6,7 +6,7 @@ Every word is an epoch of its own, and each process heeds an epoch once, however
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -76,16 +76,20 @@ def listening(bus: "Bus", tell: Callable[[Begin], None]) -> Iterator[None]:
 class _Listener:
     def __init__(self, bus: "Bus", tell: Callable[[Begin], None]) -> None:
         self._bus, self._tell, self._epochs = bus, tell, Epochs()
-        self._subscription = self._subscribed()
+        self._subscription: Subscription | None = None
+        with suppress(ConnectionLost):  # then with the next coordinator
+            self._subscription = self._subscribed()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shmbus-begin", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         self._stopping.set()
-        self._subscription._notify(_STOP)
+        if self._subscription is not None:
+            self._subscription._notify(_STOP)
         self._thread.join()
-        self._subscription.close()
+        if self._subscription is not None:
+            self._subscription.close()
 
     def _subscribed(self) -> "Subscription":
         return self._bus.subscribe(LIFECYCLE, start=LastPerKey())
@@ -93,6 +97,9 @@ class _Listener:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
+                if self._subscription is None:
+                    self._begin_anew()
+                    continue
                 found = self._subscription.receive()
                 if isinstance(found, Gap):
                     self._begin_anew()
@@ -102,14 +109,15 @@ class _Listener:
             pass
 
     def _begin_anew(self) -> None:
-        """Something was missed, and the last word is kept. To read that takes a coordinator, now or later."""
+        """Something may have been missed, and the last word is kept. To read it takes a coordinator, now or later."""
         while not self._stopping.is_set():
             try:
                 before, self._subscription = self._subscription, self._subscribed()
             except ConnectionLost:
                 self._stopping.wait(RETRY_SECONDS)
             else:
-                before.close()
+                if before is not None:
+                    before.close()
                 return
 
 

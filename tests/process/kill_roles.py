@@ -34,6 +34,12 @@ LARGE = 300_000
 PR_SET_PDEATHSIG = 1
 IDLE = "idle"  # a collector that runs when it is asked for
 CONFIG = f"""
+[access]
+budget_grace_seconds = 0.001
+[[access.publish]]
+topic = "cheat.#"
+users = [{os.geteuid()}]
+messages_per_second = 10
 [defaults]
 slots = {SLOTS}
 claim_timeout_ms = 300
@@ -48,12 +54,6 @@ enabled = false
 enabled = false
 command = ["/bin/sleep", "1000"]
 restart_first_seconds = 0.01
-[[access.publish]]
-topic = "cheat.#"
-users = [{os.geteuid()}]
-messages_per_second = 10
-[access]
-budget_grace_seconds = 0.001
 """
 
 

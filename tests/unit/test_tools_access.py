@@ -53,7 +53,7 @@ def test_the_table_names_who_what_and_the_deciding_rule_in_80_columns(rules, cap
 def test_a_collector_has_a_row_for_each_operation(rules, capsys):
     found = said(capsys, "explain", "54321", "control.collector.procmond", "--config", rules).splitlines()
     calls = {line.split()[1]: line.split()[2:] for line in found if line.startswith("call ")}
-    assert len(calls) == 11
+    assert len(calls) == 12
     assert calls["HEALTH_CHECK"] == ["yes", "access.call[0]"] and calls["STOP"] == ["no", "no", "rule"]
 
 
