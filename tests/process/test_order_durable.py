@@ -127,6 +127,20 @@ def bus():
         yield bus
 
 
+def test_a_member_follows_another_one_to_the_successor(bus):
+    with (
+        bus.publisher("s.x") as publisher,
+        bus.subscribe("s.#", durable="agent", order="producer") as goes,
+        bus.subscribe("s.#", durable="agent", order="producer") as follows,
+    ):
+        publisher.publish(b"0")
+        assert goes.ack(goes.receive(timeout=5))
+        bus.resize("s.x", slots=64)
+        publisher.publish_many([b"1", b"2"])
+        assert goes.receive(timeout=5).payload == b"1"
+        assert follows.receive(timeout=5).payload == b"2"
+
+
 def numbers(found):
     return [int(message.payload) for message in found]
 

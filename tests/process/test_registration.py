@@ -83,7 +83,7 @@ def test_a_killed_collectors_registration_ends_at_once(bus):
         expect(events, "REGISTERED")
         killed(child)
         (event,) = expect(events, "DEREGISTERED")
-        assert event.reason == "its process died"
+        assert event.reason in ("its process died", "it hung up")  # its socket closes a moment before it is gone
         with lab(bus, "lab") as again:
             (event,) = expect(events, "REGISTERED")
             assert event.registration.pid == again.pid

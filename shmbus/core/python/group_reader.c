@@ -423,7 +423,7 @@ static PyObject *step_to(ReaderObject *self, Entry *entry, uint64_t now_ns) {
     PyObject *found = tell_untold(entry);
     if (found || PyErr_Occurred())
         return found;
-    if (!entry->rescan)
+    if (!entry->rescan || !is_here(entry)) /* another member may have gone on to the successor: nothing was given back here */
         return next_new(self, entry, now_ns, &more);
     found = skip_overrun(entry);
     if (found || PyErr_Occurred() || !shmbus_group_retake_at(&entry->source->lane, sequence, now_ns, &taken))
