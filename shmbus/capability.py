@@ -14,6 +14,9 @@ _WHOLE = {
     wire.Resize: "topic_changes",
     wire.SetLimits: "topic_changes",
     wire.Resume: "takeover",
+    wire.AuthorizeCall: "call_rules",
+    wire.ExplainAccess: "call_rules",
+    wire.ReloadConfig: "configuration_changes",
 }
 """Requests that only came with a capability."""
 

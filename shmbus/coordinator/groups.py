@@ -144,10 +144,14 @@ class Groups:
                 self._gates.set(topic, successor, group, group.lanes[topic.key])
 
     def give_up(self, topic: Topic, generation: "Generation", following: "Generation") -> None:
-        """A generation is going to be dropped: what nobody waited for is lost to those who have not settled it."""
+        """A generation is going to be dropped: what nobody waited for is lost to those who have not settled it.
+
+        Those who have settled all of it go on behind it, too: no member may be there to do that, and whoever comes
+        finds the generation no more.
+        """
         for group in self._registry.durables.values():
             lane = group.lanes.get(topic.key)
-            if lane is not None and group not in generation.gate_of:
+            if lane is not None:
                 first = following.ring.first_sequence
                 self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
 

@@ -38,6 +38,16 @@ def test_a_resize_leaves_what_is_not_settled_where_it_is(bus):
         assert subscription.ack_many(new) == 3
 
 
+def test_who_comes_after_a_ring_was_dropped_of_which_all_was_settled_goes_on_behind_it(bus):
+    with bus.publisher("lab.x") as publisher:
+        with bus.subscribe("lab.#", durable="agent"):
+            for _ in range(3):  # it has looked at none of them when it leaves
+                bus.resize("lab.x", slots=32)
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            publisher.publish(b"x")
+            assert subscription.receive(timeout=5).payload == b"x"
+
+
 def test_a_topic_is_resized_under_several_members_and_while_nobody_reads(bus):
     with bus.publisher("lab.x", timeout=0) as publisher:
         with bus.subscribe("lab.#", durable="agent") as one, bus.subscribe("lab.#", durable="agent") as two:

@@ -133,7 +133,7 @@ def test_a_bus_of_an_older_layout_that_is_known_is_taken_over_in_place(bus_name,
         with coordinator(bus_name, *keeps) as again, shmbus.connect(bus_name) as bus:
             assert any("took over 1 topics" in line for line in again.lines)
             assert say(child, "two") == "two"
-            assert [message.event.component_id for message in bus.last("lab.x")] == ["one", "two"]
+            eventually(lambda: [message.event.component_id for message in bus.last("lab.x")] == ["one", "two"])
             with bus.subscribe("lab.x", durable="agent") as subscription:
                 child.kill()
                 child.wait()

@@ -92,6 +92,9 @@ REQUESTS = [
     (wire.Resize(topic="a"), "topic_changes"),
     (wire.SetLimits(topic="a"), "topic_changes"),
     (wire.Resume(), "takeover"),
+    (wire.AuthorizeCall(service="a"), "call_rules"),
+    (wire.ExplainAccess(topic="a"), "call_rules"),
+    (wire.ReloadConfig(), "configuration_changes"),
     (wire.GetStatus(), None),
 ]
 
