@@ -48,12 +48,15 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     found = []
     for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, repeated in sorted(rows):
         reached = max(last, published.get((producer, version), 0))
+        whose = _whose(rings, producer, version)
+        if whose is None and reached == base:
+            continue  # it left before it published anything
         ring = rings[-1]
         found.append(
             LedgerEntry(
                 topic=ring.topic,
                 lane=LANES[ring.lane],
-                producer=_whose(rings, producer, version),
+                producer=whose,
                 published=reached - base,
                 delivered=delivered,
                 overrun=overrun,
