@@ -80,6 +80,14 @@ def guarantees(stage: Stage) -> Iterator[Figure]:
         yield Figure(f"{name}, of that without", "share", [rate / floor for rate in found], target)
 
 
+def coroutines(stage: Stage) -> Iterator[Figure]:
+    """Reading by asyncio, beside the same without."""
+    for batch in (False, True):
+        plain, shape = Shape(1, 1, _BASIC, batch), Shape(1, 1, _BASIC, batch, aio=True)
+        before, found, after = (throughput.rates(stage, one) for one in (plain, shape, plain))
+        yield Figure(str(shape), "/s", found, floor=median([*before, *after]), note="floor: without asyncio")
+
+
 def among(stage: Stage) -> Iterator[Figure]:
     """What publishing costs when others have many patterns, which match the topic or not, and nobody waits."""
     alone = calls.python_ns(stage)
@@ -223,6 +231,7 @@ BENCHMARKS: Final[dict[str, Callable[[Stage], Iterator[Figure]]]] = {
     "publish": publish,
     "throughput": throughputs,
     "guarantees": guarantees,
+    "asyncio": coroutines,
     "among": among,
     "events": process_events,
     "spinning": spinning,

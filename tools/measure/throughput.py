@@ -5,6 +5,7 @@ one in which every message carries its number and is looked at; after each, the 
 that nothing was lost.
 """
 
+import asyncio
 import itertools
 import struct
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import shmbus
+from shmbus import AsyncBus
 
 from . import payload
 from .figure import BenchError
@@ -31,7 +33,7 @@ class Shape:
     """Who talks to whom, and how. `size` 0: real process events.
 
     `ack`: "each" message by itself, "many" (256 with one call), or "" for a lossless subscription that acknowledges
-    nothing; `once`: duplicates are removed.
+    nothing; `once`: duplicates are removed; `aio`: the readers are coroutines.
     """
 
     writers: int
@@ -40,17 +42,20 @@ class Shape:
     batch: bool
     ack: str = ""
     once: bool = False
+    aio: bool = False
 
     @property
     def topic(self) -> str:
-        how = f"{'batch' if self.batch else 'each'}-{self.ack}-{'once' if self.once else ''}"
+        how = (
+            f"{'batch' if self.batch else 'each'}-{self.ack}-{'once' if self.once else ''}{'-aio' if self.aio else ''}"
+        )
         return f"bench.t{self.writers}-{self.readers}-{self.size}-{how}"
 
     def __str__(self) -> str:
         what = f"{self.size} B" if self.size else "process events"
         name = f"{self.writers}→{self.readers}, {what}, {'batch calls' if self.batch else 'one call a message'}"
         acked = {"": "", "each": ", ack() each", "many": ", ack_many()"}[self.ack]
-        return f"{name}{acked}{', exactly once' if self.once else ''}"
+        return f"{name}{acked}{', exactly once' if self.once else ''}{', asyncio' if self.aio else ''}"
 
 
 def rates(stage: Stage, shape: Shape) -> list[float]:
@@ -70,7 +75,7 @@ def _cast(stage: Stage, shape: Shape) -> Iterator[tuple[list[Peer], list[Peer]]]
         readers = [stage.reader, *stack.enter_context(stage.more("reader", shape.readers - 1))]
         writers = [stage.writer, *stack.enter_context(stage.more("writer", shape.writers - 1))]
         for peer in readers:
-            stack.enter_context(stage.playing(peer, read, shape))
+            stack.enter_context(stage.playing(peer, read_async if shape.aio else read, shape))
         for number, peer in enumerate(writers):
             stack.enter_context(stage.playing(peer, write, shape, number))
         yield readers, writers
@@ -125,6 +130,35 @@ def read(scene: Scene, shape: Shape) -> Part:
             if subscription.lost:
                 raise BenchError(f"{subscription.lost} of {count} messages were lost: {shape}")
             how, count = yield ended
+
+
+def read_async(scene: Scene, shape: Shape) -> Part:
+    """As `read`, by coroutines; what is in the messages is not looked at."""
+    with asyncio.Runner() as runner:
+        subscription = runner.run(_subscribed_async(scene.bus, shape.topic))
+        how, count = yield
+        while True:
+            runner.run(_read_async(subscription, count, shape.batch))
+            ended = time.monotonic_ns()
+            if subscription.lost:
+                raise BenchError(f"{subscription.lost} of {count} messages were lost: {shape}")
+            how, count = yield ended
+
+
+async def _subscribed_async(bus: shmbus.Bus, topic: str) -> shmbus.AsyncSubscription:
+    return AsyncBus(bus).subscribe(topic, lossless=True, start="latest")
+
+
+async def _read_async(subscription: shmbus.AsyncSubscription, count: int, batch: bool) -> None:
+    left = count
+    if batch:
+        while left > 0:
+            left -= len(await subscription.receive_many(min(left, 1024)))
+    else:
+        async for _ in subscription:
+            left -= 1
+            if not left:
+                break
 
 
 def _subscribed(bus: shmbus.Bus, shape: Shape) -> shmbus.Subscription:
