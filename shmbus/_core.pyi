@@ -170,8 +170,6 @@ class Ring:
         """Number of its last message, of the one it is at, and whether they outlive its process."""
     def all_numbers(self) -> dict[int, tuple[int, int, bool]]:
         """By id: number of its last message, which one it is of those who had the id, are they durable."""
-    def numbers_before(self, sequence: int, /) -> dict[int, int] | None:
-        """By id: number of its last message before that sequence; None: the ring has dropped it."""
     def tally(self, sequence: int, /) -> tuple[int, dict[int, tuple[int, int, int]]]:
         """Where to begin the next time; and of each producer the messages, payload bytes and largest payload that it
         has committed from that sequence on, as far as the slots are still there."""

@@ -12,6 +12,9 @@ from typing import Final, Literal, NamedTuple
 from shmbus._core import Ring, Session
 from shmbus.message import Producer
 
+_Numbers = tuple[Ring, dict[int, tuple[int, int, bool]]]
+"""A ring and what it says of its producers, by id: their last number, which one of those who had the id, durable."""
+
 LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
 
 
@@ -39,16 +42,17 @@ class LedgerEntry(NamedTuple):
 def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[LedgerEntry]:
     """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
     rows = session.ledger(cursor)  # before what is published: that only grows
-    published = _published(rings)
+    numbers = [(ring, ring.all_numbers()) for ring in rings]
+    published = _published(numbers)
     known = {(producer, version) for producer, version, *_ in rows}
     for (producer, version), number in published.items():
         # Whoever was there when the subscription began has a row from then on.
-        if number and (producer, version) not in known and _whose(rings, producer, version):
+        if number and (producer, version) not in known and _whose(numbers, producer, version):
             rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0))
     found = []
     for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, repeated in sorted(rows):
         reached = max(last, published.get((producer, version), 0))
-        whose = _whose(rings, producer, version)
+        whose = _whose(numbers, producer, version)
         if whose is None and reached == base:
             continue  # it left before it published anything
         ring = rings[-1]
@@ -70,20 +74,19 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     return found
 
 
-def _published(rings: Iterable[Ring]) -> dict[tuple[int, int], int]:
+def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:
     """The number of the last message of each producer. In a successor they go on from where they were."""
     found: dict[tuple[int, int], int] = {}
-    for ring in rings:
-        for producer, (number, version, _) in ring.all_numbers().items():
+    for _, its in numbers:
+        for producer, (number, version, _) in its.items():
             key = producer, version
             found[key] = max(found.get(key, 0), number)
     return found
 
 
-def _whose(rings: Sequence[Ring], producer: int, version: int) -> Producer | None:
-    for ring in reversed(rings):
-        its = ring.all_numbers().get(producer)
+def _whose(numbers: Sequence[_Numbers], producer: int, version: int) -> Producer | None:
+    for ring, its in reversed(numbers):
         entry = ring.producer(producer)
-        if its is not None and its[1] == version and entry is not None:
+        if producer in its and its[producer][1] == version and entry is not None:
             return Producer(*entry)
     return None

@@ -149,8 +149,8 @@ class Subscription(Reader):
         found = []
         for number, index in self._cursors:
             session = self._bus._sessions[number]
-            place = session.cursor(index)[6]
-            rings = [ring for ring in (*held, *waiting) if _place(ring) == place]
+            bound = session.cursor(index)[6]
+            rings = [ring for ring in (*held, *waiting) if _as_bound(ring) == bound]
             if rings:
                 found += entries(session, index, sorted(rings, key=lambda ring: ring.generation))
         return found
@@ -329,7 +329,7 @@ class Subscription(Reader):
         ring, binding = arrival.ring, arrival.binding
         session = self._bus._sessions.get(binding.session)
         if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
-            session.bind_cursor(binding.cursor, _place(ring), self._number)
+            session.bind_cursor(binding.cursor, _as_bound(ring), self._number)
             if (binding.session, binding.cursor) not in self._cursors:
                 self._cursors.append((binding.session, binding.cursor))
         self._matched[ring.topic_id, ring.lane] = pattern
@@ -383,6 +383,6 @@ def _lane(ring: Ring) -> tuple[int, int]:
     return ring.topic_id, ring.lane
 
 
-def _place(ring: Ring) -> int:
+def _as_bound(ring: Ring) -> int:
     """As a cursor says what it reads."""
     return ring.topic_id | ring.lane << LANE_SHIFT

@@ -123,7 +123,6 @@ void shmbus_row_account(struct shmbus_row *row, uint64_t number, enum shmbus_out
     grow(&row->base, number - last - 1);
     set(&row->last, number);
     switch (outcome) {
-    case SHMBUS_LOST_OVERRUN: grow(&row->overrun, 1); break;
     case SHMBUS_LOST_EXPIRED: grow(&row->expired, 1); break;
     case SHMBUS_LOST_CORRUPT: grow_small(&row->corrupt); break;
     case SHMBUS_LEFT_FILTERED: grow(&row->filtered, 1); break;

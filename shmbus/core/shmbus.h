@@ -375,7 +375,8 @@ struct shmbus_entry { /* what a row says */
     uint64_t last, base, delivered, overrun, expired, corrupt, filtered, repeated;
 };
 
-enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_OVERRUN, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT, SHMBUS_LEFT_FILTERED };
+/* Of what was read. What was overrun is told by shmbus_row_lose(). */
+enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT, SHMBUS_LEFT_FILTERED };
 
 /* Of a session's page that has been checked; bounded by what is mapped. */
 void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size);

@@ -66,8 +66,7 @@ static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base,
     return ref->row;
 }
 
-/* What each producer had published before this sequence: an array by id, or NULL with an exception. `known` of it begins with
- * what the rows say. */
+/* What to ask shmbus_numbers_before() with: an array by id, or NULL with an exception. */
 static uint64_t *numbers_asked(Entry *entry) {
     uint64_t *numbers = PyMem_Malloc(ids(entry) * sizeof *numbers);
     if (!numbers)
@@ -104,7 +103,7 @@ static void from_the_first(Entry *entry, uint64_t *numbers) {
     for (uint32_t producer = 1; producer < ids(entry); producer++) {
         struct shmbus_row *row = numbers[producer] == SHMBUS_UNASKED ? NULL : row_of(entry, producer, 0, &stranger);
         if (row && atomic_load_explicit(&row->producer, memory_order_relaxed) >> SHMBUS_PRODUCER_BITS > 1)
-            entry->unknown = 1; /* the id was another's before */
+            entry->unknown = true; /* the id was another's before */
     }
     PyMem_Free(numbers);
 }
@@ -128,7 +127,7 @@ bool ledger_begin(Entry *entry) {
         if (!(numbers = numbers_asked(entry)))
             return false;
     }
-    entry->unknown = from > entry->position ? from - entry->position : 0;
+    entry->unknown = from > entry->position;
     bool stranger = false;
     for (uint32_t producer = 1; producer < ids(entry); producer++)
         if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer))
@@ -245,7 +244,7 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
     uint64_t at = entry->position, *numbers = numbers_asked(entry);
     PyObject *gaps = numbers ? PyList_New(0) : NULL;
     enum shmbus_result result = SHMBUS_OVERRUN;
-    bool rowless = false, stranger = entry->unknown != 0;
+    bool rowless = false, stranger = entry->unknown;
     for (int tries = 0; gaps && result != SHMBUS_OK && tries < TRIES; tries++) {
         ask_rows(entry, numbers, &rowless, &stranger);
         /* Publishers that overwrite what is asked for would overwrite what stands there before it could be read, too: so the
@@ -271,7 +270,7 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
         add_to(&entry->cursor->lost, all - left + nobodys);
         entry->unread = rowless || stranger ? 0 : left - voids - nobodys;
         entry->voids += voids;
-        entry->unknown = 0;
+        entry->unknown = false;
     } else if (gaps) { /* publishers are faster than we look: told with the next message of each */
         entry->unread = all;
     }

@@ -38,7 +38,7 @@ typedef struct {
     uint32_t row_count, place;            /* place: which cursor of the session's it is */
     uint64_t unread;                      /* sequences that went by unread and are no producer's loss yet */
     uint64_t voids;                       /* aborted claims of this ring that are none of our losses */
-    uint64_t unknown;                     /* so many, at least, may have been somebody's who is not known any more */
+    bool unknown;                         /* some of them may have been somebody's who is not known any more */
     uint64_t busy_word_since_ns;
     uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
     uint64_t returned_seen;               /* of a group: how often messages had been given back at the last look for them */

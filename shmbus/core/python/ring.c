@@ -299,35 +299,6 @@ static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
     return all;
 }
 
-/* What each of them had published before that sequence, by id; None: the ring has dropped it. */
-static PyObject *ring_numbers_before(RingObject *self, PyObject *arg) {
-    uint64_t from = PyLong_AsUnsignedLongLong(arg);
-    if (PyErr_Occurred() || !usable(self, false))
-        return NULL;
-    uint32_t count = self->ring.producers + 1;
-    uint64_t *numbers = PyMem_Malloc(count * sizeof *numbers);
-    if (!numbers)
-        return PyErr_NoMemory();
-    for (uint32_t producer = 0; producer < count; producer++)
-        numbers[producer] = shmbus_numbers_used(&self->ring, producer) ? 0 : SHMBUS_UNASKED;
-    if (shmbus_numbers_before(&self->ring, from, numbers, count - 1) != SHMBUS_OK) {
-        PyMem_Free(numbers);
-        Py_RETURN_NONE;
-    }
-    PyObject *all = PyDict_New();
-    for (uint32_t producer = 1; all && producer < count; producer++) {
-        if (numbers[producer] == SHMBUS_UNASKED)
-            continue;
-        PyObject *id = PyLong_FromUnsignedLong(producer), *number = PyLong_FromUnsignedLongLong(numbers[producer]);
-        if (!id || !number || PyDict_SetItem(all, id, number) < 0)
-            Py_CLEAR(all);
-        Py_XDECREF(id);
-        Py_XDECREF(number);
-    }
-    PyMem_Free(numbers);
-    return all;
-}
-
 static PyObject *ring_tally(RingObject *self, PyObject *arg) {
     unsigned long long from = PyLong_AsUnsignedLongLong(arg);
     if (PyErr_Occurred() || !usable(self, false))
@@ -601,7 +572,6 @@ static PyMethodDef ring_methods[] = {
     {"tally", (PyCFunction)ring_tally, METH_O, NULL},
     {"numbers", (PyCFunction)ring_numbers, METH_O, NULL},
     {"all_numbers", (PyCFunction)ring_all_numbers, METH_NOARGS, NULL},
-    {"numbers_before", (PyCFunction)ring_numbers_before, METH_O, NULL},
     {"producer", (PyCFunction)ring_get_producer, METH_O, NULL},
     {"claims", (PyCFunction)ring_claims, METH_NOARGS, NULL},
     {"find_time", (PyCFunction)ring_find_time, METH_O, NULL},

@@ -19,7 +19,7 @@ static uint64_t due_ns(const ReaderObject *self) {
 
 bool reader_has_something(ReaderObject *self) {
     if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed ||
-        self->pending || self->first)
+        self->pending || self->told || self->first)
         return true;
     uint64_t due = due_ns(self);
     if (due != UINT64_MAX && shmbus_now_ns() >= due)
