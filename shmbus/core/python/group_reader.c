@@ -5,13 +5,21 @@ enum { LOOK_MIN_NS = 10000000, LOOK_MAX_NS = 1000000000 };
 
 static struct shmbus_bell *bell_of(SourceObject *source) { return &source->bells->bells[source->ring->bell]; }
 
+/* Members that read more rings than they can sleep on sleep on the bus's word, see reader_words(). */
+static void wake_members(SourceObject *source) {
+    shmbus_bell_ring(&bell_of(source)->data);
+    shmbus_bell_ring(&source->bells->bells[0].data);
+}
+
+/* Who wakes whom here is explored in tests/model/wake.pml. */
 void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     if (advanced) {
         source->unsignalled += (uint32_t)advanced;
         if (shmbus_group_unblock(&source->lane))
-            shmbus_bell_signal(&bell_of(source)->data); /* a member waits for the window, not for a message */
+            wake_members(source); /* one of them waits for the window, not for a message */
     }
-    if (!source->unsignalled || (!now && source->unsignalled < source->signal_every))
+    /* While the receiver rests, nobody would tell of the remainder: it may be the room that the next message waits for. */
+    if (!source->unsignalled || (!now && !source->resting && source->unsignalled < source->signal_every))
         return;
     source->unsignalled = 0;
     atomic_store_explicit(&source->lane.cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
@@ -22,7 +30,7 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
 static bool give_back(SourceObject *source, struct shmbus_taken taken) {
     bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
     if (done)
-        shmbus_bell_ring(&bell_of(source)->data);
+        wake_members(source);
     return done;
 }
 
@@ -39,7 +47,7 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
             continue;
         entry->rescan = true;
         if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
-            shmbus_bell_ring(&bell_of(entry->source)->data);
+            wake_members(entry->source);
     }
 }
 
@@ -348,6 +356,7 @@ static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result
 }
 
 PyObject *group_idle(Entry *entry) {
+    entry->source->resting = true;
     group_signal(entry->source, 0, true);
     return entry->expired_count ? reader_tell_expired(entry) : NULL;
 }
@@ -447,6 +456,7 @@ static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns
 PyObject *group_next(ReaderObject *self, Entry *entry) {
     uint64_t now = shmbus_now_ns(), stop = 0;
     uint32_t looks = entry->source->lane.mask;
+    entry->source->resting = false;
     if (now >= self->next_look_ns)
         group_look_after(self, now);
     if (self->by_producer)

@@ -83,6 +83,7 @@ static SourceObject *source_new(ReaderObject *self, RingObject *ring, PyObject *
     source->group = NULL;
     source->reader = self;
     source->unsignalled = 0;
+    source->resting = false;
     source->signal_every = signal_interval(&ring->ring);
     return source;
 }
