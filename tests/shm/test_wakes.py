@@ -117,3 +117,17 @@ def test_what_the_coordinator_rings_wakes_members_whichever_word_they_sleep_on(l
     of_ring, of_bus = lab.words.sleep(RING_BELL), lab.words.sleep(BUS_BELL)
     lab.bells.ring(RING_BELL)
     assert of_ring() and of_bus()
+
+
+def test_a_message_whose_filter_raises_is_given_back_and_wakes_the_other_members(lab):
+    member = lab.member()
+
+    def judge(message):
+        raise ZeroDivisionError
+
+    member._set_filter(judge)
+    lab.writer.publish(b"only")
+    woken = lab.words.sleep(RING_BELL)
+    with pytest.raises(ZeroDivisionError):
+        member.try_receive()
+    assert woken() and lab.member(1).try_receive().payload == b"only"

@@ -111,7 +111,7 @@ static void settle(Entry *entry, struct shmbus_taken taken) {
 static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, _Atomic uint64_t *counter) {
     PyObject *told = reader_gap(entry, taken.sequence, 1, reason, shmbus_owner(&entry->ring->ring, taken.sequence));
     if (!told) {
-        shmbus_group_return(&entry->source->lane, taken);
+        give_back(entry->source, taken);
         return NULL;
     }
     add_to(counter, 1);
@@ -126,7 +126,7 @@ static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
                                  entry->expired_producer != entry->passed.producer)) {
         told = reader_tell_expired(entry);
         if (!told) {
-            shmbus_group_return(&entry->source->lane, taken);
+            give_back(entry->source, taken);
             return NULL;
         }
     }
@@ -168,7 +168,7 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
     if ((!wanted || buried > 0) && !self->closed && !correlated_pass(self, (MessageObject *)message))
         wanted = -1;
     if (wanted < 0 || buried < 0)
-        shmbus_group_return(&source->lane, taken);
+        give_back(source, taken);
     else if (!wanted || buried)
         shmbus_group_settle(&source->lane, taken, &advanced);
     self->filtered += !wanted;
@@ -183,8 +183,8 @@ static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken 
     ((MessageHead *)message)->deliveries = taken.tries;
     int kept = self->filter || self->max_deliveries ? withheld(self, entry, taken, message) : 0;
     if (kept || self->closed) {
-        if (!kept) /* closed by another thread, while Python ran: the coordinator gives back what we held */
-            shmbus_group_return(&((MessageHead *)message)->source->lane, taken);
+        if (!kept) /* closed by another thread, while Python ran: the coordinator has given back what we held by then */
+            give_back(((MessageHead *)message)->source, taken);
         Py_DECREF(message);
         return NULL;
     }
