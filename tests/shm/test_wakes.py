@@ -37,8 +37,13 @@ class Words:
 class Member(TestReader):
     """Reads for a group."""
 
+    owner_is_dead = False
+
     def join(self, ring, group, number):
         self._add(ring, "lab.#", ring.first_sequence, False, group=group, lane=0, member=number)
+
+    def _stuck(self, ring, position, producer, since_ns):
+        return self.owner_is_dead
 
 
 class Lab:
@@ -131,3 +136,20 @@ def test_a_message_whose_filter_raises_is_given_back_and_wakes_the_other_members
     with pytest.raises(ZeroDivisionError):
         member.try_receive()
     assert woken() and lab.member(1).try_receive().payload == b"only"
+
+
+def test_a_dead_owner_s_claim_behind_a_full_window_is_not_stepped_over_before_there_is_room(lab):
+    member = lab.member()
+    lab.writer.publish_many([b"message"] * 4)
+    first = lab.ring.first_sequence
+    lab.raw.claim(first + 4, producer=2, units=1, helped=True)
+    held = [member.try_receive() for _ in range(4)]
+    member.owner_is_dead = True
+    with pytest.raises(TimeoutError):
+        member.receive(timeout=0.01)
+    lab.writer.publish(b"behind")
+    for message in held:
+        assert member.ack(message)
+    assert member.receive(timeout=30).payload == b"behind"
+    assert lab.group.state(0)[0] == first + 5  # nothing is left behind that holds the ring for ever
+    assert member._counters()[0][-1] == 1

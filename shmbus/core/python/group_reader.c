@@ -85,6 +85,16 @@ static bool returned_waits(const Entry *entry) {
     return (entry->rescan || returned != entry->returned_seen) && is_here(entry);
 }
 
+bool group_step_over(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    enum shmbus_result result = shmbus_group_pass(lane, entry->position);
+    if (result == SHMBUS_OK) {
+        add_to(&entry->cursor->stepped, 1);
+        group_signal(entry->source, shmbus_group_advance(lane), false);
+    }
+    return result != SHMBUS_WINDOW;
+}
+
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     if (returned_waits(entry) || atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
@@ -382,12 +392,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
         *more = true;
         return skip_overrun(entry);
     case SHMBUS_STEPPED:
-        result = shmbus_group_pass(lane, entry->position);
-        if (result == SHMBUS_OK) {
-            add_to(&entry->cursor->stepped, 1);
-            group_signal(entry->source, shmbus_group_advance(lane), false);
-        }
-        *more = result != SHMBUS_WINDOW;
+        *more = group_step_over(entry);
         return *more ? NULL : group_idle(entry);
     default: break;
     }
