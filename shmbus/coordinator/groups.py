@@ -154,6 +154,7 @@ class Groups:
             if lane is not None:
                 first = following.ring.first_sequence
                 self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
+                self._bells.ring(topic.bell)  # a member that waited at the seal need not any more
 
     def hold(self, topic: Topic, generation: "Generation") -> bool:
         """Is something in it that a group has not settled, and that is kept for it?"""
