@@ -85,6 +85,11 @@ static bool returned_waits(const Entry *entry) {
     return (entry->rescan || returned != entry->returned_seen) && is_here(entry);
 }
 
+/* seq_cst, as `returned`: orders this look after the waiting bit was set, against whoever counts and then rings */
+static bool something_untold(const struct shmbus_group *lane) {
+    return atomic_load_explicit(&lane->lane->untold, memory_order_seq_cst) != 0;
+}
+
 bool group_step_over(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     enum shmbus_result result = shmbus_group_pass(lane, entry->position);
@@ -97,7 +102,7 @@ bool group_step_over(Entry *entry) {
 
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (returned_waits(entry) || atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (returned_waits(entry) || something_untold(lane))
         return true;
     struct shmbus_view view;
     switch (look(entry, &view)) {
@@ -294,7 +299,7 @@ static PyObject *claim_run(ReaderObject *self, Entry *entry, uint32_t limit, con
 /* Lost while nobody was there: told to the first who comes. */
 static PyObject *tell_untold(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (!atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (!something_untold(lane))
         return NULL;
     uint64_t count = atomic_exchange_explicit(&lane->lane->untold, 0, memory_order_seq_cst);
     uint64_t floor = shmbus_group_floor(lane);
@@ -408,7 +413,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
 enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_view *view) {
     struct shmbus_group *lane = &entry->source->lane;
     *sequence = entry->position;
-    if (atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (something_untold(lane))
         return SHMBUS_OVERRUN;
     if (returned_waits(entry)) {
         entry->returned_seen = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst); /* as in take_returned() */
@@ -424,8 +429,7 @@ enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_vi
 
 bool group_stands(Entry *entry, uint64_t sequence) {
     struct shmbus_group *lane = &entry->source->lane;
-    return !atomic_load_explicit(&lane->lane->untold, memory_order_relaxed) && !returned_waits(entry) &&
-           shmbus_group_seek(lane, entry->position) == sequence;
+    return !something_untold(lane) && !returned_waits(entry) && shmbus_group_seek(lane, entry->position) == sequence;
 }
 
 /* What the merge has seen there, or nothing: it has gone to another, or something has come before it. */
