@@ -13,8 +13,8 @@
  *   publisher    commit, then the members' bell; or no room: arm the word for space; look again; sleep
  *   reaper       a dead member's messages as by nack; the floor; then both bells
  *
- * A handler is what settles: the thread that receives, then `busy` until it is through, or another one, or a task, while the
- * receiver goes on, or sleeps.  It may take for ever.  A message of number s stands in lane s % LANES; with two lanes the
+ * A handler is what settles: the thread that receives, then `busy` until it is through, or another one, or a task (not with
+ * -DALONE), while the receiver goes on, or sleeps.  It may take for ever.  A message of number s stands in lane s % LANES; with two lanes the
  * lowest number goes first, and a lane whose window is full holds up the others (order="producer"; what may overtake there is
  * left out).  A deadline is a nack by somebody else.  Member 0 is killed between any two steps of either of its two; nobody
  * handles for ever then.  Not modelled: what is held back in the order of correlation groups (order="correlation") is out, and
@@ -97,6 +97,11 @@ bit rescued;                            /* some sleep was ended by its bound alo
 
 #define AT(l, i) word[(i) * LANES + (l)]
 #define WITHIN(l, i) ((i) < floor[l] + WINDOW && ((i) < CUT || floor[l] >= CUT))
+#ifdef DROP_PASSED_IS_OPEN
+#define OPEN(l, i) (WITHIN(l, i) && (i) >= floor[l])
+#else
+#define OPEN(l, i) WITHIN(l, i)         /* also of what was given to another meanwhile, and settled: there is more to look at */
+#endif
 #define BEGIN(i) ((i) < CUT -> 0 : CUT)                                         /* of its ring */
 #define HAS_ROOM(l, i) ((i) < (floor[l] < BEGIN(i) -> BEGIN(i) : floor[l]) + ROOM)
 #define LANE_OF(s) ((s) % LANES)
@@ -266,7 +271,9 @@ proctype receiver(byte me) provided (!dead[me])
 			if
 			:: best != NONE && !held_up -> word[best] = TAKEN + me; resting[me] = 0; best = NONE;
 				if
+#ifndef ALONE
 				:: true -> goto on                              /* somebody else handles it */
+#endif
 				:: true -> busy[me] = 1; goto handles
 				fi
 			:: else -> best = NONE; held_up = 0
@@ -305,8 +312,13 @@ looked:		atomic {                                                /* reader_has_s
 			find_new(l);
 			if
 			:: s == NONE -> i = 0; s = 0; l++; goto looked
-			:: s != NONE && WITHIN(l, i) -> best = s; i = 0; s = 0; l++; goto looked
-			:: s != NONE && !WITHIN(l, i) -> s = 0
+			:: else -> s = 0
+			fi
+		};
+		atomic {
+			if
+			:: OPEN(l, i) -> best = i * LANES + l; i = 0; l++; goto looked
+			:: else
 			fi
 		};
 #ifndef DROP_BLOCKED
@@ -316,7 +328,7 @@ looked:		atomic {                                                /* reader_has_s
 #ifdef DROP_FLOOR_AGAIN
 			held_up = 1;
 #else
-			if :: WITHIN(l, i) -> best = i * LANES + l :: else -> held_up = 1 fi;
+			if :: OPEN(l, i) -> best = i * LANES + l :: else -> held_up = 1 fi;
 #endif
 			i = 0; l++;
 			goto looked

@@ -1,6 +1,6 @@
 """Whom a member of a group wakes: told from the words that are rung, so no clock decides.
 
-The model is tests/model/wake.pml. A bell counts its rings above its waiting bit; a test sets the bit, as a sleeper does.
+The model is tests/model/wake.pml. A bell counts its rings above its waiting bit; a test sets the bit, as sleepers do.
 """
 
 import mmap
