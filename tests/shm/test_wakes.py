@@ -92,7 +92,7 @@ def test_what_is_settled_while_the_receiver_rests_is_told_to_publishers_at_once(
 def test_what_is_settled_between_two_messages_is_told_to_publishers_an_eighth_of_the_ring_at_a_time(lab):
     member = lab.member()
     lab.writer.publish_many([b"message"] * 16)
-    message, settled = member.try_receive(), 0  # the first look for what was given back tells them, too
+    message, settled = member.try_receive(), 0
     woken = lab.words.sleep(RING_BELL, SPACE_AT)
     while not woken():
         assert member.ack(message)
@@ -106,6 +106,14 @@ def test_a_message_that_is_given_back_wakes_members_whichever_word_they_sleep_on
     message = member.try_receive()
     of_ring, of_bus = lab.words.sleep(RING_BELL), lab.words.sleep(BUS_BELL)
     assert member.nack(message) and of_ring() and of_bus()
+
+
+def test_a_message_that_is_given_out_again_wakes_no_publisher_for_it_makes_no_room(lab):
+    member = lab.member()
+    lab.writer.publish(b"only")
+    message = member.try_receive()
+    woken = lab.words.sleep(RING_BELL, SPACE_AT)
+    assert member.nack(message) and member.try_receive().deliveries == 2 and not woken()
 
 
 def test_room_in_the_window_wakes_members_whichever_word_they_sleep_on(lab):

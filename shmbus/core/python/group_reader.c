@@ -315,9 +315,10 @@ static PyObject *tell_untold(Entry *entry) {
 
 static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    uint64_t head = shmbus_head(&entry->ring->ring);
-    uint64_t lost = shmbus_group_skip(lane, head);
-    group_signal(entry->source, 1, true); /* the floor has moved, whatever was lost */
+    uint64_t head = shmbus_head(&entry->ring->ring), floor = shmbus_group_floor(lane);
+    uint64_t lost = shmbus_group_skip(lane, head), moved = shmbus_group_floor(lane) - floor;
+    if (moved) /* whatever was lost; or else nobody is woken for it */
+        group_signal(entry->source, moved, true);
     if (!lost)
         return NULL;
     PyObject *told = reader_gap(entry, head - lost, lost, "overrun", 0);
