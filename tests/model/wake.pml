@@ -14,10 +14,10 @@
  *   reaper       a dead member's messages as by nack; the floor; then both bells
  *
  * A handler is what settles: the thread that receives, then `busy` until it is through, or another one, or a task (not with
- * -DALONE), while the receiver goes on, or sleeps.  It may take for ever.  A message of number s stands in lane s % LANES; with two lanes the
- * lowest number goes first, and a lane whose window is full holds up the others (order="producer"; what may overtake there is
- * left out).  A deadline is a nack by somebody else.  Member 0 is killed between any two steps of either of its two; nobody
- * handles for ever then.  Not modelled: what is held back in the order of correlation groups (order="correlation") is out, and
+ * -DALONE), while the receiver goes on, or sleeps.  It may take for ever.  A message of number s stands in lane s % LANES; with
+ * two lanes the lowest number goes first, and a lane whose window is full holds up the others (order="producer"; what may
+ * overtake there is left out).  A deadline is a nack by somebody else.  Member 0 is killed between any two steps of either of
+ * its two; nobody handles for ever then.  Not modelled: what is held back in the order of correlation groups is out, and
  * released by time, so nobody has to be woken for it.
  *
  * What must hold whenever nobody can take a step: no member sleeps beside a message that it could take, and no publisher
