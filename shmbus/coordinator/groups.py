@@ -232,7 +232,7 @@ class Groups:
             self._drop(page)
 
     def _reap(self, group: Durable, member: int) -> None:
-        """What it held is given back, and the others are woken for it, and publishers: the floor may have moved, too."""
+        """What it held is given back; the others are woken for it, and publishers, as the floor may have moved, too."""
         for key, lane in group.lanes.items():
             self._page(lane.session).reap(lane.place, member)
             bell = self._registry.lane(*key).bell
