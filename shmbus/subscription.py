@@ -95,7 +95,8 @@ class Subscription(Reader):
         self._kept: dict[int, Snapshot] = {}  # what it was then
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
         self._matched: dict[tuple[int, int], str] = {}  # the pattern that each topic and lane came by
-        self._lanes: dict[tuple[int, int], tuple[Group, int, int]] = {}  # of a durable one: where it settles, as whom
+        # Of a durable one: where it settles, as whom, and whom that wakes.
+        self._lanes: dict[tuple[int, int], tuple[Group, int, int, int]] = {}
         self._dead_letters: Publisher | None = None
 
     def close(self) -> None:
@@ -104,8 +105,10 @@ class Subscription(Reader):
             return
         self._close()
         if not self._forked:
-            for group, lane, member in self._lanes.values():
-                group.reap(lane, member)  # also where there is no coordinator to do it
+            for group, lane, member, bell in self._lanes.values():
+                group.reap(lane, member)  # also where there is no coordinator to do it, nor to wake who waits for it
+                self._bus._bells.ring(bell)
+                self._bus._bells.ring_space(bell)
             self._lanes.clear()
             if self._dead_letters is not None:
                 self._dead_letters.close()
@@ -216,7 +219,7 @@ class Subscription(Reader):
             (ring, position), arrival = self._finished[key], self._successors[key]
             pattern = self._matched[ring.topic_id, ring.lane]
             if _lane(ring) in self._lanes:
-                group, lane, _ = self._lanes[_lane(ring)]
+                group, lane, *_ = self._lanes[_lane(ring)]
                 group.bridge(lane, position, arrival.ring.first_sequence)
             if self._reads(ring):
                 self._remove(ring)
@@ -336,8 +339,9 @@ class Subscription(Reader):
         if (self.lossless or self.durable) and not binding.lossless and not binding.shed:
             self._ungated.append(ring)
         if binding.group:  # the group's gate holds, not this cursor
-            self._lanes[_lane(ring)] = self._bus._pages.groups[binding.group], binding.group_lane, binding.member
-        group, lane, member = self._lanes.get(_lane(ring), (None, 0, 0))
+            page = self._bus._pages.groups[binding.group]
+            self._lanes[_lane(ring)] = page, binding.group_lane, binding.member, ring.bell
+        group, lane, member, _ = self._lanes.get(_lane(ring), (None, 0, 0, 0))
         gated = binding.lossless and group is None
         self._add(ring, pattern, position, gated, session, binding.cursor, group=group, lane=lane, member=member)
 
@@ -371,7 +375,7 @@ class Subscription(Reader):
             self._look_at_kept(ring)
             before = self._kept[topic].folded[lane]
             if self.durable is not None:  # it was placed before we looked
-                group, place, _ = self._lanes[topic, lane]
+                group, place, *_ = self._lanes[topic, lane]
                 before = group.state(place)[0]
             records = self._kept[topic].records.values()
             its = [one for one in records if one.lane == lane and one.sequence < before and not one.expired]

@@ -125,11 +125,7 @@ class Groups:
         if group is None:
             return
         group.members.pop(subscription.member, None)
-        for key, lane in group.lanes.items():
-            self._page(lane.session).reap(lane.place, subscription.member)
-            bell = self._registry.lane(*key).bell  # the floor may have moved, too
-            self._bells.ring(bell)
-            self._bells.ring_space(bell)
+        self._reap(group, subscription.member)
         killpoint("group.reaped")
         for page in group.pages:
             self._of(page).clear_member(subscription.member)
@@ -154,6 +150,7 @@ class Groups:
             if lane is not None:
                 first = following.ring.first_sequence
                 self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
+                self._bells.ring(topic.bell)  # a member that waited at the seal need not any more
 
     def hold(self, topic: Topic, generation: "Generation") -> bool:
         """Is something in it that a group has not settled, and that is kept for it?"""
@@ -199,8 +196,7 @@ class Groups:
 
     def bury_member(self, group: Durable, member: int) -> None:
         """A member of whom nothing else is known."""
-        for lane in group.lanes.values():
-            self._page(lane.session).reap(lane.place, member)
+        self._reap(group, member)
         for page in group.pages:
             self._of(page).clear_member(member)
         group.numbers.give_back(member)
@@ -234,6 +230,14 @@ class Groups:
         self._registry.remove_durable(group)
         for page in group.pages:
             self._drop(page)
+
+    def _reap(self, group: Durable, member: int) -> None:
+        """What it held is given back; the others are woken for it, and publishers, as the floor may have moved, too."""
+        for key, lane in group.lanes.items():
+            self._page(lane.session).reap(lane.place, member)
+            bell = self._registry.lane(*key).bell
+            self._bells.ring(bell)
+            self._bells.ring_space(bell)
 
     def _make(self, asked: wire.Durable, uid: int, patterns: tuple[str, ...]) -> Durable:
         if len(self._registry.durables) >= self._capacity:

@@ -199,12 +199,17 @@ uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from) {
     return at;
 }
 
+/* Also of what the floor has passed meanwhile: it is somebody else's, so there is another one to look at. */
+static bool below_the_end(const struct shmbus_group *group, uint64_t sequence) {
+    return (int64_t)(sequence - shmbus_group_floor(group)) <= (int64_t)group->mask;
+}
+
 bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence) {
-    if (sequence - shmbus_group_floor(group) <= group->mask)
+    if (below_the_end(group, sequence))
         return true;
     /* seq_cst, both ways: whoever moves the floor on sees the flag, or its floor is seen here. */
     atomic_store_explicit(&group->lane->blocked, 1, memory_order_seq_cst);
-    return sequence - shmbus_group_floor(group) <= group->mask;
+    return below_the_end(group, sequence);
 }
 
 bool shmbus_group_settled(const struct shmbus_group *group, uint64_t sequence, uint64_t *advanced) {

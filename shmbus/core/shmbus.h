@@ -451,7 +451,7 @@ uint64_t shmbus_group_floor(const struct shmbus_group *group);
 uint64_t shmbus_group_next(const struct shmbus_group *group);
 /* The first sequence from `from` on that nobody has been given. */
 uint64_t shmbus_group_seek(const struct shmbus_group *group, uint64_t from);
-/* Is it within the window? If not, whoever moves the floor on will find that somebody waits for that. */
+/* Is it within the window, or passed by the floor? If not, whoever moves the floor on will find that somebody waits for that. */
 bool shmbus_group_open(const struct shmbus_group *group, uint64_t sequence);
 /* Is everything before it settled? The same if not. `advanced` grows by how far the floor moved: whoever was killed between
  * settling and that has left it to us, and those who wait for it, too. */

@@ -559,6 +559,16 @@ TEST(whoever_moves_the_floor_is_told_once_that_somebody_waits_for_it) {
     CHECK(shmbus_group_unblock(&anna));
 }
 
+TEST(what_the_floor_has_passed_meanwhile_is_nothing_to_wait_for) {
+    open_group(WINDOW, 0, 1);
+    must_claim(&anna, 1, 1);
+    CHECK(settle(&anna, 1, 1));
+    CHECK_EQUAL(floor_now(), 2);
+    CHECK(shmbus_group_open(&bert, 1)); /* as bert saw it, before anna took it */
+    CHECK(!shmbus_group_unblock(&anna));
+    CHECK_EQUAL(shmbus_group_claim(&bert, 1, MS), SHMBUS_PASSED);
+}
+
 /* ---- what is in the memory ---- */
 
 TEST(an_ordinary_session_is_no_group) {

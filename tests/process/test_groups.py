@@ -1,6 +1,7 @@
 """Members of one durable subscription share what comes: each message goes to one, whoever joins, leaves or dies."""
 
 import os
+import queue
 import random
 import signal
 import threading
@@ -458,3 +459,49 @@ def test_settings_of_a_group_are_those_of_its_first_member(bus):
         with pytest.raises(DurableError, match="it is being read with window = 8, not 1024"):
             bus.subscribe("lab.#", durable="agent")
         bus.subscribe("lab.#", durable=shmbus.Durable("agent", window=8)).close()
+
+
+BLOCKED = """
+import sys
+from shmbus import _core, connect
+from shmbus.publisher import Publisher
+
+overslept, trouble = 0, Publisher._trouble
+
+
+def count(self, result, length, waited_ns, give_up, *blocked):
+    global overslept
+    overslept += result == _core.FULL  # a sleep that ended by its bound, for nobody rang
+    return trouble(self, result, length, waited_ns, give_up, *blocked)
+
+
+Publisher._trouble = count
+with connect(sys.argv[1], name="collector") as bus, bus.publisher("lab.x", timeout=60) as publisher:
+    for number in range(int(sys.argv[2])):
+        publisher.publish(b"%d" % number)
+print(overslept, flush=True)
+"""
+
+
+def test_a_publisher_that_waits_for_room_is_woken_by_what_is_settled_while_the_receiver_sleeps():
+    full, rounds = 23, 20  # less than an eighth of what its ring may hold by number; by size it is full
+    limits = {"arena_bytes": 4096, "max_bytes": full * 64, "max_message_bytes": 16}
+    received, settled = queue.SimpleQueue(), []
+
+    def settle(subscription):
+        for _ in range(rounds):
+            held = [received.get(timeout=60) for _ in range(full)]
+            time.sleep(0.01)  # by now the receiver sleeps, for nothing comes, and the publisher, for there is no room
+            settled.extend(map(subscription.ack, held))
+
+    with shmbus.embedded(small(256, **limits)) as bus, bus.subscribe("lab.x", durable="agent") as subscription:
+        settling = threading.Thread(target=settle, args=(subscription,))
+        settling.start()
+        with python(BLOCKED, bus.address, str(full * rounds)) as publisher:
+            for _ in range(full * rounds):
+                received.put(subscription.receive(timeout=60))
+            assert publisher.stdout is not None
+            overslept = int(publisher.stdout.readline())
+        settling.join()
+    assert all(settled) and len(settled) == full * rounds
+    assert overslept < rounds / 2  # all of them, if nobody rings; and some on a machine that has a lot to do

@@ -314,3 +314,16 @@ def test_a_producer_has_the_name_that_was_attested(lab):
     assert ring.producer(1) is None and ring.producer(99) is None
     writer.publish(b"x")
     assert reader.try_receive().producer is None
+
+
+def test_a_reader_that_is_closed_while_its_filter_looks_leaves_its_cursor_alone(lab):
+    ring, _, writer, bells, _ = lab
+    session = make_session(3)
+    reader = TestReader(bells)
+    reader.gated = session, 0
+    reader.read(ring, 1)
+    reader._set_filter(lambda message: reader._close() is None)
+    writer.publish(b"once")
+    before = session.cursor(0)
+    assert reader.try_receive() is None  # the cursor may be another subscription's by now
+    assert session.cursor(0) == before

@@ -5,13 +5,21 @@ enum { LOOK_MIN_NS = 10000000, LOOK_MAX_NS = 1000000000 };
 
 static struct shmbus_bell *bell_of(SourceObject *source) { return &source->bells->bells[source->ring->bell]; }
 
+/* Members that read more rings than they can sleep on sleep on the bus's word, see reader_words(). */
+static void wake_members(SourceObject *source) {
+    shmbus_bell_ring(&bell_of(source)->data);
+    shmbus_bell_ring(&source->bells->bells[0].data);
+}
+
+/* Who wakes whom here is explored in tests/model/wake.pml. */
 void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     if (advanced) {
         source->unsignalled += (uint32_t)advanced;
         if (shmbus_group_unblock(&source->lane))
-            shmbus_bell_signal(&bell_of(source)->data); /* a member waits for the window, not for a message */
+            wake_members(source); /* one of them waits for the window, not for a message */
     }
-    if (!source->unsignalled || (!now && source->unsignalled < source->signal_every))
+    /* While the receiver rests, nobody would tell of the remainder: it may be the room that the next message waits for. */
+    if (!source->unsignalled || (!now && !source->resting && source->unsignalled < source->signal_every))
         return;
     source->unsignalled = 0;
     atomic_store_explicit(&source->lane.cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
@@ -22,7 +30,7 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
 static bool give_back(SourceObject *source, struct shmbus_taken taken) {
     bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
     if (done)
-        shmbus_bell_ring(&bell_of(source)->data);
+        wake_members(source);
     return done;
 }
 
@@ -39,7 +47,7 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
             continue;
         entry->rescan = true;
         if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
-            shmbus_bell_ring(&bell_of(entry->source)->data);
+            wake_members(entry->source);
     }
 }
 
@@ -77,9 +85,24 @@ static bool returned_waits(const Entry *entry) {
     return (entry->rescan || returned != entry->returned_seen) && is_here(entry);
 }
 
+/* seq_cst, as `returned`: orders this look after the waiting bit was set, against whoever counts and then rings */
+static bool something_untold(const struct shmbus_group *lane) {
+    return atomic_load_explicit(&lane->lane->untold, memory_order_seq_cst) != 0;
+}
+
+bool group_step_over(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    enum shmbus_result result = shmbus_group_pass(lane, entry->position);
+    if (result == SHMBUS_OK) {
+        add_to(&entry->cursor->stepped, 1);
+        group_signal(entry->source, shmbus_group_advance(lane), false);
+    }
+    return result != SHMBUS_WINDOW;
+}
+
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (returned_waits(entry) || atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (returned_waits(entry) || something_untold(lane))
         return true;
     struct shmbus_view view;
     switch (look(entry, &view)) {
@@ -103,7 +126,7 @@ static void settle(Entry *entry, struct shmbus_taken taken) {
 static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, _Atomic uint64_t *counter) {
     PyObject *told = reader_gap(entry, taken.sequence, 1, reason, shmbus_owner(&entry->ring->ring, taken.sequence));
     if (!told) {
-        shmbus_group_return(&entry->source->lane, taken);
+        give_back(entry->source, taken);
         return NULL;
     }
     add_to(counter, 1);
@@ -118,7 +141,7 @@ static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
                                  entry->expired_producer != entry->passed.producer)) {
         told = reader_tell_expired(entry);
         if (!told) {
-            shmbus_group_return(&entry->source->lane, taken);
+            give_back(entry->source, taken);
             return NULL;
         }
     }
@@ -160,7 +183,7 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
     if ((!wanted || buried > 0) && !self->closed && !correlated_pass(self, (MessageObject *)message))
         wanted = -1;
     if (wanted < 0 || buried < 0)
-        shmbus_group_return(&source->lane, taken);
+        give_back(source, taken);
     else if (!wanted || buried)
         shmbus_group_settle(&source->lane, taken, &advanced);
     self->filtered += !wanted;
@@ -175,8 +198,8 @@ static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken 
     ((MessageHead *)message)->deliveries = taken.tries;
     int kept = self->filter || self->max_deliveries ? withheld(self, entry, taken, message) : 0;
     if (kept || self->closed) {
-        if (!kept) /* closed by another thread, while Python ran: the coordinator gives back what we held */
-            shmbus_group_return(&((MessageHead *)message)->source->lane, taken);
+        if (!kept) /* closed by another thread, while Python ran: the coordinator has given back what we held by then */
+            give_back(((MessageHead *)message)->source, taken);
         Py_DECREF(message);
         return NULL;
     }
@@ -276,7 +299,7 @@ static PyObject *claim_run(ReaderObject *self, Entry *entry, uint32_t limit, con
 /* Lost while nobody was there: told to the first who comes. */
 static PyObject *tell_untold(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (!atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (!something_untold(lane))
         return NULL;
     uint64_t count = atomic_exchange_explicit(&lane->lane->untold, 0, memory_order_seq_cst);
     uint64_t floor = shmbus_group_floor(lane);
@@ -292,9 +315,10 @@ static PyObject *tell_untold(Entry *entry) {
 
 static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    uint64_t head = shmbus_head(&entry->ring->ring);
-    uint64_t lost = shmbus_group_skip(lane, head);
-    group_signal(entry->source, 1, true); /* the floor has moved, whatever was lost */
+    uint64_t head = shmbus_head(&entry->ring->ring), floor = shmbus_group_floor(lane);
+    uint64_t lost = shmbus_group_skip(lane, head), moved = shmbus_group_floor(lane) - floor;
+    if (moved) /* whatever was lost; or else nobody is woken for it */
+        group_signal(entry->source, moved, true);
     if (!lost)
         return NULL;
     PyObject *told = reader_gap(entry, head - lost, lost, "overrun", 0);
@@ -348,6 +372,7 @@ static PyObject *claim_next(ReaderObject *self, Entry *entry, enum shmbus_result
 }
 
 PyObject *group_idle(Entry *entry) {
+    entry->source->resting = true;
     group_signal(entry->source, 0, true);
     return entry->expired_count ? reader_tell_expired(entry) : NULL;
 }
@@ -373,12 +398,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
         *more = true;
         return skip_overrun(entry);
     case SHMBUS_STEPPED:
-        result = shmbus_group_pass(lane, entry->position);
-        if (result == SHMBUS_OK) {
-            add_to(&entry->cursor->stepped, 1);
-            group_signal(entry->source, shmbus_group_advance(lane), false);
-        }
-        *more = result != SHMBUS_WINDOW;
+        *more = group_step_over(entry);
         return *more ? NULL : group_idle(entry);
     default: break;
     }
@@ -394,7 +414,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
 enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_view *view) {
     struct shmbus_group *lane = &entry->source->lane;
     *sequence = entry->position;
-    if (atomic_load_explicit(&lane->lane->untold, memory_order_relaxed))
+    if (something_untold(lane))
         return SHMBUS_OVERRUN;
     if (returned_waits(entry)) {
         entry->returned_seen = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst); /* as in take_returned() */
@@ -410,8 +430,7 @@ enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_vi
 
 bool group_stands(Entry *entry, uint64_t sequence) {
     struct shmbus_group *lane = &entry->source->lane;
-    return !atomic_load_explicit(&lane->lane->untold, memory_order_relaxed) && !returned_waits(entry) &&
-           shmbus_group_seek(lane, entry->position) == sequence;
+    return !something_untold(lane) && !returned_waits(entry) && shmbus_group_seek(lane, entry->position) == sequence;
 }
 
 /* What the merge has seen there, or nothing: it has gone to another, or something has come before it. */
@@ -447,6 +466,7 @@ static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns
 PyObject *group_next(ReaderObject *self, Entry *entry) {
     uint64_t now = shmbus_now_ns(), stop = 0;
     uint32_t looks = entry->source->lane.mask;
+    entry->source->resting = false;
     if (now >= self->next_look_ns)
         group_look_after(self, now);
     if (self->by_producer)

@@ -138,6 +138,7 @@ static PyObject *bells_ring(BellsObject *self, PyObject *index) {
     if (!bell)
         return NULL;
     shmbus_bell_signal(&bell->data);
+    shmbus_bell_ring(&self->bells[0].data); /* who reads too many rings for a word each sleeps on the bus's */
     Py_RETURN_NONE;
 }
 

@@ -83,6 +83,7 @@ static SourceObject *source_new(ReaderObject *self, RingObject *ring, PyObject *
     source->group = NULL;
     source->reader = self;
     source->unsignalled = 0;
+    source->resting = false;
     source->signal_every = signal_interval(&ring->ring);
     return source;
 }
@@ -413,7 +414,7 @@ PyObject *reader_entry_next(ReaderObject *self, Entry *entry) {
                 int wanted = self->filter ? reader_judge(self, message) : 1;
                 uint32_t producer = frame->producer;
                 uint64_t number = frame->producer_sequence;
-                if (wanted != 1) {
+                if (wanted != 1 || self->closed) { /* by another thread, while the filter ran: as above */
                     bool passed = wanted == 0 && !self->closed && correlated_pass(self, (MessageObject *)message);
                     Py_DECREF(message);
                     if (!passed)

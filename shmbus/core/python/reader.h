@@ -132,6 +132,8 @@ enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_vi
 bool group_all_settled(Entry *entry);
 /* Would that still be the same? */
 bool group_stands(Entry *entry, uint64_t sequence);
+/* No message stands at its position: settle that in passing. False: the window has no room for it yet. */
+bool group_step_over(Entry *entry);
 /* What was put off is done, as nothing comes now. What is told, or NULL. */
 PyObject *group_idle(Entry *entry);
 /* Publishers that wait for room are woken, after the floor has moved by `advanced`; `now`: whatever little it was. */

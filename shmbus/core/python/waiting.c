@@ -120,8 +120,10 @@ bool reader_look_at_stuck(ReaderObject *self, uint64_t now_ns) {
             return true;
         entry = &self->entries[i];
         if (step_over && shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_BUSY) {
-            if (!entry->source->group || shmbus_group_pass(&entry->source->lane, entry->position) == SHMBUS_OK)
+            if (!entry->source->group)
                 add_to(&entry->cursor->stepped, 1);
+            else if (!group_step_over(entry)) /* stays the next one, or nobody here would ever settle it */
+                continue;
             reader_place(entry, entry->position + 1);
             entry->busy_word_since_ns = 0;
         }

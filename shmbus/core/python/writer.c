@@ -171,11 +171,12 @@ static bool ask_python(WriterObject *self, enum shmbus_result result, uint64_t l
     return answer != NULL;
 }
 
-/* May there be room since the last look? Makes some where it can. */
+/* May there be room since the last look? Makes some where it can. seq_cst: orders this look after the waiting bit was set,
+ * see shmbus_bell_arm(), against whoever moves the head and then rings. */
 int writer_ready(PyObject *object) {
     WriterObject *self = (WriterObject *)object;
     struct shmbus_blocked blocked;
-    return !self->ring || self->writer.head != atomic_load_explicit(&self->ring->ring.header->head, memory_order_acquire) ||
+    return !self->ring || self->writer.head != atomic_load_explicit(&self->ring->ring.header->head, memory_order_seq_cst) ||
            shmbus_retire(&self->ring->ring, RETIRE_AHEAD, self->refs, self->writer.session_count, &blocked) > 0;
 }
 
