@@ -1,0 +1,153 @@
+"""The unit that we ship, as a systemd that really runs has it: start, reload, watchdog, a killed coordinator, stop."""
+
+import signal
+
+import pytest
+
+from process import machine
+from process.buses import eventually
+from process.collectors import open_directory, script
+
+UNIT = "/etc/systemd/system/shmbus.service"
+CONFIG = "/etc/shmbus.toml"
+COUNTING = """
+import itertools, shmbus
+with shmbus.connect(name="counter") as bus, bus.publisher("lab.count") as publisher:
+    bus.ready()
+    for number in itertools.count():
+        publisher.publish(b"%d" % number)
+        bus.beat()
+        __import__("time").sleep(0.002)
+"""
+CONFIGURED = """
+[bus]
+heartbeat_ms = 1000
+[collectors.procmond]
+enabled = false
+[collectors.counter]
+command = ["{}"]
+restart_first_seconds = 0.1
+"""
+READ_ALL = """
+import shmbus
+with shmbus.connect(name="reader") as bus, bus.subscribe("lab.count", start="earliest") as subscription:
+    numbers = [int(message.payload) for message in subscription.receive_many(8192)]
+print(numbers == list(range(len(numbers))), len(numbers))
+"""
+
+
+@pytest.fixture(scope="module")
+def host():
+    """A machine of its own, with the unit installed as its first lines say."""
+    if (why := machine.missing()) is not None:
+        pytest.skip(why)
+    with machine.booted() as found:
+        found.write(UNIT, found.run("shmbus", "systemd-unit"))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def counter():
+    """A collector that numbers what it publishes."""
+    with open_directory() as directory:
+        yield script(directory / "counter", COUNTING)
+
+
+class Service:
+    """The unit shmbus on that machine."""
+
+    def __init__(self, host):
+        self.host = host
+
+    def configure(self, text):
+        self.host.write(CONFIG, text)
+
+    def start(self):
+        self.host.run("systemctl", "start", "shmbus")
+
+    def stop(self):
+        self.host.run("systemctl", "stop", "shmbus")
+
+    def main(self):
+        return int(self.host.show("shmbus", "MainPID"))
+
+    def kill(self, number):
+        """The coordinator, whatever else is in the unit."""
+        self.host.run("systemctl", "kill", "--kill-whom=main", f"--signal={number.name}", "shmbus")
+
+    def wait_for_another(self, pid):
+        """Until a coordinator is ready that is not this one."""
+        eventually(lambda: self.main() not in (0, pid) and self.host.show("shmbus", "ActiveState") == "active")
+
+    def collector(self, name):
+        """Its state and pid."""
+        words = next(line.split() for line in self.shmbus("collectors", "list").splitlines() if line.startswith(name))
+        return words[1], int(words[3])
+
+    def shmbus(self, *words):
+        return self.host.run("shmbus", *words)
+
+    def lines(self, *options):
+        """What the bus has said since the test began."""
+        return self.host.journal("--unit=shmbus", "--output=cat", *options).splitlines()
+
+    def left(self):
+        """What there is of it: segments, sockets, its cgroup, which is there as long as there is a process in it."""
+        found = self.host.attempt("ls", "-A", "/dev/shm", "/run/shmbus", "/sys/fs/cgroup/system.slice/shmbus.service")
+        return [line for line in found.out.split() if not line.startswith("/")]
+
+
+@pytest.fixture
+def service(host, counter):
+    """Configured, not started; at the end it is stopped, and nothing is left of it."""
+    found = Service(host)
+    host.run("journalctl", "--rotate", "--vacuum-time=1us", "--quiet")
+    found.configure(CONFIGURED.format(counter))
+    yield found
+    host.run("systemctl", "stop", "shmbus")
+    host.attempt("systemctl", "reset-failed", "shmbus")
+    host.run("rm", "-rf", "/run/systemd/system/shmbus.service.d")
+    host.run("systemctl", "daemon-reload")
+    assert found.left() == []
+
+
+def set_in_unit(host, text):
+    """Override what the unit says."""
+    host.run("mkdir", "-p", "/run/systemd/system/shmbus.service.d")
+    host.write("/run/systemd/system/shmbus.service.d/test.conf", f"[Service]\n{text}\n")
+    host.run("systemctl", "daemon-reload")
+
+
+def test_who_starts_it_waits_until_it_is_ready(service, host):
+    service.start()
+    assert host.show("shmbus", "ActiveState") == "active"
+    assert service.collector("counter")[0] in ("starting", "running")
+
+
+def test_a_killed_coordinator_is_started_again_and_goes_on_with_collectors_and_messages(service, host):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    coordinator, (_, collector) = service.main(), service.collector("counter")
+    service.kill(signal.SIGKILL)
+    service.wait_for_another(coordinator)
+    assert service.collector("counter") == ("running", collector)
+    assert host.run("python3", "-c", READ_ALL).startswith("True ")
+
+
+def test_one_that_hangs_is_found_by_the_watchdog(service, host):
+    set_in_unit(host, "WatchdogSec=1s")
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    coordinator, (_, collector) = service.main(), service.collector("counter")
+    service.kill(signal.SIGSTOP)
+    service.wait_for_another(coordinator)
+    assert service.collector("counter") == ("running", collector)
+    assert any("Watchdog timeout" in line for line in service.lines())
+
+
+def test_stopped_it_leaves_nothing(service):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    assert service.left() != []
+    service.stop()
+    assert service.left() == []
