@@ -124,6 +124,26 @@ def test_who_starts_it_waits_until_it_is_ready(service, host):
     assert service.collector("counter")[0] in ("starting", "running")
 
 
+def test_the_journal_has_what_is_logged_with_its_priority_and_no_counters(service, host):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    _, pid = service.collector("counter")
+    host.run("kill", "-KILL", str(pid))
+    eventually(lambda: any("killed by SIGKILL" in line for line in service.lines("--priority=warning")))
+    assert f"counter: started as pid {pid}" in service.lines("--priority=info")
+    assert all("killed by SIGKILL" in line for line in service.lines("--priority=warning", "_COMM=shmbus"))
+    service.stop()
+    assert "stopped: SIGTERM" in service.lines()
+    assert not any("topic name=" in line or "T00" in line for line in service.lines())
+
+
+def test_one_that_cannot_start_says_why_as_an_error(service, host):
+    service.configure("[bus]\nheartbeat = 5\n")
+    assert host.attempt("systemctl", "start", "shmbus").status != 0
+    (said,) = service.lines("--priority=err", "_COMM=shmbus")
+    assert said.startswith(f"shmbus: {CONFIG}: bus.heartbeat = 5: ")
+
+
 def test_a_killed_coordinator_is_started_again_and_goes_on_with_collectors_and_messages(service, host):
     service.start()
     eventually(lambda: service.collector("counter")[0] == "running")
