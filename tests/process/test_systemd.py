@@ -1,5 +1,6 @@
 """The unit that we ship, as a systemd that really runs has it: start, reload, watchdog, a killed coordinator, stop."""
 
+import pwd
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ from process.collectors import open_directory, script
 
 UNIT = "/etc/systemd/system/shmbus.service"
 CONFIG = "/etc/shmbus.toml"
+CAP_NET_ADMIN, CAP_SYS_MODULE, CAP_SYS_PTRACE, CAP_SYS_BOOT = 12, 16, 19, 22
 COUNTING = """
 import itertools, shmbus
 with shmbus.connect(name="counter") as bus, bus.publisher("lab.count") as publisher:
@@ -170,4 +172,70 @@ def test_stopped_it_leaves_nothing(service):
     eventually(lambda: service.collector("counter")[0] == "running")
     assert service.left() != []
     service.stop()
+    assert service.left() == []
+
+
+def test_collectors_have_what_they_need_and_not_what_the_unit_keeps_back(service, host):
+    service.configure("[collectors.procmond]\n[collectors.tool]\ncommand = ['/bin/sleep', '1000']\nuser = 'nobody'\n")
+    service.start()
+    eventually(lambda: service.collector("procmond")[0] == "running")
+    pid = service.collector("procmond")[1]
+    its = dict(line.split(":\t") for line in host.run("grep", "^Cap", f"/proc/{pid}/status").splitlines())
+    assert not int(its["CapBnd"], 16) & (1 << CAP_SYS_MODULE | 1 << CAP_SYS_BOOT)
+    assert int(its["CapEff"], 16) & 1 << CAP_SYS_PTRACE and int(its["CapEff"], 16) & 1 << CAP_NET_ADMIN
+    assert host.run("cat", f"/proc/{pid}/oom_score_adj") == "0\n"
+    uid = pwd.getpwnam("nobody").pw_uid
+    eventually(lambda: host.run("stat", "--format=%u", f"/proc/{service.collector('tool')[1]}") == f"{uid}\n")
+    # They see this host as it is.
+    assert host.run("readlink", f"/proc/{pid}/ns/mnt") == host.run("readlink", "/proc/1/ns/mnt")
+
+
+STOP, KILL = "systemctl stop shmbus", "systemctl kill --kill-whom=main --signal=KILL shmbus"
+UNTIL_IT_STARTS = 'until [ "$(systemctl show --property SubState --value shmbus)" = start ]; do :; done'
+
+
+@pytest.mark.parametrize("script", [f"{KILL}; {UNTIL_IT_STARTS}; {STOP}", f"{STOP} --no-block; {KILL}; {STOP}"])
+def test_stopped_and_killed_it_leaves_nothing_either(service, host, script):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    host.run("sh", "-c", script)
+    assert service.left() == []
+
+
+def test_a_reload_is_done_when_it_returns_and_fails_where_the_file_is_wrong(service, host, counter):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    coordinator = service.main()
+    service.configure(CONFIGURED.format(counter) + "enabled = false\n")
+    host.run("systemctl", "reload", "shmbus")
+    eventually(lambda: "stopped" in service.shmbus("collectors", "list"))
+    service.configure("[bus]\nheartbeat = 5\n")
+    assert host.attempt("systemctl", "reload", "shmbus").status != 0
+    assert any("bus.heartbeat = 5: " in line for line in service.lines("--priority=err"))
+    assert (host.show("shmbus", "ActiveState"), service.main()) == ("active", coordinator)
+
+
+def test_killed_with_a_wrong_configuration_it_fails_at_once_and_goes_on_when_that_is_mended(service, host, counter):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    _, collector = service.collector("counter")
+    service.configure("[bus]\nheartbeat = 5\n")
+    service.kill(signal.SIGKILL)
+    eventually(lambda: host.show("shmbus", "ActiveState") == "failed")
+    assert host.show("shmbus", "NRestarts") == "1"
+    service.configure(CONFIGURED.format(counter))
+    service.start()
+    assert service.collector("counter") == ("running", collector)
+    assert host.run("python3", "-c", READ_ALL).startswith("True ")
+
+
+def test_of_a_unit_that_has_failed_the_rest_is_ended_by_hand(service, host):
+    service.start()
+    eventually(lambda: service.collector("counter")[0] == "running")
+    service.configure("[bus]\nheartbeat = 5\n")
+    service.kill(signal.SIGKILL)
+    eventually(lambda: host.show("shmbus", "ActiveState") == "failed")
+    service.stop()
+    assert service.left() != []
+    assert service.shmbus("down").splitlines()[-1] == "the bus 'default', which nobody ran any more, has stopped"
     assert service.left() == []
