@@ -81,7 +81,7 @@ def missing() -> str | None:
         return f"systemd is not installed ({SYSTEMD})"
     if absent := [one for one in PROGRAMS if shutil.which(one) is None]:
         return f"not installed: {', '.join(absent)}"
-    if (top := _top()) is None or not os.access(top, os.W_OK):
+    if (above := top()) is None or not os.access(above, os.W_OK):
         return "there is no cgroup v2 here in which cgroups could be made"
     script = (
         'mount -t tmpfs tmpfs "$0" && cd "$0" && mkdir u w m && mount -t overlay -olowerdir=/,upperdir=u,workdir=w o m'
@@ -97,9 +97,9 @@ def missing() -> str | None:
 @contextlib.contextmanager
 def booted() -> Iterator[Machine]:
     """One for as long as the block lasts. It dies with this process."""
-    top = _top()
-    assert top is not None
-    cgroup = top / f"shmbus-test-{secrets.token_hex(6)}"
+    above = top()
+    assert above is not None
+    cgroup = above / f"shmbus-test-{secrets.token_hex(6)}"
     cgroup.mkdir()
     try:
         with tempfile.TemporaryDirectory() as directory, _process(Path(directory), cgroup) as pid:
@@ -126,6 +126,7 @@ def _process(directory: Path, cgroup: Path) -> Iterator[int]:
                     pass
             except TimeoutError:
                 raise AssertionError(f"systemd did not start: {said.read_text()}") from None
+            _enter(process.pid, _own())  # out of that one, which could hand no controllers on with a process in it
             yield _child(process.pid)
         finally:
             (cgroup / "cgroup.kill").write_text("1")
@@ -136,10 +137,21 @@ def _child(pid: int) -> int:
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
-def _top() -> Path | None:
+def top() -> Path | None:
     """Of cgroup v2, as far as it is seen from here."""
     found = (Path(mount[4]) for mount in Kernel().mounts() if "cgroup2" in mount[mount.index("-") :][1:2])
     return next(found, None)
+
+
+def _own() -> Path:
+    """The cgroup that the tests run in."""
+    above = top()
+    assert above is not None
+    return above / Kernel().own_path().strip("/")
+
+
+def _enter(pid: int, cgroup: Path) -> None:
+    (cgroup / "cgroup.procs").write_text(str(pid))
 
 
 def _other_mounts() -> list[str]:

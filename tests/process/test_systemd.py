@@ -2,10 +2,11 @@
 
 import pwd
 import signal
+import sys
 
 import pytest
 
-from process import machine
+from process import hugetlb, machine
 from process.buses import eventually
 from process.collectors import open_directory, script
 
@@ -93,6 +94,11 @@ class Service:
         """What the bus has said since the test began."""
         return self.host.journal("--unit=shmbus", "--output=cat", *options).splitlines()
 
+    @property
+    def cgroup(self):
+        """Of the unit, as it is seen from outside."""
+        return self.host.cgroup / "system.slice/shmbus.service"
+
     def left(self):
         """What there is of it: segments, sockets, its cgroup, which is there as long as there is a process in it."""
         found = self.host.attempt("ls", "-A", "/dev/shm", "/run/shmbus", "/sys/fs/cgroup/system.slice/shmbus.service")
@@ -121,7 +127,7 @@ def set_in_unit(host, text):
 
 
 def test_who_starts_it_waits_until_it_is_ready(service, host):
-    service.start()
+    host.run("sh", "-c", "systemctl start shmbus && test -S /run/shmbus/default.sock")
     assert host.show("shmbus", "ActiveState") == "active"
     assert service.collector("counter")[0] in ("starting", "running")
 
@@ -239,3 +245,36 @@ def test_of_a_unit_that_has_failed_the_rest_is_ended_by_hand(service, host):
     assert service.left() != []
     assert service.shmbus("down").splitlines()[-1] == "the bus 'default', which nobody ran any more, has stopped"
     assert service.left() == []
+
+
+@pytest.fixture
+def confining(service, host, counter):
+    """The same with a collector in a cgroup, whose limit takes a controller that is there."""
+    with hugetlb.lent() as top, open_directory() as directory:
+        if top is None:
+            pytest.skip("no controller that cgroups in there could have")
+        (directory / "up").write_text(hugetlb.program("shmbus.tools.main"))
+        command = f"{sys.executable} -P {directory}/up up --plain --config {CONFIG}"
+        set_in_unit(host, f"ExecStart=\nExecStart={command}")
+        service.configure(CONFIGURED.format(counter) + "cgroup = { memory_max_bytes = 4_194_304 }\n")
+        for handing in (host.cgroup, host.cgroup / "system.slice"):
+            (handing / "cgroup.subtree_control").write_text("+hugetlb")
+        yield service
+        service.stop()
+        for handing in (host.cgroup / "system.slice", host.cgroup):
+            (handing / "cgroup.subtree_control").write_text("-hugetlb")
+
+
+def test_limits_by_cgroup_are_the_unit_s_own_to_set_and_hold_after_a_kill_too(confining, host):
+    confining.start()
+    eventually(lambda: confining.collector("counter")[0] == "running")
+    coordinator, (_, collector) = confining.main(), confining.collector("counter")
+    place = confining.cgroup / "collector.default.counter"
+    assert (place / hugetlb.FILE).read_text() == "4194304\n"
+    confining.kill(signal.SIGKILL)
+    confining.wait_for_another(coordinator)
+    assert confining.collector("counter") == ("running", collector)
+    assert (place / hugetlb.FILE).read_text() == "4194304\n"
+    assert host.run("cat", f"/proc/{collector}/cgroup").splitlines()[-1].endswith("/collector.default.counter")
+    confining.stop()
+    assert confining.left() == []
