@@ -7,11 +7,13 @@ processes are its own. It takes root and a cgroup v2 in which cgroups can be mad
 import contextlib
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -118,19 +120,27 @@ def _process(directory: Path, cgroup: Path) -> Iterator[int]:
     boot = [str(script), str(directory / "root"), str(told), *_other_mounts()]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, said.open("w") as output:
         channel.bind(str(told))
-        channel.settimeout(BOOT_SECONDS)
         process = subprocess.Popen([*enter, *apart, *boot], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            try:
-                while "READY=1" not in channel.recv(4096).decode().splitlines():
-                    pass
-            except TimeoutError:
-                raise AssertionError(f"systemd did not start: {said.read_text()}") from None
+            if not _is_up(channel, process.pid):
+                raise AssertionError(f"systemd did not start: {said.read_text()}")
             _enter(process.pid, _own())  # out of that one, which could hand no controllers on with a process in it
             yield _child(process.pid)
         finally:
             (cgroup / "cgroup.kill").write_text("1")
             process.wait(20)
+
+
+def _is_up(channel: socket.socket, pid: int) -> bool:
+    """Wait until it says so, or ends."""
+    deadline, ended = time.monotonic() + BOOT_SECONDS, os.pidfd_open(pid)
+    try:
+        while channel in select.select([channel, ended], [], [], max(deadline - time.monotonic(), 0))[0]:
+            if "READY=1" in channel.recv(4096).decode().splitlines():
+                return True
+        return False
+    finally:
+        os.close(ended)
 
 
 def _child(pid: int) -> int:
