@@ -124,6 +124,7 @@ def _process(directory: Path, cgroup: Path) -> Iterator[int]:
         try:
             if not _is_up(channel, process.pid):
                 raise AssertionError(f"systemd did not start: {said.read_text()}")
+            channel.close()  # it goes on telling, and would wait for somebody to listen
             _enter(process.pid, _own())  # out of that one, which could hand no controllers on with a process in it
             yield _child(process.pid)
         finally:
