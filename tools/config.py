@@ -21,7 +21,7 @@ import shmbus
 from shmbus.config import CollectorSettings, Config, load
 from shmbus.coordinator.configured import settings_of
 
-from .options import add_bus
+from .options import add_bus_or_file, bus_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             command.add_argument("--json", action="store_true", help="as JSON")
     reload = commands.add_parser("reload", help="have a bus that runs read its configuration again")
     reload.add_argument("--validate-only", action="store_true", help="say what would be changed, and change nothing")
-    add_bus(reload)
+    add_bus_or_file(reload)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    with shmbus.connect(arguments.bus, name="config") as bus:
+    with shmbus.connect(bus_of(arguments), name="config") as bus:
         found = bus.reload_config(validate_only=arguments.validate_only)
     print("would change:" if found and arguments.validate_only else "changed:" if found else "nothing is different")
     for line in found:

@@ -8,6 +8,7 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -81,8 +82,17 @@ def _explain(error: Exception) -> int:
         status = 1
     else:
         raise error  # a mistake of ours: its traceback is wanted
-    print(f"shmbus: {_text(error)}", file=sys.stderr)
+    print(_as_of_a_service(f"shmbus: {_text(error)}"), file=sys.stderr)
     return status
+
+
+def _as_of_a_service(line: str) -> str:
+    """With its priority, where it goes to the journal."""
+    if "JOURNAL_STREAM" not in os.environ:
+        return line
+    from shmbus.coordinator.journal import Fail, for_journal, is_journal
+
+    return for_journal(Fail(line)) if is_journal(sys.stderr) else line
 
 
 def _text(error: Exception) -> str:

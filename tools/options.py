@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 
 def add_bus(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +13,23 @@ def add_bus(parser: argparse.ArgumentParser) -> None:
         default=default_bus(),
         help="the bus (default: $SHMBUS_BUS, else 'default'; now: %(default)s)",
     )
+
+
+def add_bus_or_file(parser: argparse.ArgumentParser) -> None:
+    """FILE, or else --bus; see `bus_of`."""
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the bus that this configuration is of")
+    add_bus(parser)
+
+
+def bus_of(arguments: argparse.Namespace) -> str:
+    """The bus that FILE names, whatever else stands in there, or else --bus. Raises ConfigurationError."""
+    if arguments.file is None:
+        return str(arguments.bus)
+    from shmbus.config import read  # takes longer than most commands
+
+    section = read(arguments.file).get("bus")
+    name = section.get("name") if isinstance(section, dict) else None
+    return name if isinstance(name, str) else default_bus()
 
 
 def default_bus() -> str:

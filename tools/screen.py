@@ -1,9 +1,10 @@
-"""The thread that shows a running bus: a live table on a terminal, log lines anywhere else.
+"""The thread that shows a running bus: a live table on a terminal, in the journal what is logged, else log lines.
 
 A thread of its own, because a terminal that is stopped (Ctrl-S) or a pipe that nobody reads must not hold up the
 coordinator. It looks once a second, and shows at once what is logged.
 """
 
+import math
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ from .lines import Lines, log_line
 from .meter import Meter, View
 from .output import abandon
 from .snapshot import Probe
+from .text import printable
 
 PERIOD_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.1  # between two looks, however much is logged
@@ -28,6 +30,9 @@ PATIENCE_SECONDS: Final = 1.0  # with an output that takes nothing, at the end
 
 class Face(Protocol):
     """How it is shown."""
+
+    wants_views: bool
+    """Or only what is logged?"""
 
     def show(self, view: View | None, new: Sequence[str]) -> None:
         """Show it, with what was logged since the last time. No view: the one before still holds."""
@@ -77,14 +82,16 @@ class Screen:
 
     def _show_until_ended(self) -> None:
         meter = Meter()
-        self._started.wait()
-        probe = None if self._ended.is_set() else Probe(self._bus)
+        if self._face.wants_views:
+            self._started.wait()
+        probe = Probe(self._bus) if self._face.wants_views and not self._ended.is_set() else None
+        period = math.inf if probe is None else PERIOD_SECONDS
         try:
             while not self._ended.is_set():
                 self._show(self._look(probe, meter))
-                due = time.monotonic() + PERIOD_SECONDS
+                due = time.monotonic() + period
                 while not self._ended.is_set() and (left := due - time.monotonic()) > 0:
-                    if self._wake.wait(left):
+                    if self._wake.wait(min(left, threading.TIMEOUT_MAX)):
                         self._wake.clear()
                         self._show(None)
                         self._ended.wait(SHORTEST_SECONDS)
@@ -109,18 +116,32 @@ class Screen:
 class PlainFace:
     """Log lines."""
 
+    wants_views = True
+
     def __init__(self, output: TextIO) -> None:
         self._output, self._lines = output, Lines()
-        self._mark = for_journal if is_journal(output) else str
 
     def show(self, view: View | None, new: Sequence[str]) -> None:
         now = time.time()
-        told = [self._mark(type(text)(log_line(text, now))) for text in new]
+        told = [log_line(text, now) for text in new]
         if view is not None:
-            told += map(self._mark, self._lines.changes(view, now))
-        if told:
-            self._output.write("".join(f"{one}\n" for one in told))
-            self._output.flush()
+            told += self._lines.changes(view, now)
+        _write(self._output, told)
+
+    def close(self) -> None:
+        """Nothing is left to say."""
+
+
+class JournalFace:
+    """What is logged, with its priority. The journal has the time, and no use for counters that change every second."""
+
+    wants_views = False
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def show(self, view: View | None, new: Sequence[str]) -> None:
+        _write(self._output, [for_journal(type(one)(printable(one))) for one in new])
 
     def close(self) -> None:
         """Nothing is left to say."""
@@ -128,6 +149,8 @@ class PlainFace:
 
 class LiveFace:
     """A table that is drawn anew, on the terminal's other screen; at the end the last one stays on its first."""
+
+    wants_views = True
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -161,7 +184,15 @@ class LiveFace:
         self._console.print(dashboard(self._view, list(self._log), width, height - 2))
 
 
+def _write(output: TextIO, lines: Sequence[str]) -> None:
+    if lines:
+        output.write("".join(f"{one}\n" for one in lines))
+        output.flush()
+
+
 def face_for(*, plain: bool) -> Face:
     """A live table on a terminal that can draw one, unless plain lines are wanted."""
+    if is_journal(sys.stdout):
+        return JournalFace(sys.stdout)
     dumb = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
     return PlainFace(sys.stdout) if plain or dumb or not sys.stdout.isatty() else LiveFace()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.configuration import Configuration
-from shmbus.coordinator.journal import Warn, for_journal, is_journal
+from shmbus.coordinator.journal import Fail, for_journal, is_journal
 from shmbus.errors import ShmbusError
 
 _JOURNAL = is_journal(sys.stderr)
@@ -33,7 +33,7 @@ def main() -> int:
         )
         _log(f"stopped: {coordinator.run()}")
     except ShmbusError as error:
-        _log(Warn(error))
+        _log(Fail(error))
         return 1
     return 0
 

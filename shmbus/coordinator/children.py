@@ -99,7 +99,11 @@ class Children:
             self.collectors[plan.name] = Collector(plan)
         for entry in entries.values():
             self._adopt(entry)
-        self.cgroups.take_over([one.name for one in self.collectors.values() if one.process is not None])
+        running = [one for one in self.collectors.values() if one.process is not None]
+        self.cgroups.take_over([one.name for one in running])
+        for collector in running:
+            if collector.plan.cgroup:  # as they are configured by now; the service manager may have lifted them
+                self._confine(collector.plan)
         fresh = [self.collectors[plan.name] for plan in plans if plan.name not in entries]
         for collector in fresh:
             if collector.plan.enabled:

@@ -9,10 +9,17 @@ from typing import TextIO
 
 INFO = 6
 WARNING = 4
+ERROR = 3
 
 
 class Warn(str):
     """A line that somebody ought to look at."""
+
+    __slots__ = ()
+
+
+class Fail(str):
+    """Why it ends now."""
 
     __slots__ = ()
 
@@ -29,4 +36,5 @@ def is_journal(stream: TextIO) -> bool:
 
 def for_journal(line: str) -> str:
     """The line with its priority."""
-    return f"<{WARNING if isinstance(line, Warn) else INFO}>{line}"
+    priority = ERROR if isinstance(line, Fail) else WARNING if isinstance(line, Warn) else INFO
+    return f"<{priority}>{line}"

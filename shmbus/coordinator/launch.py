@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GROUP: Final = "shmbus.collectors"
 NOT_FOUND: Final = 127
+OOM_SCORE: Final = "/proc/self/oom_score_adj"
 LIMITS: Final = {
     "open_files": resource.RLIMIT_NOFILE,
     "processes": resource.RLIMIT_NPROC,
@@ -70,6 +71,7 @@ def main() -> object:
 
 def _constrain(plan: dict[str, Any]) -> None:
     """What takes privileges first, then give them up; the directory is entered with what is left."""
+    _give_up_protection()
     if plan["cgroup"]:
         with open(f"{plan['cgroup']}/cgroup.procs", "w") as file:
             file.write("0")  # this process
@@ -81,6 +83,15 @@ def _constrain(plan: dict[str, Any]) -> None:
         _become(pwd.getpwuid(plan["uid"]))
     if plan["working_directory"]:
         os.chdir(plan["working_directory"])
+
+
+def _give_up_protection() -> None:
+    """The kernel may be told to spare the coordinator when memory runs out; nobody said so of its collectors."""
+    with open(OOM_SCORE) as file:
+        protected = int(file.read()) < 0
+    if protected:
+        with open(OOM_SCORE, "w") as file:
+            file.write("0")
 
 
 def _become(user: pwd.struct_passwd) -> None:

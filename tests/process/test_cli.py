@@ -430,6 +430,34 @@ def test_down_stops_the_bus_and_waits_for_its_end(shmbus_command, bus_name):
     assert left_behind(bus_name) == []
 
 
+def test_down_ends_what_a_killed_coordinator_left_its_collectors_too(shmbus_command, bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text(
+        f"[bus]\nname = {bus_name!r}\nmax_topics = 5000\n"
+        "[collectors.procmond]\nenabled = false\n[collectors.tool]\ncommand = ['/bin/sleep', '1000']\n"
+    )
+    up = shmbus_command("up", "--config", str(config))
+    pid = int(up.wait_for(r"tool: started as pid \d+").split()[-1])
+    up.wait_for("listening on ")
+    assert shmbus_command.done("down", "--left", str(config)) == (0, "")  # of a bus that runs there is nothing left
+    up.process.kill()
+    up.end()
+    assert psutil.pid_exists(pid)
+    status, told = shmbus_command.done("down", str(config))
+    assert (status, told.splitlines()[-1]) == (0, f"the bus '{bus_name}', which nobody ran any more, has stopped")
+    assert left_behind(bus_name) == []
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])  # by now it is a child of ours
+    assert shmbus_command.done("down", "--left", str(config)) == (0, "")
+    assert shmbus_command.done("down", str(config))[0] == 1
+
+
+def test_down_removes_what_one_left_that_was_killed_at_its_end(shmbus_command, bus_name):
+    path = segment.make_runtime_directory() / f"{bus_name}.lock"
+    path.touch()
+    assert shmbus_command.done("down", "--left") == (0, f"bus '{bus_name}': removed 0 segments and 1 file\n")
+    assert not path.exists()
+
+
 def test_doctor_finds_nothing_on_a_running_bus(shmbus_command, bus_name):
     up = shmbus_command.up()
     status, told = shmbus_command.done("doctor", "--bus", bus_name, "--clean")

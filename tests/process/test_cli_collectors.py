@@ -151,6 +151,8 @@ def test_a_bus_reads_its_file_again_by_command(bus_name, tmp_path):
         found = "  topics 'lab.+': slots, max_messages\n"
         assert command("config", "reload", "--validate-only")[1] == f"would change:\n{found}"
         assert command("config", "reload")[1] == f"changed:\n{found}"
+        path.write_text(path.read_text() + f"[bus]\nname = {bus_name!r}\n")
+        assert command("config", "reload", "--bus", "another", str(path)) == (0, "nothing is different\n", "")
         path.write_text("[bus]\nmax_topics = 5\n")
         status, _, errors = command("config", "reload")
         assert status == 2 and "bus.max_topics = 5: is made once" in errors

@@ -18,16 +18,9 @@ import pytest
 import shmbus
 from process.buses import Running, coordinator, eventually
 from process.collectors import collector, script, wait_for
+from process.hugetlb import FILE, lent, program
 from shmbus.coordinator.cgroups import Kernel, record_path
 
-FILE = "hugetlb.2MB.max"
-PROGRAM = f"""
-import sys
-from shmbus.coordinator import cgroups
-cgroups.LIMITS = {{"memory_max_bytes": cgroups.Limit("hugetlb", "{FILE}")}}
-from shmbus.coordinator.__main__ import main
-sys.exit(main())
-"""
 CONFIG = """
 [collectors.procmond]
 enabled = false
@@ -49,22 +42,12 @@ class Lab(NamedTuple):
         return int(self.away_path.read_text())
 
 
-def root():
-    """The top of cgroup v2, if we may use a controller of it there; None: we may not."""
-    kernel = Kernel()
-    found = [Path(mount[4]) for mount in kernel.mounts() if "cgroup2" in mount[mount.index("-") :][1:2]]
-    with contextlib.suppress(OSError, IndexError):
-        if kernel.own_path() == "/" and "hugetlb" in kernel.read(found[0] / "cgroup.controllers"):
-            return found[0] if os.access(found[0], os.W_OK) else None
-    return None
-
-
 class Confining(Running):
     """A coordinator whose limits take a controller that is there."""
 
     def __init__(self, bus, path):
         self.bus, self.lines = bus, []
-        command = [sys.executable, "-c", PROGRAM, "--bus", bus, "--config", str(path)]
+        command = [sys.executable, "-c", program("shmbus.coordinator.__main__"), "--bus", bus, "--config", str(path)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, bufsize=1)
         self.read_until("ready")
 
@@ -84,10 +67,6 @@ class Confining(Running):
 @pytest.fixture
 def lab(bus_name, tmp_path):
     """The configuration; its collector starts one that leaves its group, its session and its environment."""
-    top = root()
-    if top is None:
-        pytest.skip("no cgroup v2 that could be used here")
-    handed_on = (top / "cgroup.subtree_control").read_text().split()
     away = tmp_path / "away"
     body = (
         "import os, subprocess\n"
@@ -96,9 +75,10 @@ def lab(bus_name, tmp_path):
     )
     path = tmp_path / "bus.toml"
     path.write_text(CONFIG.format(script(tmp_path / "tool", body)))
-    yield Lab(path, away, top / f"collector.{bus_name}.tool")
-    if "hugetlb" not in handed_on:
-        (top / "cgroup.subtree_control").write_text("-hugetlb")
+    with lent() as top:
+        if top is None:
+            pytest.skip("no cgroup v2 that could be used here")
+        yield Lab(path, away, top / f"collector.{bus_name}.tool")
 
 
 def test_all_its_processes_are_in_it_and_none_outlives_it(lab, bus_name):

@@ -1,6 +1,8 @@
 """A bus as a service: what it tells the service manager, and how its lines look in the journal."""
 
+import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +12,7 @@ import sys
 import pytest
 
 from process.buses import coordinator
+from shmbus.tools import systemd_unit
 
 
 @pytest.fixture
@@ -86,3 +89,15 @@ def test_the_unit_file_is_one(tmp_path):
     )
     about = [line for line in done.stderr.splitlines() if "shmbus.service" in line]
     assert about == []
+
+
+@pytest.mark.parametrize(("version", "has_subgroups"), [(None, False), (252, False), (254, True), (257, True)])
+def test_the_unit_file_is_for_the_systemd_that_is_there(monkeypatch, capsys, version, has_subgroups):
+    monkeypatch.setattr(systemd_unit, "systemd_version", lambda: version)
+    systemd_unit.run(argparse.Namespace(config="/etc/shmbus.toml"))
+    said = capsys.readouterr().out
+    assert ("\nDelegateSubgroup=coordinator\n" in said, '"$$EXIT_STATUS" = 219' in said) == (
+        has_subgroups,
+        not has_subgroups,
+    )
+    assert re.search("@[A-Z]+@", said) is None
