@@ -253,6 +253,8 @@ class Session:
     def beat(self) -> None: ...
     def cursor(self, index: int, /) -> tuple[int, int, int, int, int, int, int, int]:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
+    def cursor_subscription(self, index: int, /) -> int:
+        """The last of what `cursor` answers."""
     def cursor_active_ns(self, index: int, /) -> int:
         """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
     def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int]]:
