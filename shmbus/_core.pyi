@@ -373,6 +373,9 @@ class Message(MessageHead):
     def key(self) -> str | None:
         """What it is the latest word about, as its publisher said."""
     @property
+    def _correlated(self) -> bool:
+        """May its envelope have a correlation? False is certain."""
+    @property
     def _frame(self) -> bytes: ...
     @property
     def payload(self) -> bytes: ...

@@ -3,7 +3,7 @@
 
 /* Small messages are kept for the next ones: a batch that is read and dropped would otherwise have the allocator give whole
  * arenas back to the kernel and fault them in again, which costs more than the messages. */
-enum { SMALL_PAYLOAD = 400, KEPT = 1024 };
+enum { SMALL_PAYLOAD = 400, KEPT = 1024, CORRELATION_FIELD = 2 };
 static MessageObject *kept[KEPT];
 static unsigned kept_count;
 
@@ -199,6 +199,16 @@ static PyObject *message_locate(MessageObject *self, PyObject *Py_UNUSED(none)) 
     return locate_event(self->payload, Py_SIZE(self));
 }
 
+/* Whether its envelope carries a correlation, without parsing it: field 2. What cannot be walked through may well. */
+static PyObject *message_correlated(MessageObject *self, void *Py_UNUSED(closure)) {
+    const unsigned char *at = self->payload, *end = at + Py_SIZE(self);
+    struct field field = {0};
+    int more = 0;
+    while (self->frame.kind == SHMBUS_KIND_EVENT && (more = next_field(&at, end, &field)) > 0 && field.number != CORRELATION_FIELD) {
+    }
+    return PyBool_FromLong(more != 0);
+}
+
 static PyObject *message_key(MessageObject *self, void *Py_UNUSED(closure)) {
     return key_in(self->payload, Py_SIZE(self), self->frame.kind);
 }
@@ -263,6 +273,7 @@ static PyGetSetDef message_getset[] = {
     {"payload", (getter)message_payload, NULL, NULL, NULL},
     {"key", (getter)message_key, NULL, NULL, NULL},
     {"_frame", (getter)message_frame, NULL, NULL, NULL},
+    {"_correlated", (getter)message_correlated, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef message_methods[] = {
