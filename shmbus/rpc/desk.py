@@ -100,17 +100,17 @@ class Desk:
             outcome = self._cancelled(request)
         with self._lock:
             self._known.pop(request.request_id, None)
-            vitals = self._vitals
-            vitals.running -= 1
-            vitals.requests += 1
-            vitals.busy_ns += ended_ns - request.started_ns
             form = self._forms.pop() if self._forms else Form(self._service)
             payload = form.fill(request, outcome, self.instance, len(self._known), ended_ns)
-            vitals.errors += form.failed
         killpoint("reply.executed")
         self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
         killpoint("reply.sent")
-        with self._lock:
+        vitals = self._vitals
+        with self._lock:  # what nobody waits for
+            vitals.running -= 1
+            vitals.requests += 1
+            vitals.busy_ns += ended_ns - request.started_ns
+            vitals.errors += form.failed
             answer = payload.SerializeToString()
             self._forms.append(form)
             others = self._once.finish(request.keys, answer, len(answer))
