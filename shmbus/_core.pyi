@@ -56,6 +56,7 @@ def configure(
     make_time: Callable[[int], object],
     parse_envelope: Callable[[Message], object],
     parse_event: Callable[[Message], object],
+    parsers: dict[tuple[int, int], Callable[[bytes], object]],
     context: ContextVar[Any],
 ) -> None: ...
 
@@ -369,6 +370,8 @@ class MessageHead:
 class Message(MessageHead):
     """One received message. `memoryview(message)` looks at the payload without another copy."""
 
+    @property
+    def event(self) -> Any: ...
     @property
     def key(self) -> str | None:
         """What it is the latest word about, as its publisher said."""
