@@ -56,6 +56,7 @@ def configure(
     make_time: Callable[[int], object],
     parse_envelope: Callable[[Message], object],
     parse_event: Callable[[Message], object],
+    parsers: dict[tuple[int, int], Callable[[bytes], object]],
     context: ContextVar[Any],
 ) -> None: ...
 
@@ -253,6 +254,8 @@ class Session:
     def beat(self) -> None: ...
     def cursor(self, index: int, /) -> tuple[int, int, int, int, int, int, int, int]:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
+    def cursor_subscription(self, index: int, /) -> int:
+        """The last of what `cursor` answers."""
     def cursor_active_ns(self, index: int, /) -> int:
         """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
     def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int]]:
@@ -368,8 +371,13 @@ class Message(MessageHead):
     """One received message. `memoryview(message)` looks at the payload without another copy."""
 
     @property
+    def event(self) -> Any: ...
+    @property
     def key(self) -> str | None:
         """What it is the latest word about, as its publisher said."""
+    @property
+    def _correlated(self) -> bool:
+        """May its envelope have a correlation? False is certain."""
     @property
     def _frame(self) -> bytes: ...
     @property

@@ -126,23 +126,23 @@ class Loops(threading.local):
     """What `for` loops of this thread are handling that are not the core's, the innermost last."""
 
     def __init__(self) -> None:
-        self._stack: list[tuple[ref[object], Handled]] = []
+        self.stack: list[tuple[ref[object], Handled]] = []
 
     def begin(self, owner: object, message: Handled) -> None:
         """The loop over `owner` is handling that message."""
-        self._stack.append((ref(owner), message))
+        self.stack.append((ref(owner), message))
 
     def end(self, owner: object) -> None:
         """It is through with it. A loop around it goes on with its own."""
-        if self.message is not None and self._stack[-1][0]() is owner:
-            self._stack.pop()
+        if self.message is not None and self.stack[-1][0]() is owner:
+            self.stack.pop()
 
     @property
     def message(self) -> Handled | None:
         """Of the innermost loop that is still there."""
-        while self._stack and self._stack[-1][0]() is None:
-            self._stack.pop()
-        return self._stack[-1][1] if self._stack else None
+        while self.stack and self.stack[-1][0]() is None:
+            self.stack.pop()
+        return self.stack[-1][1] if self.stack else None
 
 
 LOOPS: Final = Loops()
@@ -210,7 +210,7 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
     None: a child of what is being handled, else a root that carries the current span, if there is one. False: nothing.
     Metadata: that, as it is. A message or a context: a child of it.
     """
-    if given is False:
+    if given is False or (given is None and _nothing_to_say()):
         return None
     if isinstance(given, CorrelationMetadata):
         return check(given)
@@ -220,6 +220,11 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
         context = current()
         return _traced_root() if context is None else context.child()
     return child_of(given)
+
+
+def _nothing_to_say() -> bool:
+    """As most who publish find: nothing is being handled here, and there is no tracing. Without a look for more."""
+    return HANDLING.get() is None and _core.handling() is None and not LOOPS.stack and _current_trace is _untraced
 
 
 def metadata_of(message: Handled) -> CorrelationMetadata:

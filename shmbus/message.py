@@ -86,7 +86,7 @@ def parse_event(message: Message) -> Any:
     if place is None:
         return _event_of(message.envelope)
     outer, inner, data = place
-    return _CLASSES[outer, inner].FromString(data)
+    return _PARSERS[outer, inner](data)
 
 
 def _event_of(envelope: EventBusMessage) -> Any:
@@ -100,16 +100,16 @@ def _event_of(envelope: EventBusMessage) -> Any:
     return None if event is None else getattr(body, event)
 
 
-def _classes() -> dict[tuple[int, int], Any]:
-    """The class behind each (payload field, event field)."""
+def _parsers() -> dict[tuple[int, int], Any]:
+    """What parses what stands in each (payload field, event field)."""
     outer = EventBusMessage.DESCRIPTOR.oneofs_by_name["payload"].fields
     inner = CollectionEventPayload.DESCRIPTOR.oneofs_by_name["event_data"].fields
     classes = {(field.number, 0): schema.class_of(field.message_type) for field in outer}
     classes |= {(_COLLECTION_FIELD, field.number): schema.class_of(field.message_type) for field in inner}
-    return classes
+    return {place: kind.FromString for place, kind in classes.items()}
 
 
-_CLASSES: Final = _classes()
+_PARSERS: Final = _parsers()
 
 _core.configure(
     make_gap=_make_gap,
@@ -117,5 +117,6 @@ _core.configure(
     make_time=time_of_day,
     parse_envelope=parse_envelope,
     parse_event=parse_event,
+    parsers=_PARSERS,
     context=HANDLING,
 )

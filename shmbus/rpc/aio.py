@@ -211,7 +211,7 @@ class AsyncServer(Server):
         self._desk.done(request, await self._result(request))
 
     async def _result(self, request: Request) -> "Outcome":
-        service, number = self._collector.collector_id, request.wire.operation
+        service, number = self._collector.collector_id, request.number
         try:
             result = self._collector.handler(request)(request)
             outcome: Outcome = await result if inspect.isawaitable(result) else result

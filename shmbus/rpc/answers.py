@@ -94,7 +94,7 @@ class Answers:
     def _tell_too_large(
         self, publisher: "Publisher", request: Request, payload: RpcResponsePayload, why: MessageTooLarge
     ) -> bool:
-        error = failure(request.service, request.wire.operation, "EXECUTION_ERROR", str(why), category="RESOURCE")
+        error = failure(request.service, request.number, "EXECUTION_ERROR", str(why), category="RESOURCE")
         told = RpcResponsePayload()
         told.CopyFrom(payload)
         told.response.ClearField("payload")
@@ -109,4 +109,5 @@ class Answers:
 
 def _correlation(request: Request) -> "Message | bool":
     """The answer is the request's child, if that is part of anything."""
-    return request.message if request.message.envelope.correlation.correlation_id else False
+    message = request.message
+    return message if message._correlated and message.envelope.correlation.correlation_id else False

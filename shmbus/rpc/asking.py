@@ -39,7 +39,7 @@ def make_ask(
     context = correlation.resolve(given)
     deadline = time.monotonic_ns() + int(timeout * 1e9)
     child = False if context is None else context
-    return Ask(service, asked, payload, timeout, deadline, key, child, bearer_info(token), priority)
+    return Ask(service, asked, payload, timeout, deadline, key, child, bearer_info(token) if token else None, priority)
 
 
 def is_coordinators(ask: Ask) -> bool:

@@ -101,10 +101,10 @@ class Client:
     def result(self, pending: Pending) -> Answer:
         """Wait for the answer of what was submitted. Raises RpcError."""
         try:
-            while not pending.settled:
+            while pending.outcome is None:
                 self._wait(pending)
         finally:
-            if not pending.settled:  # interrupted
+            if pending.outcome is None:  # interrupted
                 self.cancel(pending)
         return pending.result()
 
@@ -186,12 +186,13 @@ class Client:
 
     def _wait(self, pending: Pending) -> None:
         """Until something has happened: it is settled, its deadline has passed, or it is this thread's turn to read."""
-        if self._reading.acquire(blocking=False):
+        if self._reading.acquire(False):
             try:
                 self._read(pending)
             finally:
                 self._reading.release()
-                self._hand_over()
+                if self._followers:
+                    self._hand_over()
             return
         self._follow(pending)
 

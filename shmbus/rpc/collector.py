@@ -203,12 +203,12 @@ class Collector:
 
     def handler(self, request: Request) -> Callable[[Request], Any]:
         """The bound method for a request. Raises RpcError for what is not supported, or makes no sense."""
-        name = self._methods.get(request.wire.operation)
+        name = self._methods.get(request.number)
         if name is None:
             known = ", ".join(Operation(number).name for number in sorted(self._methods))
             reason = "it has no method for that"
             raise failure(
-                self.collector_id, request.wire.operation, "UNSUPPORTED_OPERATION", reason, context={"supported": known}
+                self.collector_id, request.number, "UNSUPPORTED_OPERATION", reason, context={"supported": known}
             )
         if misfit := request.misfit():
             raise misfit

@@ -27,10 +27,10 @@ class Deaths:
 
     def watch(self, process: Identity) -> bool:
         """False: it is dead. A process that cannot be seen from here counts as alive, and its death is not told."""
+        if process in self._known:  # first: most are. One that dies just now is told of after this
+            return True
         if process in self._dead:
             return False
-        if process in self._known:
-            return True
         with self._lock:
             return process in self._known or self._begin(process)
 

@@ -26,7 +26,7 @@ from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.once import Once
 from shmbus.rpc.request import Request
-from shmbus.rpc.response import respond
+from shmbus.rpc.response import Form
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload
 
 if TYPE_CHECKING:
@@ -54,18 +54,12 @@ class Desk:
         self.instance = instance
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
-        self._queue: list[tuple[int, int, Request]] = []  # a heap: by priority, of equals the oldest first
+        self.queue: list[tuple[int, int, Request]] = []
+        """A heap: by priority, of equals the oldest first."""
         self._order = count()
         self._known: dict[str, Request] = {}  # queued or running, by request id
-        self._once: Once[Request, RpcResponsePayload] = Once()
-
-    def __len__(self) -> int:
-        return len(self._queue)
-
-    @property
-    def load(self) -> int:
-        """Queued and running."""
-        return len(self._known)
+        self._once: Once[Request, bytes] = Once()
+        self._forms: list[Form] = []  # that nobody is filling
 
     def take(self, message: "Message") -> None:
         """A message on the topic of requests."""
@@ -76,22 +70,23 @@ class Desk:
         elif event.routing.load_balance_hint in ("", self.instance):
             parsing_ns = time.monotonic_ns() - received_ns
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
-            refusal = None if event.request.cancels else self._judge(event, request.producer)
+            cancels = request.wire.cancels
+            refusal = None if cancels else self._judge(event, message.producer)
             with self._lock:
-                if event.request.cancels:
-                    self._cancel(event.request.cancels, request)
+                if cancels:
+                    self._cancel(cancels, request)
                 elif refusal is None:
                     self._admit(request)
                 else:
                     self._vitals.denied += 1
-                    self._send(request, respond(request, refusal, self.instance, self.load, time.monotonic_ns()))
+                    self._tell(request, refusal)
 
     def next(self) -> Request | None:
         """The next that is worth executing: of the highest priority the oldest."""
         with self._lock:
-            while self._queue:
-                *_, request = heappop(self._queue)
-                self._vitals.queued = len(self._queue)
+            while self.queue:
+                request = heappop(self.queue)[2]
+                self._vitals.queued = len(self.queue)
                 if self._is_due(request):
                     self._vitals.running += 1
                     request.started_ns = time.monotonic_ns()
@@ -104,43 +99,47 @@ class Desk:
         if isinstance(outcome, RpcError) and request.cancelled:
             outcome = self._cancelled(request)
         with self._lock:
-            self._known.pop(request.wire.request_id, None)
-            self._vitals.running -= 1
-            self._vitals.requests += 1
-            self._vitals.busy_ns += ended_ns - request.started_ns
-            payload = respond(request, outcome, self.instance, self.load, ended_ns)
-            self._vitals.errors += payload.response.HasField("error")
+            self._known.pop(request.request_id, None)
+            form = self._forms.pop() if self._forms else Form(self._service)
+            payload = form.fill(request, outcome, self.instance, len(self._known), ended_ns)
         killpoint("reply.executed")
         self._send(request, payload)  # remembered after that: whoever asks again meanwhile joins, and is answered then
         killpoint("reply.sent")
-        with self._lock:
-            others = self._once.finish(request.keys, payload, payload.ByteSize())
+        vitals = self._vitals
+        with self._lock:  # what nobody waits for
+            vitals.running -= 1
+            vitals.requests += 1
+            vitals.busy_ns += ended_ns - request.started_ns
+            vitals.errors += form.failed
+            answer = payload.SerializeToString()
+            self._forms.append(form)
+            others = self._once.finish(request.keys, answer, len(answer))
         for other in others:
-            self._repeat(other, payload)
+            self._repeat(other, answer)
 
     def close(self) -> None:
         """Nothing is executed any more: what waits is told so, and what runs may stop."""
         with self._lock:
             for request in list(self._known.values()):
                 request.cancel()
-            while self._queue:
-                self._refuse(heappop(self._queue)[-1], "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
+            while self.queue:
+                self._refuse(heappop(self.queue)[-1], "CLIENT_SHUTDOWN", "it stops serving", "UNAVAILABLE")
 
     # ---- with the lock -----------------------------------------------------------------------------------------------
 
     def _admit(self, request: Request) -> None:
         if self._once.begin(request.keys):
-            self._known[request.wire.request_id] = request
-            if len(self._queue) < QUEUE_LIMIT:
-                heappush(self._queue, (-request.wire.priority, next(self._order), request))
-                self._vitals.queued = len(self._queue)
+            self._known[request.request_id] = request
+            if len(self.queue) < QUEUE_LIMIT:
+                heappush(self.queue, (-request.wire.priority, next(self._order), request))
+                self._vitals.queued = len(self.queue)
             else:
                 self._vitals.refused += 1
                 self._refuse(request, "INVALID_STATE", f"{QUEUE_LIMIT} requests wait already", "UNAVAILABLE")
             return
         self._vitals.repeated += 1
-        if (payload := self._once.answer(request.keys)) is not None:
-            self._repeat(request, payload)
+        if (answer := self._once.answer(request.keys)) is not None:
+            self._repeat(request, answer)
         else:
             self._once.join(request.keys, request)
 
@@ -162,30 +161,31 @@ class Desk:
             request.cancel()
 
     def _refuse(self, request: Request, code: str, reason: str, status: str) -> None:
-        error = failure(self._service, request.wire.operation, code, reason, status=status)
+        error = failure(self._service, request.number, code, reason, status=status)
         self._answer_unexecuted(request, error)
 
     def _answer_unexecuted(self, request: Request, error: RpcError) -> None:
-        self._known.pop(request.wire.request_id, None)
-        self._send(request, respond(request, error, self.instance, self.load, time.monotonic_ns()))
+        self._known.pop(request.request_id, None)
+        self._tell(request, error)
         for other in self._once.abandon(request.keys):
             self._admit(other)
 
     def _cancelled(self, request: Request) -> RpcError:
-        operation = request.wire.operation
-        return failure(self._service, operation, "CLIENT_SHUTDOWN", "its caller gave it up", status="CANCELLED")
+        return failure(self._service, request.number, "CLIENT_SHUTDOWN", "its caller gave it up", status="CANCELLED")
 
-    def _repeat(self, request: Request, payload: RpcResponsePayload) -> None:
-        again = RpcResponsePayload()
-        again.CopyFrom(payload)
-        again.response.request_id = request.wire.request_id
+    def _tell(self, request: Request, error: RpcError) -> None:
+        payload = Form(self._service).fill(request, error, self.instance, len(self._known), time.monotonic_ns())
+        self._send(request, payload)
+
+    def _repeat(self, request: Request, answer: bytes) -> None:
+        again = RpcResponsePayload.FromString(answer)
+        again.response.request_id = request.request_id
         self._send(request, again)
 
 
 def _request_in(message: "Message") -> RpcRequestPayload | None:
-    """The whole envelope is parsed, once: its correlation is wanted, too."""
     try:
-        envelope = message.envelope
+        event = message.event
     except DecodeError:
         return None
-    return envelope.rpc_request if envelope is not None and envelope.HasField("rpc_request") else None
+    return event if isinstance(event, RpcRequestPayload) else None

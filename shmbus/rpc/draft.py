@@ -16,19 +16,21 @@ class Draft:
         self._request, self._routing = self._whole.request, self._whole.routing
         self._request.client_id, self._request.target = client_id, target
         self._extra: list[str] = []  # fields that are not in every call, and were in the last one
+        self._as_before: tuple[object, ...] = ()
 
     def fill(self, pending: Pending, attempt: int) -> RpcRequestPayload:
         """The same object each time."""
-        ask, request, routing = pending.ask, self._request, self._routing
+        ask, request = pending.ask, self._request
         while self._extra:
             request.ClearField(self._extra.pop())
         request.request_id = pending.request_id
-        request.operation = ask.operation  # type: ignore[assignment]
         request.timestamp, request.deadline = time.time_ns() // 1_000_000, ask.deadline_ns
-        request.priority = ask.priority
-        self._whole.ClearField("auth_info")
-        if ask.auth_info is not None:
-            self._whole.auth_info.CopyFrom(ask.auth_info)
+        mostly_the_same = (
+            ask.operation, ask.priority, ask.auth_info, pending.instance.name, attempt, pending.service.breaker.state
+        )  # fmt: skip
+        if mostly_the_same != self._as_before:
+            self._fill_rest(pending, attempt)
+            self._as_before = mostly_the_same
         if ask.key:
             request.idempotency_key = ask.key
             self._extra.append("idempotency_key")
@@ -36,7 +38,15 @@ class Draft:
             field = request_field(ask.payload)
             getattr(request, field).CopyFrom(ask.payload)
             self._extra.append(field)
+        return self._whole
+
+    def _fill_rest(self, pending: Pending, attempt: int) -> None:
+        ask, request, routing = pending.ask, self._request, self._routing
+        request.operation = ask.operation  # type: ignore[assignment]
+        request.priority = ask.priority
+        self._whole.ClearField("auth_info")
+        if ask.auth_info is not None:
+            self._whole.auth_info.CopyFrom(ask.auth_info)
         routing.load_balance_hint = pending.instance.name
         routing.retry_count = attempt - 1
         routing.circuit_breaker_state = pending.service.breaker.state
-        return self._whole

@@ -50,6 +50,8 @@ LOOK_NS: Final = 50_000_000
 """Servers that came meanwhile are looked for with the first call after so long; one that goes is seen at once."""
 
 
+_GOOD: Final = frozenset({int(wire.RPC_STATUS_SUCCESS), int(wire.RPC_STATUS_IN_PROGRESS)})
+
 CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requests to go out
 
 
@@ -104,8 +106,9 @@ class Exchange:
 
         `wait`: a full topic may be waited for, until the deadline.
         """
-        service = self._service(ask)
-        self._check_breaker(service, ask)
+        service = self._services.get(ask.service) or self._first(ask)
+        if service.breaker.failures:  # without any it is closed
+            self._check_breaker(service, ask)
         try:
             return self._send(service, ask, wait, attempt)
         except BaseException:
@@ -147,7 +150,7 @@ class Exchange:
         except BaseException:
             self._forget(pending)
             raise
-        if not self._serves(service, instance):
+        if not self._serves(instance):
             service.looked_ns = 0
             with self._deciding:
                 self._undecided.append(pending)
@@ -180,10 +183,11 @@ class Exchange:
 
     def _publish(self, pending: Pending, attempt: int, wait: bool) -> int:
         service, ask = pending.service, pending.ask
-        if not service.lock.acquire(blocking=False) and not service.lock.acquire(timeout=max(ask.left(), 0)):
+        if not service.lock.acquire(False) and not service.lock.acquire(timeout=max(ask.left(), 0)):
             raise overdue(ask, "its requests are not read")
         try:
-            seconds = max(ask.left(), 0) if wait else 0
+            left = (ask.deadline_ns - time.monotonic_ns()) / 1e9
+            seconds = left if wait and left > 0 else 0
             request = service.draft.fill(pending, attempt)
             return service.publisher.publish(request, correlation=ask.correlation, timeout=seconds)
         except BackpressureError as error:
@@ -223,7 +227,12 @@ class Exchange:
     def take(self, item: Any) -> None:
         """Something came: an answer, a gap, or what overtook the answers that are here: a death, a loss."""
         if isinstance(item, Message):
-            self._take_answer(item)
+            try:
+                event = item.event
+            except DecodeError:
+                return
+            if isinstance(event, RpcResponsePayload):
+                self._answered(event)
         elif isinstance(item, Identity | _Lost):
             while (waiting := self.subscription.try_receive()) is not None:
                 self.take(waiting)
@@ -231,14 +240,6 @@ class Exchange:
                 self._bury(item)
             else:
                 self._lost(*item)
-
-    def _take_answer(self, message: Message) -> None:
-        try:
-            event = message.event
-        except DecodeError:
-            return
-        if isinstance(event, RpcResponsePayload):
-            self._answered(event)
 
     def _bury(self, process: Identity) -> None:
         for pending in list(self._pending.values()):
@@ -254,15 +255,17 @@ class Exchange:
             if pending is not None:
                 self.expire(pending)
             return
-        pending.service.balance.reported(pending.instance, event.routing.load_balance_hint)
-        if response.status in (wire.RPC_STATUS_SUCCESS, wire.RPC_STATUS_IN_PROGRESS):
+        service, status = pending.service, response.status
+        if len(service.servers) > 1:  # or there is nothing to choose
+            service.balance.reported(pending.instance, event.routing.load_balance_hint)
+        if status in _GOOD:
             self._settle(pending, answer_of(event))
         else:
             self._settle(pending, from_wire(response, pending.ask.service, pending.ask.seconds))
-        if response.status == wire.RPC_STATUS_UNAVAILABLE:
-            pending.service.breaker.failed(time.monotonic_ns())
-        else:
-            pending.service.breaker.succeeded()
+        if status == wire.RPC_STATUS_UNAVAILABLE:
+            service.breaker.failed(time.monotonic_ns())
+        elif service.breaker.failures:
+            service.breaker.succeeded()
 
     def _lost(self, pending: Pending, code: str, reason: str) -> None:
         error = failure(pending.ask.service, pending.ask.operation, code, reason, status="UNAVAILABLE")
@@ -288,12 +291,10 @@ class Exchange:
 
     # ---- services ----------------------------------------------------------------------------------------------------
 
-    def _service(self, ask: Ask) -> Service:
-        service = self._services.get(ask.service)
-        if service is None:
-            with self._lock:
-                service = self._services.get(ask.service) or self._open(ask)
-        return service
+    def _first(self, ask: Ask) -> Service:
+        """Of a service that this client has not called yet."""
+        with self._lock:
+            return self._services.get(ask.service) or self._open(ask)
 
     def _open(self, ask: Ask) -> Service:
         """A topic is made by its servers: where there is none, nobody serves."""
@@ -314,9 +315,9 @@ class Exchange:
         if not service.servers or now - service.looked_ns > LOOK_NS:
             ring = service.publisher._ring
             service.servers, service.looked_ns = [] if ring is None else instances(self.bus, ring), now
-        return [one for one in service.servers if self._serves(service, one)]
+        return list(filter(self._serves, service.servers))
 
-    def _serves(self, service: Service, instance: Instance) -> bool:
+    def _serves(self, instance: Instance) -> bool:
         return self._deaths.watch(instance.process) and serves(self.bus, instance)
 
     def _check_breaker(self, service: Service, ask: Ask) -> None:

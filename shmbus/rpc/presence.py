@@ -27,21 +27,17 @@ if TYPE_CHECKING:
 SERVING: Final = 1 << 31
 FINISHED: Final = 1 << 30
 _LANE_SHIFT: Final = 31  # a cursor tells its topic and, in the highest bit, its lane
-_TOPIC_ID, _NUMBER = 6, 7  # in what Session.cursor() answers
+_TOPIC_ID: Final = 6  # in what Session.cursor() answers
 
 
 class Instance(NamedTuple):
-    """One server of a topic, and the cursor that says so."""
+    """One server of a topic, and the cursor that says so. Its `name` stands in the routing of requests for it."""
 
     session: int
     process: Identity
     cursor: int
     number: int
-
-    @property
-    def name(self) -> str:
-        """As it stands in the routing of requests that are for this one."""
-        return f"{self.session}-{self.number}"
+    name: str
 
 
 def instances(bus: "Bus", ring: Ring) -> list[Instance]:
@@ -55,14 +51,15 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
         if page is not None and cursor < page.capacity:
             *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id and number & SERVING:
-                found.append(Instance(session, Identity(*page.identity), cursor, number & ~SERVING))
+                number &= ~SERVING
+                found.append(Instance(session, Identity(*page.identity), cursor, number, f"{session}-{number}"))
     return found
 
 
 def serves(bus: "Bus", instance: Instance) -> bool:
     """Does it still take requests?"""
     page = bus._pages.foreign.get(instance.session)
-    return page is not None and page.cursor(instance.cursor)[_NUMBER] == instance.number | SERVING
+    return page is not None and page.cursor_subscription(instance.cursor) == instance.number | SERVING
 
 
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
@@ -71,7 +68,7 @@ def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
     Raises LookupError: it has left altogether, and nothing tells what it read.
     """
     page = bus._pages.foreign.get(instance.session)
-    number = page.cursor(instance.cursor)[_NUMBER] if page is not None else 0
+    number = page.cursor_subscription(instance.cursor) if page is not None else 0
     if page is None or number & ~(SERVING | FINISHED) != instance.number:
         raise LookupError(instance)
     # Looked at after the number: it is the last one by then, or 0 while that is being declared or it has just left.

@@ -68,9 +68,12 @@ class Beat:
         """Seconds that the loop may wait; None: for ever."""
         return None if self._every is None else max(self._due - time.monotonic(), 0.0)
 
-    def tick(self) -> None:
-        """The loop moves."""
+    def tick(self) -> float | None:
+        """The loop moves. As `patience` afterwards."""
+        if self._every is None:
+            return None
         now = time.monotonic()
-        if self._every is not None and now >= self._due:
+        if now >= self._due:
             self._bus.beat()
             self._due = now + self._every
+        return self._due - now

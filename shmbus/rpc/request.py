@@ -19,40 +19,38 @@ class Request:
     """One request, from its arrival to its answer."""
 
     __slots__ = (
-        "wire", "message", "service", "received_ns", "started_ns", "parsing_ns", "keys", "is_cancelled", "on_cancel",
-        "_look",
+        "wire", "message", "service", "request_id", "number", "client_id", "received_ns", "started_ns", "parsing_ns",
+        "keys", "is_cancelled", "on_cancel", "_look",
     )  # fmt: skip
 
     def __init__(self, wire: RpcRequest, message: "Message", service: str, received_ns: int, parsing_ns: int) -> None:
         self.wire, self.message, self.service = wire, message, service
+        # Taken out of the protobuf once: each look into it costs as much as ten at an attribute.
+        self.request_id, self.number = wire.request_id, int(wire.operation)
+        self.client_id = wire.client_id
+        """Who asks, as it says; see `producer` for who it is."""
         self.received_ns, self.parsing_ns, self.started_ns = received_ns, parsing_ns, 0
-        self.keys = self._keys()
+        key = wire.idempotency_key
+        self.keys = self._keys(key) if key else (self.number, self.request_id)
         self.is_cancelled = False  # as far as is known; see `cancelled`
         self.on_cancel: Callable[[], object] | None = None
         self._look: Callable[[float], object] | None = None
 
-    def _keys(self) -> tuple[object, ...]:
+    def _keys(self, key: str) -> tuple[object, ...]:
         """By what it is known when it comes again. Another user's key is another key."""
-        if not self.wire.idempotency_key:
-            return self.wire.operation, self.wire.request_id
         producer = self.producer
-        return self.wire.operation, self.wire.idempotency_key, producer.uid if producer else None
+        return self.number, key, producer.uid if producer else None
 
     @property
     def operation(self) -> Operation:
         """What is asked for."""
-        return Operation(self.wire.operation)
+        return Operation(self.number)
 
     @property
     def payload(self) -> Any:
         """What came with it, by rpc.proto; None where nothing did."""
         field = self.wire.WhichOneof("payload")
         return None if field is None or field == "empty" else getattr(self.wire, field)
-
-    @property
-    def client_id(self) -> str:
-        """Who asks, as it says; see `producer` for who it is."""
-        return self.wire.client_id
 
     @property
     def producer(self) -> "Producer | None":
@@ -83,7 +81,7 @@ class Request:
 
     def refuse(self, code: str, reason: str, **context: str) -> RpcError:
         """For `raise`: an error of the schema, whose category follows from its code."""
-        return failure(self.service, self.wire.operation, code, reason, context=context)
+        return failure(self.service, self.number, code, reason, context=context)
 
     def cancel(self) -> None:
         """Its client does not want it any more, or is dead."""
@@ -94,10 +92,10 @@ class Request:
     def misfit(self) -> RpcError | None:
         """Its payload is none that the operation takes."""
         field = self.wire.WhichOneof("payload")
-        number = int(self.wire.operation)
-        expected = _TAKES.get(number)
+        expected = _TAKES.get(self.number)
         if field in (None, "empty"):
-            return self.refuse("INVALID_PAYLOAD", f"it means nothing without {expected}") if number in NEEDS else None
+            useless = self.number in NEEDS
+            return self.refuse("INVALID_PAYLOAD", f"it means nothing without {expected}") if useless else None
         if field == expected:
             return None
         return self.refuse("INVALID_PAYLOAD", f"it takes {expected or 'nothing'}, and {field} came")

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -139,9 +138,8 @@ class Server:
 
     def _receive(self) -> None:
         """Wait for something, and take it; or only until it is time to beat."""
-        self.beat.tick()
         try:
-            self._take(self._subscription.receive(self.beat.patience))
+            self._take(self._subscription.receive(self.beat.tick()))
         except ReceiveTimeout:
             pass
 
@@ -159,8 +157,7 @@ class Server:
 
     def _look(self, seconds: float) -> None:
         """For a handler that runs where requests are read: what has come meanwhile, such as its cancellation."""
-        self.beat.tick()
-        patience = self.beat.patience
+        patience = self.beat.tick()
         try:
             if seconds > 0:
                 self._take(self._subscription.receive(seconds if patience is None else min(seconds, patience)))
@@ -172,14 +169,15 @@ class Server:
 
     def _run_here(self) -> None:
         with ExitStack() as stack:
-            execute = partial(self.execute, run=_runner(stack), look=self._look)
+            run, desk = _runner(stack), self._desk
             while True:
-                if not self._desk and not self._stopping:
+                if desk.queue or self._stopping:
+                    self.beat.tick()
+                else:
                     self._receive()
-                self.beat.tick()
                 self._take_all()
-                if (request := self._desk.next()) is not None:
-                    execute(request)
+                if (request := desk.next()) is not None:
+                    self.execute(request, run=run, look=self._look)
                 elif self._stopping:
                     return
 
@@ -214,21 +212,16 @@ class Server:
         """Call its method, and answer. What is published meanwhile is the request's child."""
         request._look = look
         token = HANDLING.set(request.message)
+        outcome: Outcome
         try:
-            outcome = self._outcome(request, run)
+            outcome = self._collector.handler(request)(request)
+            if not (outcome is None or isinstance(outcome, ProtobufMessage)) and inspect.isawaitable(outcome):
+                outcome = run(outcome)
+        except Exception as error:
+            outcome = as_failure(self._collector.collector_id, request.number, error)
         finally:
             HANDLING.reset(token)
         self._desk.done(request, outcome)
-
-    def _outcome(self, request: Request, run: Any) -> Outcome:
-        try:
-            result = self._collector.handler(request)(request)
-            if not (result is None or isinstance(result, ProtobufMessage)) and inspect.isawaitable(result):
-                result = run(result)
-            outcome: Outcome = result
-            return outcome
-        except Exception as error:
-            return as_failure(self._collector.collector_id, request.wire.operation, error)
 
 
 class Mailbox(Server):

@@ -149,6 +149,12 @@ def test_no_pattern_is_refused_with_the_reason(bus, pattern):
 def test_the_ways_to_receive(bus):
     with bus.subscribe("a.b") as subscription, bus.publisher("a.b") as publisher:
         assert subscription.try_receive() is None
+        for wrong in (
+            lambda: subscription.receive(1, 2), lambda: subscription.receive(1, timeout=1),  # type: ignore[call-arg,misc]
+            lambda: subscription.receive(seconds=1),  # type: ignore[call-arg]
+        ):  # fmt: skip
+            with pytest.raises(TypeError, match="at the most: timeout"):
+                wrong()
         began = time.monotonic()
         with pytest.raises(ReceiveTimeout, match="no message on 'a.b' within 0.05 s. Wait longer"):
             subscription.receive(timeout=0.05)

@@ -291,6 +291,7 @@ def test_tables_know_their_ends(lab):
         lambda: ring.set_gate(99, 1, 0, 1), lambda: ring.set_gate(0, 0, 0, 1),
         lambda: ring.set_producer(99, "x", 1, 1, 1, 1, 0), lambda: ring.set_producer(1, "x", 0, 1, 1, 1, 0),
         lambda: bells.ring(99), lambda: bells.ring_space(99), lambda: make_session(1, cursors=4).cursor(4),
+        lambda: make_session(1, cursors=4).cursor_subscription(4),
     ):  # fmt: skip
         with pytest.raises(IndexError):
             use()

@@ -159,6 +159,7 @@ class RingMachine(RuleBasedStateMachine):
         if lossless:
             session, cursor = reader.gated = self.free_cursors.pop(0)
             session.bind_cursor(cursor, 7, 1)
+            assert session.cursor_subscription(cursor) == 1
             ring.set_gate(free[0], session.session, cursor, model.head)
         position = ring.tail if latest else ring.head
         reader.successors = dict(zip(self.rings, self.rings[1:], strict=False))

@@ -4,13 +4,19 @@ import os
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shm.memory import Shape, TestReader, TestWriter, make_bells, make_ring
 from shmbus import Gap
 from shmbus.v1.common_pb2 import ProcessRecord
-from shmbus.v1.eventbus_pb2 import CollectionEventPayload, EventBusMessage, HeartbeatPayload, ProcessEventData
+from shmbus.v1.eventbus_pb2 import (
+    CollectionEventPayload,
+    CorrelationMetadata,
+    EventBusMessage,
+    HeartbeatPayload,
+    ProcessEventData,
+)
 
 
 class EnvelopeWriter(TestWriter):
@@ -90,6 +96,27 @@ def test_looking_for_the_event_agrees_with_the_parser_on_any_bytes(data):
         assert payload is not None and envelope.DESCRIPTOR.fields_by_name[payload].number == outer
         body = getattr(envelope, payload)
         assert message.event == (getattr(body, body.WhichOneof("event_data")) if inner else body)
+
+
+@given(st.binary(max_size=300))
+@example(EventBusMessage(correlation=CorrelationMetadata(correlation_id="c")).SerializeToString())
+@example(EventBusMessage(heartbeat=HeartbeatPayload()).SerializeToString())
+def test_a_correlation_is_never_overlooked(data):
+    class Any:
+        def SerializeToString(self):
+            return data
+
+    message = through_a_ring(Any())
+    try:
+        envelope = EventBusMessage.FromString(data)
+    except Exception:
+        return
+    assert message._correlated or not envelope.HasField("correlation")
+
+
+def test_what_has_no_correlation_is_not_parsed_for_it():
+    assert not through_a_ring(EventBusMessage(heartbeat=HeartbeatPayload()))._correlated
+    assert through_a_ring(EventBusMessage(correlation=CorrelationMetadata(correlation_id="c")))._correlated
 
 
 def test_the_time_of_day_is_that_of_the_clock():

@@ -8,7 +8,7 @@ from shmbus.process import Identity
 from shmbus.rpc.balance import Balance
 from shmbus.rpc.presence import Instance
 
-A, B, C = (Instance(number, Identity(number, 1, 1), 0, 1) for number in (1, 2, 3))
+A, B, C = (Instance(number, Identity(number, 1, 1), 0, 1, f"{number}-1") for number in (1, 2, 3))
 
 
 @pytest.mark.parametrize("policy", ["least-loaded", "round-robin"])

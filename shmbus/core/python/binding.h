@@ -17,6 +17,7 @@ struct hooks {
     PyObject *make_time;      /* (CLOCK_MONOTONIC ns) */
     PyObject *parse_envelope; /* (message) */
     PyObject *parse_event;    /* (message) */
+    PyObject *parsers;        /* {(payload field, event field): (bytes)} for what an envelope carries */
     PyObject *context;        /* ContextVar of what is being handled, for asyncio */
     PyObject *trace;          /* ContextVar that is empty while no span can be current; NULL unless tracing is enabled */
 };

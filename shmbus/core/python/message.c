@@ -3,7 +3,7 @@
 
 /* Small messages are kept for the next ones: a batch that is read and dropped would otherwise have the allocator give whole
  * arenas back to the kernel and fault them in again, which costs more than the messages. */
-enum { SMALL_PAYLOAD = 400, KEPT = 1024 };
+enum { SMALL_PAYLOAD = 400, KEPT = 1024, CORRELATION_FIELD = 2 };
 static MessageObject *kept[KEPT];
 static unsigned kept_count;
 
@@ -90,7 +90,8 @@ static PyObject *message_envelope(MessageObject *self, void *Py_UNUSED(closure))
     return made_once((PyObject *)self, &self->envelope, hooks.parse_envelope);
 }
 
-static PyObject *message_event(MessageObject *self, void *Py_UNUSED(closure)) {
+/* Of a message or a borrowed one; what Message does with most of its own is further down. */
+static PyObject *head_event(MessageHead *self, void *Py_UNUSED(closure)) {
     return made_once((PyObject *)self, &self->event, hooks.parse_event);
 }
 
@@ -158,16 +159,47 @@ static int sole_field(const unsigned char *at, const unsigned char *end, uint64_
     return more < 0 ? -1 : found;
 }
 
-/* Where the event stands in an envelope that was written in one piece: (payload field, event field, bytes). None sends
- * the caller to the protobuf parser, which knows every other legal encoding. */
+struct place {
+    uint64_t outer, inner; /* payload field, event field */
+    const unsigned char *from, *to;
+};
+
+/* Where the event stands in an envelope that was written in one piece. False sends the caller to the protobuf parser, which
+ * knows every other legal encoding. */
+static bool find_event(const unsigned char *data, Py_ssize_t length, struct place *place) {
+    *place = (struct place){.from = data, .to = data + length};
+    return sole_field(place->from, place->to, 3, 8, &place->outer, &place->from, &place->to) == 1 &&
+           (place->outer != 3 || sole_field(place->from, place->to, 3, 7, &place->inner, &place->from, &place->to) == 1);
+}
+
+static PyObject *bytes_at(const struct place *place) {
+    return PyBytes_FromStringAndSize((const char *)place->from, place->to - place->from);
+}
+
+/* (payload field, event field, bytes), or None. */
 PyObject *locate_event(const unsigned char *data, Py_ssize_t length) {
-    const unsigned char *from = data, *to = data + length;
-    uint64_t outer = 0, inner = 0;
-    if (sole_field(from, to, 3, 8, &outer, &from, &to) != 1)
+    struct place place;
+    if (!find_event(data, length, &place))
         Py_RETURN_NONE;
-    if (outer == 3 && sole_field(from, to, 3, 7, &inner, &from, &to) != 1)
-        Py_RETURN_NONE;
-    return Py_BuildValue("IIy#", (unsigned int)outer, (unsigned int)inner, (const char *)from, (Py_ssize_t)(to - from));
+    return Py_BuildValue("IIN", (unsigned int)place.outer, (unsigned int)place.inner, bytes_at(&place));
+}
+
+/* The event, without a detour over Python where it stands in one piece. */
+static PyObject *message_event(MessageObject *self, void *Py_UNUSED(closure)) {
+    struct place place;
+    if (self->event || self->frame.kind != SHMBUS_KIND_EVENT || !hooks.parsers ||
+        !find_event(self->payload, Py_SIZE(self), &place))
+        return head_event((MessageHead *)self, NULL);
+    PyObject *key = Py_BuildValue("II", (unsigned int)place.outer, (unsigned int)place.inner);
+    PyObject *parser = key ? PyDict_GetItemWithError(hooks.parsers, key) : NULL, *bytes = parser ? bytes_at(&place) : NULL;
+    Py_XDECREF(key);
+    PyObject *made = bytes ? PyObject_CallOneArg(parser, bytes) : NULL;
+    Py_XDECREF(bytes);
+    if (made)
+        Py_XSETREF(self->event, Py_NewRef(made));
+    else if (!PyErr_Occurred()) /* of a field that has no parser */
+        return head_event((MessageHead *)self, NULL);
+    return made;
 }
 
 /* The key: the last one, as protobuf merges the metadata of an envelope that was written in pieces. None for a message that
@@ -197,6 +229,16 @@ PyObject *key_in(const unsigned char *data, Py_ssize_t length, uint8_t kind) {
 
 static PyObject *message_locate(MessageObject *self, PyObject *Py_UNUSED(none)) {
     return locate_event(self->payload, Py_SIZE(self));
+}
+
+/* Whether its envelope carries a correlation, without parsing it: field 2. What cannot be walked through may well. */
+static PyObject *message_correlated(MessageObject *self, void *Py_UNUSED(closure)) {
+    const unsigned char *at = self->payload, *end = at + Py_SIZE(self);
+    struct field field = {0};
+    int more = 0;
+    while (self->frame.kind == SHMBUS_KIND_EVENT && (more = next_field(&at, end, &field)) > 0 && field.number != CORRELATION_FIELD) {
+    }
+    return PyBool_FromLong(more != 0);
 }
 
 static PyObject *message_key(MessageObject *self, void *Py_UNUSED(closure)) {
@@ -256,13 +298,15 @@ static PyGetSetDef head_getset[] = {
     {"pattern", (getter)message_pattern, NULL, NULL, NULL},
     {"producer", (getter)message_producer, NULL, NULL, NULL},
     {"envelope", (getter)message_envelope, NULL, NULL, NULL},
-    {"event", (getter)message_event, NULL, NULL, NULL},
+    {"event", (getter)head_event, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyGetSetDef message_getset[] = {
+    {"event", (getter)message_event, NULL, NULL, NULL},
     {"payload", (getter)message_payload, NULL, NULL, NULL},
     {"key", (getter)message_key, NULL, NULL, NULL},
     {"_frame", (getter)message_frame, NULL, NULL, NULL},
+    {"_correlated", (getter)message_correlated, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyMethodDef message_methods[] = {

@@ -56,18 +56,21 @@ static PyObject *module_arm(PyObject *Py_UNUSED(module), PyObject *args) {
 #endif
 
 static PyObject *module_configure(PyObject *Py_UNUSED(module), PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"make_gap", "make_producer", "make_time", "parse_envelope", "parse_event", "context", NULL};
+    static char *names[] = {"make_gap", "make_producer", "make_time", "parse_envelope", "parse_event", "parsers", "context", NULL};
     struct hooks given = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOOOO", names, &given.make_gap, &given.make_producer,
-                                     &given.make_time, &given.parse_envelope, &given.parse_event, &given.context))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OOOOOO!O", names, &given.make_gap, &given.make_producer,
+                                     &given.make_time, &given.parse_envelope, &given.parse_event, &PyDict_Type, &given.parsers,
+                                     &given.context))
         return NULL;
-    if (!given.make_gap || !given.make_producer || !given.make_time || !given.parse_envelope || !given.parse_event || !given.context)
+    if (!given.make_gap || !given.make_producer || !given.make_time || !given.parse_envelope || !given.parse_event ||
+        !given.parsers || !given.context)
         return PyErr_Format(PyExc_TypeError, "configure() takes all of its arguments");
     Py_XSETREF(hooks.make_gap, Py_NewRef(given.make_gap));
     Py_XSETREF(hooks.make_producer, Py_NewRef(given.make_producer));
     Py_XSETREF(hooks.make_time, Py_NewRef(given.make_time));
     Py_XSETREF(hooks.parse_envelope, Py_NewRef(given.parse_envelope));
     Py_XSETREF(hooks.parse_event, Py_NewRef(given.parse_event));
+    Py_XSETREF(hooks.parsers, Py_NewRef(given.parsers));
     Py_XSETREF(hooks.context, Py_NewRef(given.context));
     Py_RETURN_NONE;
 }

@@ -270,6 +270,13 @@ static PyObject *session_cursor(SessionObject *self, PyObject *index) {
 #undef READ
 }
 
+/* Whether a server still takes requests is looked up twice in every call: see shmbus/rpc/presence.py. */
+static PyObject *session_cursor_subscription(SessionObject *self, PyObject *index) {
+    unsigned long at = PyLong_AsUnsignedLong(index);
+    struct shmbus_cursor *c = PyErr_Occurred() ? NULL : cursor_at(self, at, false);
+    return c ? PyLong_FromUnsignedLong(atomic_load_explicit(&c->subscription, memory_order_relaxed)) : NULL;
+}
+
 static PyObject *session_cursor_active(SessionObject *self, PyObject *index) {
     unsigned long at = PyLong_AsUnsignedLong(index);
     struct shmbus_cursor *c = PyErr_Occurred() ? NULL : cursor_at(self, at, false);
@@ -390,6 +397,7 @@ static PyMethodDef session_methods[] = {
     {"create", (PyCFunction)(void (*)(void))session_create, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"cursor", (PyCFunction)session_cursor, METH_O, NULL},
+    {"cursor_subscription", (PyCFunction)session_cursor_subscription, METH_O, NULL},
     {"cursor_active_ns", (PyCFunction)session_cursor_active, METH_O, NULL},
     {"ledger", (PyCFunction)session_ledger, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},

@@ -423,6 +423,8 @@ static int something_to_say(void) {
 /* Serialised CorrelationMetadata as field 2 of the envelope, or None. Asked only when there is something to say.
  * `whole`: an envelope that is published as it is and may have a correlation of its own, or NULL. */
 static PyObject *correlation_for(WriterObject *self, PyObject *correlation, PyObject *whole) {
+    if (correlation == Py_False && !whole)
+        Py_RETURN_NONE;
     if (!correlation && !whole) {
         int something = something_to_say();
         if (something < 0)
