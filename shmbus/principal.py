@@ -31,7 +31,7 @@ _SHAPE: Final = re.compile(
 
 
 class RingName(NamedTuple):
-    """What a topic's name says: below which topic it was asked for, and whose ring it is ("": root's, the bus's own)."""
+    """What a topic's name says: below which topic it was asked for, and whose ring it is ("": root's, the bus's)."""
 
     public: str
     principal: str
@@ -54,6 +54,6 @@ def ring_name(topic: str) -> RingName:
 
 
 def ring_of(topic: str, principal: str) -> str:
-    """The name of the ring in which that principal publishes to a topic: the topic's own, unless it tells them apart."""
+    """The name of the ring in which that principal publishes to a topic: the topic's, unless it tells them apart."""
     found = _SHAPE.fullmatch(topic)
     return topic if not principal or found is None or found[2] is not None else f"{topic}.{principal}"

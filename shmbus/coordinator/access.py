@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
 from shmbus.coordinator.settings import Budget, Grant, Settings
 from shmbus.errors import AccessDenied, ShmbusError
+from shmbus.principal import principal_of, ring_name
 from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, HEARTBEATS, LIFECYCLE, is_pattern, matches
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.v1.rpc_pb2 import CollectorOperation
@@ -91,6 +92,7 @@ class Rule(NamedTuple):
 
 NO_RULE = "no rule"
 NO_PROOF = "no proof of who it is"
+OWN_RING = "it is a principal's, who has it by the name of its topic"
 Tell = Callable[[Subject, str, str, Decision], None]
 
 
@@ -117,6 +119,16 @@ class Access:
         """May anybody but the coordinator's own user connect?"""
         return bool(self._all or self._collectors)
 
+    def principal(self, subject: Subject) -> str:
+        """Whose rings it writes to where principals are told apart; "": those of root and the bus's own user.
+
+        It goes by nothing that a configuration says, so it stays the same however that changes.
+        """
+        if subject.uid in self._trusted:
+            return ""
+        token = b"" if subject.token is None else subject.token.name.encode() + subject.token.hashed.digest
+        return principal_of(subject.uid, subject.gid, subject.groups, subject.collector or "", token)
+
     # ---- decisions ---------------------------------------------------------------------------------------------------
 
     def connect(self, subject: Subject) -> Decision:
@@ -126,6 +138,8 @@ class Access:
 
     def publish(self, subject: Subject, topic: str) -> Decision:
         """May it write to the topic, and how much?"""
+        if ring_name(topic).principal:
+            return Decision(False, OWN_RING)
         if service_of(topic):
             return self._publish_calls(subject, topic)
         if self._answers(subject) and topic.startswith(CALL_RESPONSES):

@@ -34,7 +34,7 @@ class Joins:
         """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
         for durable in self._registry.durables_matching(topic):
             self._bind_durable_or_log(topic, durable)
-        matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
+        matching = [one for one in self._registry.matching(topic.public) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
         for client, subscriptions in _by_client(matching):
             bound = (self._bind_or_degrade(topic, one, first) for one in subscriptions)
@@ -146,7 +146,7 @@ class Joins:
         lane = durable.lanes[topic.key] if durable else CursorRef(0, 0)
         return Binding(
             subscription=subscription.number,
-            pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.name),
+            pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.public),
             session=cursor.session,
             cursor=cursor.place,
             lossless=(durable or subscription) in generation.gate_of,

@@ -153,6 +153,11 @@ class Client:
         return self._exchange.late
 
     @property
+    def forged(self) -> int:
+        """Answers that another user's process wrote in the name of whoever was asked, and were dropped."""
+        return self._exchange.forged
+
+    @property
     def client_id(self) -> str:
         """What servers answer to."""
         return self._exchange.client_id

@@ -8,6 +8,7 @@
 Whoever waits (a thread, an event loop) hands in whatever comes on `subscription`, and is told by `Pending.settled`.
 """
 
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from shmbus.errors import BackpressureError, BudgetExceeded, RpcError, ShmbusError
 from shmbus.message import Message
+from shmbus.principal import ring_name
 from shmbus.process import Identity
 from shmbus.publisher import NORMAL_LANE
 from shmbus.rpc.answer import Answer, answer_of
@@ -28,7 +30,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.draft import Draft
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, instances, serves, was_read
+from shmbus.rpc.presence import Instance, instances, serves, user_of, was_read
 from shmbus.rpc.topics import (
     RESPONSE_LIMITS,
     exists,
@@ -48,6 +50,12 @@ if TYPE_CHECKING:
 
 LOOK_NS: Final = 50_000_000
 """Servers that came meanwhile are looked for with the first call after so long; one that goes is seen at once."""
+
+
+_log = logging.getLogger("shmbus")
+
+REMEMBERED: Final = 1024
+"""Users of servers, at the most."""
 
 
 CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requests to go out
@@ -88,6 +96,8 @@ class Exchange:
         self.subscription = bus.subscribe(topic, lossless=True)
         self.subscription._be_eager()
         self.late = 0  # answers that came after their calls had ended
+        self.forged = 0  # answers that were not of whoever was asked
+        self._uids: dict[int, int | None] = {}  # of servers, by their sessions
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
         self._pending: dict[str, Pending] = {}
@@ -238,7 +248,7 @@ class Exchange:
         except DecodeError:
             return
         if isinstance(event, RpcResponsePayload):
-            self._answered(event)
+            self._answered(event, ring_name(message.topic).uid)
 
     def _bury(self, process: Identity) -> None:
         for pending in list(self._pending.values()):
@@ -246,9 +256,14 @@ class Exchange:
                 reason = f"pid {process.pid} died with it in hand: it may have been done"
                 self._lost(pending, "PROCESS_NOT_FOUND", reason)
 
-    def _answered(self, event: RpcResponsePayload) -> None:
+    def _answered(self, event: RpcResponsePayload, uid: int | None) -> None:
+        """`uid` is that of the ring it came in; None: only root and the bus's own user can have written it."""
         response = event.response
         pending = self._pending.get(response.request_id)
+        if pending is not None and uid is not None and uid != self._uid_of(pending.instance):
+            self.forged += 1
+            _log.warning("an answer in the name of '%s' was written by uid %d: not taken", pending.ask.service, uid)
+            return
         if pending is None or pending.ask.deadline_ns <= time.monotonic_ns():
             self.late += 1
             if pending is not None:
@@ -263,6 +278,15 @@ class Exchange:
             pending.service.breaker.failed(time.monotonic_ns())
         else:
             pending.service.breaker.succeeded()
+
+    def _uid_of(self, instance: Instance) -> int | None:
+        """The user of a server, as the coordinator says; None: it had left before it was looked for."""
+        session = instance.session
+        if session not in self._uids:
+            if len(self._uids) >= REMEMBERED:
+                self._uids.clear()
+            self._uids[session] = user_of(self.bus, session)
+        return self._uids[session]
 
     def _lost(self, pending: Pending, code: str, reason: str) -> None:
         error = failure(pending.ask.service, pending.ask.operation, code, reason, status="UNAVAILABLE")
@@ -314,6 +338,8 @@ class Exchange:
         if not service.servers or now - service.looked_ns > LOOK_NS:
             ring = service.publisher._ring
             service.servers, service.looked_ns = [] if ring is None else instances(self.bus, ring), now
+            for one in service.servers:
+                self._uid_of(one)  # while it is there: its answer may be taken when it is not
         return [one for one in service.servers if self._serves(service, one)]
 
     def _serves(self, service: Service, instance: Instance) -> bool:

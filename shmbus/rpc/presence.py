@@ -65,6 +65,12 @@ def serves(bus: "Bus", instance: Instance) -> bool:
     return page is not None and page.cursor(instance.cursor)[_NUMBER] == instance.number | SERVING
 
 
+def user_of(bus: "Bus", session: int) -> int | None:
+    """The uid of the client with that session, as the coordinator attests it; None: there is none."""
+    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
+        return next((one.uid for one in directory.snapshot().sessions if one.session == session), None)
+
+
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
     """By a server that has stopped serving, or is about to: None, it is not known yet.
 
@@ -82,6 +88,12 @@ def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
 def instance_of(subscription: "Subscription") -> str:
     """What this server is called in requests."""
     return f"{subscription._cursors[0][0]}-{subscription._number & ~SERVING}"
+
+
+def is_named(bus: "Bus", subscription: "Subscription", name: str) -> bool:
+    """Does a request mean this server? In each ring it goes by the page of its cursor there."""
+    session, _, number = name.partition("-")
+    return number == str(subscription._number & ~SERVING) and session.isdecimal() and int(session) in bus._sessions
 
 
 def withdraw(bus: "Bus", subscription: "Subscription") -> None:

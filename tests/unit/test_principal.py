@@ -28,7 +28,9 @@ def test_any_other_topic_is_one_ring_for_all(topic):
     assert ring_of(topic, GUEST) == topic
 
 
-@pytest.mark.parametrize("topic", [f"control.collector.config.{GUEST}", f"events.lab.{GUEST}", "control.collector.lab.u1-x"])
+@pytest.mark.parametrize(
+    "topic", [f"control.collector.config.{GUEST}", f"events.lab.{GUEST}", "control.collector.lab.u1-x"]
+)
 def test_what_only_looks_like_a_ring_of_a_principal_is_nobody_s(topic):
     assert ring_name(topic) == (topic, "", None)
 

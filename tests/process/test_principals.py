@@ -1,0 +1,271 @@
+"""Nobody passes for another caller, or answers for another collector: real users, one of whom writes what he likes.
+
+The hostile one does not keep to the library: it rewrites its producer's entry in the ring that it may write to, where
+readers look up who a message is of.
+"""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import shmbus
+from process.buses import eventually, python
+from process.test_access import REQUESTS, trail
+from process.test_users import BECOME, OTHER, lines
+from shmbus.bearer import make_token
+from shmbus.coordinator.settings import Grant, Settings
+from shmbus.principal import ring_name
+from shmbus.rpc import EXECUTE_TASK, HEALTH_CHECK, PAUSE, RESUME, Client, Collector, operation
+from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+SECRET, HASHED = make_token("ci")
+
+# `as_other(client, session)` has what that client sends from now on look like that session's: whose that is, everybody
+# who is connected can read in the directory.
+HOSTILE = (
+    "from contextlib import closing\n"
+    "from shmbus.rpc import Client, HEALTH_CHECK, PAUSE, RESUME, NEVER\n"
+    "from shmbus.directory import DirectoryReader\n"
+    + BECOME
+    + """
+def sessions(bus):
+    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
+        return {one.client: one for one in directory.snapshot().sessions}
+
+def as_other(client, entry, session=None, uid=None):
+    publisher = client._exchange._services["lab"].publisher
+    process = entry.process
+    publisher._ring.set_producer(
+        publisher._producer_id, entry.client, process.pid, process.start_time, process.namespace,
+        session or entry.session, entry.uid if uid is None else uid,
+    )
+"""
+)
+
+
+class Lab(Collector):
+    """Tells who had it do something."""
+
+    def __init__(self, name: str = "lab") -> None:
+        super().__init__(name)
+        self.seen: list[tuple[str, int]] = []
+        self.finish = threading.Event()  # a task goes on until then
+
+    def note(self, request) -> None:
+        self.seen.append((request.operation.name, request.producer.uid))
+
+    @operation(PAUSE)
+    def pause(self, request):
+        self.note(request)
+
+    @operation(RESUME)
+    def resume(self, request):
+        self.note(request)
+
+    @operation(EXECUTE_TASK)
+    def execute(self, request):
+        self.note(request)
+        while not self.finish.is_set() and not request.wait(0.02):
+            pass
+        return DetectionResult(task_id=request.payload.task_id, success=not request.cancelled)
+
+
+def grant(uid, *operations, topic=REQUESTS):
+    return Grant(topic, users=frozenset({uid}), operations=frozenset(operations))
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[tuple[shmbus.Bus, Lab]]:
+    with shmbus.embedded(settings, name="victim") as bus:
+        lab = Lab()
+        with lab.serving(bus):
+            yield bus, lab
+
+
+def forged(bus: shmbus.Bus) -> float:
+    with Client(bus) as client:
+        return client.health("lab").metrics["rpc_forged"]
+
+
+def says(child: subprocess.Popen[str]) -> str:
+    return child.stdout.readline().rstrip("\n")
+
+
+def test_each_user_calls_in_a_ring_of_his_own_and_only_root_s_and_the_bus_s_is_the_topic_s():
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1], token=sys.argv[2] or None) as bus, Client(bus) as client:\n"
+        "    client.health('lab')\n"
+        "    publisher = client._exchange._services['lab'].publisher\n"
+        "    print(publisher._ring.topic, client._exchange.subscription.topics, flush=True)\n"
+        "    attempt(lambda: bus.publisher(publisher._ring.topic))\n"
+    )
+    rules = (grant(OTHER), Grant(REQUESTS, tokens=frozenset({"ci"})))
+    rings = []
+    with served(Settings(call=rules, tokens={"ci": HASHED})) as (bus, _), bus.subscribe(REQUESTS) as requests:
+        for token in ("", SECRET):
+            with python(program, bus.address, token) as child:
+                ring, _, answers = says(child).partition(" ")
+                assert "control.rpc.response.c" in answers and "'," not in answers, "root answers in the topic's own"
+                assert says(child).startswith("AccessDenied")
+                rings.append(ring)
+            assert requests.receive(timeout=20).topic == ring, "who subscribes to the topic reads all of its rings"
+        with Client(bus) as client:
+            client.health("lab")
+            assert client._exchange._services["lab"].publisher._ring.topic == REQUESTS
+    assert [ring_name(ring).public for ring in rings] == [REQUESTS] * 2 and len(set(rings)) == 2
+    assert {ring_name(ring).uid for ring in rings} == {OTHER}
+
+
+def test_whoever_writes_another_client_s_name_into_his_ring_is_not_taken_for_it(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+        "    client.health('lab')\n"
+        "    own, victim, friend = (sessions(bus)[name] for name in ('hostile', 'victim', 'friend'))\n"
+        "    for entry, session, uid in (\n"
+        "        (victim, None, None), (friend, None, None), (own, None, 0), (own, victim.session, None),\n"
+        "        (victim, own.session, None),\n"
+        "    ):\n"
+        "        as_other(client, entry, session, uid)\n"
+        "        attempt(lambda: client.call('lab', PAUSE, timeout=0.5))\n"
+        "    as_other(client, own)\n"
+        "    attempt(lambda: client.health('lab'))\n"
+    )
+    friendly = HOSTILE.replace(str(OTHER), str(OTHER + 1)) + (
+        "with shmbus.connect(sys.argv[1], name='friend') as bus, Client(bus) as client:\n"
+        "    for line in sys.stdin:\n"
+        "        attempt(lambda: client.call('lab', PAUSE))\n"
+    )
+    rules = (grant(OTHER, HEALTH_CHECK), grant(OTHER + 1, PAUSE))
+    with (
+        served(Settings(call=rules, audit_file=str(path))) as (bus, lab),
+        python(friendly, bus.address) as friend,
+    ):
+        print("call", file=friend.stdin, flush=True)
+        assert says(friend) == "Answer"
+        with python(program, bus.address) as child:
+            said = lines(child)
+        assert lab.seen == [("PAUSE", OTHER + 1)], "what was forged is not executed"
+        assert [line.split()[0] for line in said[:5]] == ["RpcError"] * 5 and said[5] == "HealthData"
+        # A session that is not there with such a process is nobody's: refused, and nothing more is known.
+        assert [("DEADLINE_EXCEEDED" in line, "not there any more" in line) for line in said[:5]] == [
+            (True, False), (True, False), (True, False), (False, True), (False, True),
+        ]  # fmt: skip
+        assert forged(bus) == 3
+        print("call", file=friend.stdin, flush=True)
+        assert says(friend) == "Answer"
+    denied = trail(path, outcome="denied", rule="no ring of its own")
+    assert [(one["uid"], one["pid"], one["client"], one["object"]) for one in denied] == [
+        (OTHER, child.pid, "hostile", "lab")
+    ] * 3
+    assert all(one["action"].startswith("pass for session ") and "PAUSE" in one["action"] for one in denied)
+
+
+def test_a_caller_cannot_have_his_answer_sent_to_somebody_else(tmp_path):
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+        "    client.health('lab')\n"
+        "    client._exchange._services['lab'].draft._request.client_id = sys.argv[2]\n"
+        "    attempt(lambda: client.call('lab', HEALTH_CHECK, timeout=0.5))\n"
+    )
+    with served(Settings(call=(grant(OTHER, HEALTH_CHECK),))) as (bus, _), Client(bus) as client:
+        with python(program, bus.address, client.client_id) as child:
+            assert "DEADLINE_EXCEEDED" in lines(child)[0]
+        assert client.health("lab").metrics["rpc_forged"] == 1 and client.late == 0
+
+
+def test_nobody_cancels_a_call_in_another_s_name():
+    program = HOSTILE + (
+        "from shmbus.v1.eventbus_pb2 import RpcRequestPayload\n"
+        "from shmbus.v1.rpc_pb2 import RpcRequest\n"
+        "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+        "    client.submit('lab', HEALTH_CHECK)\n"
+        "    as_other(client, sessions(bus)['victim'])\n"
+        "    request = RpcRequest(request_id='x', client_id=sys.argv[2], cancels=sys.argv[3])\n"
+        "    client._exchange._services['lab'].publisher.publish(RpcRequestPayload(request=request))\n"
+        "    print('cancelled', flush=True)\n"
+    )
+    with served(Settings(call=(grant(OTHER, HEALTH_CHECK),))) as (bus, lab), Client(bus) as client:
+        pending = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="t"))
+        with python(program, bus.address, client.client_id, pending.request_id) as child:
+            assert says(child) == "cancelled"
+        for waiting in (2, 3):  # what is read at the second of them comes after all that was there at the first
+            client.submit("lab", RESUME)
+            eventually(lambda waiting=waiting: lab.vitals.queued == waiting)
+        lab.finish.set()
+        assert client.result(pending).payload.success
+        assert lab.seen[0] == ("EXECUTE_TASK", 0)
+
+
+SERVER = (
+    "from shmbus.rpc import Collector, PAUSE, operation\n"
+    + BECOME
+    + """
+class Lab(Collector):
+    @operation(PAUSE)
+    def pause(self, request):
+        print("paused by", request.producer.uid, flush=True)
+
+with shmbus.connect(sys.argv[1], name="server") as bus, Lab("lab").serving(bus):
+    print("serving", flush=True)
+    sys.stdin.readline()
+"""
+)
+
+
+def may_serve(uid):
+    both = (Grant(REQUESTS, users=frozenset({uid})),)
+    answers = Grant("control.rpc.response.+", users=frozenset({uid}))
+    return Settings(
+        subscribe=both, publish=(*both, answers), call=(Grant("control.collector.+", users=frozenset({OTHER + 1})),)
+    )
+
+
+def test_a_collector_of_another_user_is_called_by_root_and_by_a_third_one():
+    program = BECOME.replace(str(OTHER), str(OTHER + 1))
+    program = "from shmbus.rpc import Client, HEALTH_CHECK, PAUSE\n" + program + (
+        "with shmbus.connect(sys.argv[1]) as bus, Client(bus) as client:\n"
+        "    attempt(lambda: client.health('lab'))\n"
+        "    attempt(lambda: client.call('lab', PAUSE))\n"
+        "    print(client._exchange.subscription.topics, flush=True)\n"
+    )  # fmt: skip
+    with shmbus.embedded(may_serve(OTHER)) as bus, python(SERVER, bus.address) as server, Client(bus) as client:
+        assert says(server) == "serving"
+        client.call("lab", PAUSE)
+        assert says(server) == "paused by 0"
+        with python(program, bus.address) as child:
+            said = lines(child)
+        assert said[:2] == ["HealthData", "Answer"]
+        assert says(server) == f"paused by {OTHER + 1}"
+        answers = {ring_name(topic) for topic in client._exchange.subscription.topics}
+        assert {one.uid for one in answers} == {None, OTHER}, "a ring of its own for what that user answers"
+        assert client.forged == 0
+
+
+def test_an_answer_counts_only_from_the_user_who_was_asked():
+    """A collector may answer any client, and so write to a ring that it reads: its own."""
+    program = BECOME + (
+        "from shmbus.v1.eventbus_pb2 import RpcResponsePayload\n"
+        "from shmbus.v1.rpc_pb2 import RpcResponse\n"
+        "with shmbus.connect(sys.argv[1], name='evil') as bus:\n"
+        "    with bus.publisher('control.rpc.response.' + sys.argv[2]) as publisher:\n"
+        "        response = RpcResponse(request_id=sys.argv[3], service_id='lab', status=1)\n"
+        "        publisher.publish(RpcResponsePayload(response=response))\n"
+        "        print(publisher._ring.topic, flush=True)\n"
+    )
+    rules = Settings(publish=(Grant("control.rpc.response.+", users=frozenset({OTHER})),))
+    with served(rules) as (bus, lab), Client(bus) as client:
+        pending = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="t"))
+        with python(program, bus.address, client.client_id, pending.request_id) as child:
+            ring = ring_name(says(child))
+            assert ring.uid == OTHER and ring.public == f"control.rpc.response.{client.client_id}"
+        with pytest.raises(shmbus.RpcError) as refused:
+            client.health("lab", timeout=0.5)  # reads what has come
+        assert refused.value.code == "DEADLINE_EXCEEDED" and client.forged == 1 and not pending.settled
+        client.cancel(pending)
