@@ -14,7 +14,7 @@ from shmbus.coordinator.registry import Client, CursorRef, Durable, Generation, 
 from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
 from shmbus.start import Resolved
-from shmbus.topic import most_specific
+from shmbus.topic import CALL_REQUESTS, most_specific
 from shmbus.v1.control_pb2 import Binding, KeptAdded, RingAdded, ServerPacket, SessionExtended
 
 BINDINGS_A_PACKET = 500
@@ -106,6 +106,10 @@ class Joins:
             if subscription.lossless:
                 self.gates.clear(topic, subscription, cursor)
             self._sessions.give_back_cursor(subscription.client, cursor)
+            if subscription.lossless and topic.name.startswith(CALL_REQUESTS):
+                # It may have served, and a ring that was made while it was leaving it has not even begun to read.
+                for caller in topic.publishers():
+                    self._post.wake(caller)
 
     def _bind(self, topic: Topic, subscription: Subscription, generations: Sequence[Generation]) -> None:
         client = subscription.client

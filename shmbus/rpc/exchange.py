@@ -101,8 +101,6 @@ class Exchange:
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
         self._pending: dict[str, Pending] = {}
-        self._undecided: list[Pending] = []
-        self._deciding = threading.Lock()
         self.subscription._on_bell = self._decide
         self._lock = threading.Lock()
         self._deaths = Deaths(self.subscription._notify)
@@ -159,18 +157,14 @@ class Exchange:
             raise
         if not self._serves(service, instance):
             service.looked_ns = 0
-            with self._deciding:
-                self._undecided.append(pending)
             self._decide()
         return pending
 
     def _decide(self) -> None:
-        """Of calls to servers that were stopping just then: were they read?"""
-        with self._deciding:
-            undecided, self._undecided = self._undecided, []
-        unknown = [one for one in undecided if not one.settled and self._stopping(one)]
-        with self._deciding:
-            self._undecided += unknown
+        """Of calls to servers that have stopped since, or were stopping just then: were they read?"""
+        for pending in list(self._pending.values()):
+            if pending.sequence and not pending.decided and not serves(self.bus, pending.instance):
+                pending.decided = not self._stopping(pending)
 
     def _stopping(self, pending: Pending) -> bool:
         """True: it is not known yet. The server rings this client's bell when it is."""

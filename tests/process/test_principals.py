@@ -7,8 +7,9 @@ readers look up who a message is of.
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -20,6 +21,7 @@ from shmbus.bearer import make_token
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.principal import ring_name
 from shmbus.rpc import EXECUTE_TASK, HEALTH_CHECK, PAUSE, RESUME, Client, Collector, operation
+from shmbus.v1.control_pb2 import ListTopics
 from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -184,8 +186,9 @@ def test_nobody_cancels_a_call_in_another_s_name():
     program = HOSTILE + (
         "from shmbus.v1.eventbus_pb2 import RpcRequestPayload\n"
         "from shmbus.v1.rpc_pb2 import RpcRequest\n"
+        "from shmbus.rpc.asking import make_ask\n"
         "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
-        "    client.submit('lab', HEALTH_CHECK)\n"
+        "    client._exchange._service(make_ask('lab', HEALTH_CHECK, None, 5, None, False))\n"
         "    as_other(client, sessions(bus)['victim'])\n"
         "    request = RpcRequest(request_id='x', client_id=sys.argv[2], cancels=sys.argv[3])\n"
         "    client._exchange._services['lab'].publisher.publish(RpcRequestPayload(request=request))\n"
@@ -195,7 +198,7 @@ def test_nobody_cancels_a_call_in_another_s_name():
         pending = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="t"))
         with python(program, bus.address, client.client_id, pending.request_id) as child:
             assert says(child) == "cancelled"
-        for waiting in (2, 3):  # what is read at the second of them comes after all that was there at the first
+        for waiting in (1, 2):  # what is read at the second of them comes after all that was there at the first
             client.submit("lab", RESUME)
             eventually(lambda waiting=waiting: lab.vitals.queued == waiting)
         lab.finish.set()
@@ -269,3 +272,34 @@ def test_an_answer_counts_only_from_the_user_who_was_asked():
             client.health("lab", timeout=0.5)  # reads what has come
         assert refused.value.code == "DEADLINE_EXCEEDED" and client.forged == 1 and not pending.settled
         client.cancel(pending)
+
+
+def test_a_first_call_that_meets_a_server_on_its_way_out_ends_at_once():
+    """The caller's ring is made when the server has read all that it will ever read, and before it has left."""
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1]) as bus, Client(bus, retry=NEVER) as client:\n"
+        "    attempt(lambda: client.call('lab', PAUSE, timeout=60))\n"
+    )
+    with shmbus.embedded(Settings(call=(grant(OTHER),))) as bus:
+        lab = Lab()
+        with ExitStack() as leaving:
+            server = leaving.enter_context(lab.serving(bus))
+            finished, may_leave = threading.Event(), threading.Event()
+            server._desk.close = lambda: (finished.set(), may_leave.wait(60))
+            leaver = threading.Thread(target=leaving.close)
+            leaver.start()
+            assert finished.wait(60)
+            with python(program, bus.address) as child:
+                theirs = lambda: [one for one in topics(bus) if ring_name(one.topic).uid == OTHER and one.tail > 1]  # noqa: E731
+                eventually(theirs)
+                began = time.monotonic()
+                may_leave.set()
+                (line,) = lines(child)
+            leaver.join()
+    assert "CLIENT_SHUTDOWN, COMMUNICATION" in line and time.monotonic() - began < 20
+    assert lab.seen == []
+
+
+def topics(bus):
+    with bus._request(ListTopics()) as answer:
+        return list(answer.message.topics)
