@@ -10,7 +10,8 @@ decides, and what none allows is denied, but for these, which need none:
     every client, where there are rules      to read and make the topic of its own answers
     about calls
 
-Whoever may publish to a collector's topic of calls holds that memory, so such a grant is one of all its operations.
+Whoever may publish to the topic of a collector's calls may call it for anything; whoever may subscribe to it reads what
+others ask; whoever may do both can serve in its place.
 Every decision is told to `on_decision`, once.
 """
 
@@ -173,6 +174,18 @@ class Access:
             or self._configured(subject, topic)
             or self._implicit(subject)
         )
+
+    def serve(self, subject: Subject, service: str) -> Decision:
+        """May it answer calls to that service? Whoever only reads what is asked may not, nor may whoever asks."""
+        topic = CALL_REQUESTS + service
+        if self._answers(subject) and subject.collector == service:
+            return Decision(True, "it answers its calls")
+        return self._first(self._publish, subject, topic) or self._implicit(subject)
+
+    def may_hold(self, subject: Subject, topic: str) -> bool:
+        """May a lossless subscription of it keep what is published there? Of calls: if it may answer them."""
+        service = service_of(topic)
+        return not service or self.serve(subject, service).allowed
 
     def administer(self, subject: Subject, thing: str) -> Decision:
         """`thing`: a topic, that of a collector's calls for its life, or "#" for what concerns the whole bus."""

@@ -36,6 +36,7 @@ def explain(access: Access, subject: Subject, topic: str) -> list[Verdict]:
         Verdict("administer", access.administer(subject, checked)),
     ]
     if service := service_of(checked):
+        found.append(Verdict("serve", access.serve(subject, service)))
         found += [
             Verdict(f"call {operation_name(number)}", access.call(subject, service, number))
             for number in sorted(CollectorOperation.values())

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from shmbus.errors import BackpressureError, BudgetExceeded, RpcError, ShmbusError
 from shmbus.message import Message
 from shmbus.principal import ring_name
-from shmbus.process import Identity
+from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE
 from shmbus.rpc.answer import Answer, answer_of
 from shmbus.rpc.balance import Balance, Policy
@@ -176,6 +176,11 @@ class Exchange:
         try:
             read = was_read(self.bus, instance, pending.sequence)
         except LookupError:
+            if not is_alive(instance.process):
+                tell(_Lost(pending, "PROCESS_NOT_FOUND", f"pid {pid} died with it in hand: it may have been done"))
+                return False
+            if any(one.process == instance.process for one in self._serving(pending.service)):
+                return True  # it stood still until it was given up, serves again, and reads first what had come
             tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving: it may have been done"))
             return False
         if read is False:
@@ -229,12 +234,17 @@ class Exchange:
         if isinstance(item, Message):
             self._take_answer(item)
         elif isinstance(item, Identity | _Lost):
+            news = [item]
             while (waiting := self.subscription.try_receive()) is not None:
-                self.take(waiting)
-            if isinstance(item, Identity):
-                self._bury(item)
-            else:
-                self._lost(*item)
+                if isinstance(waiting, Message):
+                    self._take_answer(waiting)
+                elif isinstance(waiting, Identity | _Lost):
+                    news.append(waiting)
+            for one in news:
+                if isinstance(one, Identity):
+                    self._bury(one)
+                else:
+                    self._lost(*one)
 
     def _take_answer(self, message: Message) -> None:
         try:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shmbus._core import Ring
+from shmbus._core import Ring, Session
 from shmbus.directory import DirectoryReader
 from shmbus.process import Identity
 
@@ -52,7 +52,7 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
         if page is None:
             bus._learn_session(ring, session)
             page = bus._foreign.get(session)
-        if page is not None and cursor < page.capacity:
+        if isinstance(page, Session) and cursor < page.capacity:
             *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id and number & SERVING:
                 found.append(Instance(session, Identity(*page.identity), cursor, number & ~SERVING))

@@ -5,6 +5,7 @@ readers look up who a message is of.
 """
 
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -16,11 +17,13 @@ import pytest
 import shmbus
 from process.buses import eventually, python
 from process.test_access import REQUESTS, trail
+from process.test_rpc import lab
 from process.test_users import BECOME, OTHER, lines
 from shmbus.bearer import make_token
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.principal import ring_name
 from shmbus.rpc import EXECUTE_TASK, HEALTH_CHECK, PAUSE, RESUME, Client, Collector, operation
+from shmbus.rpc.presence import instances
 from shmbus.v1.control_pb2 import ListTopics
 from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
 
@@ -33,6 +36,8 @@ SECRET, HASHED = make_token("ci")
 HOSTILE = (
     "from contextlib import closing\n"
     "from shmbus.rpc import Client, HEALTH_CHECK, PAUSE, RESUME, NEVER\n"
+    "from shmbus.rpc.asking import make_ask\n"
+    "from shmbus.rpc.presence import SERVING\n"
     "from shmbus.directory import DirectoryReader\n"
     + BECOME
     + """
@@ -85,9 +90,9 @@ def grant(uid, *operations, topic=REQUESTS):
 @contextmanager
 def served(settings: Settings) -> Iterator[tuple[shmbus.Bus, Lab]]:
     with shmbus.embedded(settings, name="victim") as bus:
-        lab = Lab()
-        with lab.serving(bus):
-            yield bus, lab
+        collector = Lab()
+        with collector.serving(bus):
+            yield bus, collector
 
 
 def forged(bus: shmbus.Bus) -> float:
@@ -146,14 +151,14 @@ def test_whoever_writes_another_client_s_name_into_his_ring_is_not_taken_for_it(
     )
     rules = (grant(OTHER, HEALTH_CHECK), grant(OTHER + 1, PAUSE))
     with (
-        served(Settings(call=rules, audit_file=str(path))) as (bus, lab),
+        served(Settings(call=rules, audit_file=str(path))) as (bus, its),
         python(friendly, bus.address) as friend,
     ):
         print("call", file=friend.stdin, flush=True)
         assert says(friend) == "Answer"
         with python(program, bus.address) as child:
             said = lines(child)
-        assert lab.seen == [("PAUSE", OTHER + 1)], "what was forged is not executed"
+        assert its.seen == [("PAUSE", OTHER + 1)], "what was forged is not executed"
         assert [line.split()[0] for line in said[:5]] == ["RpcError"] * 5 and said[5] == "HealthData"
         # A session that is not there with such a process is nobody's: refused, and nothing more is known.
         assert [("DEADLINE_EXCEEDED" in line, "not there any more" in line) for line in said[:5]] == [
@@ -186,7 +191,6 @@ def test_nobody_cancels_a_call_in_another_s_name():
     program = HOSTILE + (
         "from shmbus.v1.eventbus_pb2 import RpcRequestPayload\n"
         "from shmbus.v1.rpc_pb2 import RpcRequest\n"
-        "from shmbus.rpc.asking import make_ask\n"
         "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
         "    client._exchange._service(make_ask('lab', HEALTH_CHECK, None, 5, None, False))\n"
         "    as_other(client, sessions(bus)['victim'])\n"
@@ -194,26 +198,31 @@ def test_nobody_cancels_a_call_in_another_s_name():
         "    client._exchange._services['lab'].publisher.publish(RpcRequestPayload(request=request))\n"
         "    print('cancelled', flush=True)\n"
     )
-    with served(Settings(call=(grant(OTHER, HEALTH_CHECK),))) as (bus, lab), Client(bus) as client:
+    with served(Settings(call=(grant(OTHER, HEALTH_CHECK),))) as (bus, its), Client(bus) as client:
         pending = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="t"))
         with python(program, bus.address, client.client_id, pending.request_id) as child:
             assert says(child) == "cancelled"
         for waiting in (1, 2):  # what is read at the second of them comes after all that was there at the first
             client.submit("lab", RESUME)
-            eventually(lambda waiting=waiting: lab.vitals.queued == waiting)
-        lab.finish.set()
+            eventually(lambda waiting=waiting: its.vitals.queued == waiting)
+        its.finish.set()
         assert client.result(pending).payload.success
-        assert lab.seen[0] == ("EXECUTE_TASK", 0)
+        assert its.seen[0] == ("EXECUTE_TASK", 0)
 
 
 SERVER = (
-    "from shmbus.rpc import Collector, PAUSE, operation\n"
+    "from shmbus.rpc import Collector, EXECUTE_TASK, PAUSE, operation\n"
+    "from shmbus.v1.ipc_pb2 import DetectionResult\n"
     + BECOME
     + """
 class Lab(Collector):
     @operation(PAUSE)
     def pause(self, request):
         print("paused by", request.producer.uid, flush=True)
+
+    @operation(EXECUTE_TASK)
+    def execute(self, request):
+        return DetectionResult(success=True, error_message="x" * int(request.payload.metadata))
 
 with shmbus.connect(sys.argv[1], name="server") as bus, Lab("lab").serving(bus):
     print("serving", flush=True)
@@ -246,6 +255,8 @@ def test_a_collector_of_another_user_is_called_by_root_and_by_a_third_one():
             said = lines(child)
         assert said[:2] == ["HealthData", "Answer"]
         assert says(server) == f"paused by {OTHER + 1}"
+        for size in (100, 200_000, 3_000_000):
+            assert len(client.execute("lab", DetectionTask(metadata=str(size))).error_message) == size
         answers = {ring_name(topic) for topic in client._exchange.subscription.topics}
         assert {one.uid for one in answers} == {None, OTHER}, "a ring of its own for what that user answers"
         assert client.forged == 0
@@ -263,7 +274,7 @@ def test_an_answer_counts_only_from_the_user_who_was_asked():
         "        print(publisher._ring.topic, flush=True)\n"
     )
     rules = Settings(publish=(Grant("control.rpc.response.+", users=frozenset({OTHER})),))
-    with served(rules) as (bus, lab), Client(bus) as client:
+    with served(rules) as (bus, its), Client(bus) as client:
         pending = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="t"))
         with python(program, bus.address, client.client_id, pending.request_id) as child:
             ring = ring_name(says(child))
@@ -274,6 +285,66 @@ def test_an_answer_counts_only_from_the_user_who_was_asked():
         client.cancel(pending)
 
 
+def test_who_may_only_read_what_a_collector_is_asked_holds_no_caller_and_is_none_s_server():
+    """He says in his own memory that he serves: that is where callers look, once a gate of their ring says so."""
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1]) as bus:\n"
+        "    subscription = bus._subscribe(('control.collector.#',), lossless=True, mark=SERVING)\n"
+        "    print('reads', flush=True)\n"
+        "    print(type(subscription.receive(timeout=20).event).__name__, flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    rules = Settings(subscribe=(Grant("control.#", users=frozenset({OTHER})),))
+    with served(rules) as (bus, _), Client(bus) as client, python(program, bus.address) as child:
+        assert says(child) == "reads"
+        for _ in range(10):
+            client.health("lab")
+        assert says(child) == "RpcRequestPayload"
+        assert len(instances(bus, client._exchange._services["lab"].publisher._ring)) == 1
+
+
+SPOIL = HOSTILE + (
+    "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+    "    ask = make_ask('lab', HEALTH_CHECK, None, 5, None, False)\n"
+    "    own = client._exchange._service(ask).publisher._ring.topic.encode()\n"
+    "    lines = [line.split() for line in open('/proc/self/maps') if '.ring.' in line and 'rw-s' in line]\n"
+    "    for start, end in (map(lambda one: int(one, 16), line[0].split('-')) for line in lines):\n"
+    "        place = ctypes.string_at(start, 4096).find(own)\n"
+    "        if sys.argv[2] == 'name' and place > 0:\n"
+    "            other = b'control.collector.lab'.ljust(len(own), b'\\0')\n"
+    "            ctypes.memmove(start + place, other, len(other))\n"
+    "        elif sys.argv[2] == 'magic' and place > 0:\n"
+    "            ctypes.memset(start, 0, 4096)\n"
+    "    print('spoilt', flush=True)\n"
+    "    if sys.argv[2] == 'name':\n"
+    "        as_other(client, sessions(bus)['victim'])\n"
+    "        attempt(lambda: client.call('lab', PAUSE, timeout=3))\n"
+    "    sys.stdin.readline()\n"
+)
+
+
+@pytest.mark.parametrize("what", ["name", "magic"])
+def test_a_ring_that_is_not_what_the_coordinator_says_it_is_is_not_read_and_harms_nobody_else(what):
+    """What the collector has not mapped yet, its caller may have written over by then."""
+    with (
+        shmbus.embedded(Settings(call=(grant(OTHER, HEALTH_CHECK),)), name="victim") as bus,
+        lab(bus) as server,
+        Client(bus) as client,
+    ):
+        client.health("lab")
+        server.send_signal(signal.SIGSTOP)
+        with python(SPOIL, bus.address, what) as child:
+            assert says(child) == "spoilt"
+            server.send_signal(signal.SIGCONT)
+            metrics = [client.health("lab").metrics for _ in range(3)][-1]
+            if what == "name":
+                assert "DEADLINE_EXCEEDED" in says(child)
+                metrics = client.health("lab").metrics
+                assert metrics["rpc_requests"] == 4, "and no PAUSE"
+            assert metrics["rpc_denied"] == metrics["rpc_forged"] == 0
+        client.health("lab")
+
+
 def test_a_first_call_that_meets_a_server_on_its_way_out_ends_at_once():
     """The caller's ring is made when the server has read all that it will ever read, and before it has left."""
     program = HOSTILE + (
@@ -281,9 +352,9 @@ def test_a_first_call_that_meets_a_server_on_its_way_out_ends_at_once():
         "    attempt(lambda: client.call('lab', PAUSE, timeout=60))\n"
     )
     with shmbus.embedded(Settings(call=(grant(OTHER),))) as bus:
-        lab = Lab()
+        its = Lab()
         with ExitStack() as leaving:
-            server = leaving.enter_context(lab.serving(bus))
+            server = leaving.enter_context(its.serving(bus))
             finished, may_leave = threading.Event(), threading.Event()
             server._desk.close = lambda: (finished.set(), may_leave.wait(60))
             leaver = threading.Thread(target=leaving.close)
@@ -297,7 +368,7 @@ def test_a_first_call_that_meets_a_server_on_its_way_out_ends_at_once():
                 (line,) = lines(child)
             leaver.join()
     assert "CLIENT_SHUTDOWN, COMMUNICATION" in line and time.monotonic() - began < 20
-    assert lab.seen == []
+    assert its.seen == []
 
 
 def topics(bus):
