@@ -15,7 +15,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 import shmbus
-from process.buses import eventually, python
+from process.buses import coordinator, eventually, python
+from process.collectors import open_directory
 from process.test_access import REQUESTS, trail
 from process.test_rpc import lab
 from process.test_users import BECOME, OTHER, lines
@@ -52,6 +53,15 @@ def as_other(client, entry, session=None, uid=None):
         publisher._producer_id, entry.client, process.pid, process.start_time, process.namespace,
         session or entry.session, entry.uid if uid is None else uid,
     )
+
+def spoil(what, own):
+    for line in open("/proc/self/maps"):
+        start = int(line.split("-")[0], 16)
+        place = ctypes.string_at(start, 4096).find(own) if ".ring." in line and " rw-s " in line else -1
+        if place >= 0 and what == "name":
+            ctypes.memmove(start + place, b"control.collector.lab".ljust(len(own), b"\\0"), len(own))
+        elif place >= 0:
+            ctypes.memset(start, 0, 4096)
 """
 )
 
@@ -306,15 +316,7 @@ def test_who_may_only_read_what_a_collector_is_asked_holds_no_caller_and_is_none
 SPOIL = HOSTILE + (
     "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
     "    ask = make_ask('lab', HEALTH_CHECK, None, 5, None, False)\n"
-    "    own = client._exchange._service(ask).publisher._ring.topic.encode()\n"
-    "    lines = [line.split() for line in open('/proc/self/maps') if '.ring.' in line and 'rw-s' in line]\n"
-    "    for start, end in (map(lambda one: int(one, 16), line[0].split('-')) for line in lines):\n"
-    "        place = ctypes.string_at(start, 4096).find(own)\n"
-    "        if sys.argv[2] == 'name' and place > 0:\n"
-    "            other = b'control.collector.lab'.ljust(len(own), b'\\0')\n"
-    "            ctypes.memmove(start + place, other, len(other))\n"
-    "        elif sys.argv[2] == 'magic' and place > 0:\n"
-    "            ctypes.memset(start, 0, 4096)\n"
+    "    spoil(sys.argv[2], client._exchange._service(ask).publisher._ring.topic.encode())\n"
     "    print('spoilt', flush=True)\n"
     "    if sys.argv[2] == 'name':\n"
     "        as_other(client, sessions(bus)['victim'])\n"
@@ -343,6 +345,55 @@ def test_a_ring_that_is_not_what_the_coordinator_says_it_is_is_not_read_and_harm
                 assert metrics["rpc_requests"] == 4, "and no PAUSE"
             assert metrics["rpc_denied"] == metrics["rpc_forged"] == 0
         client.health("lab")
+
+
+def test_the_next_coordinator_gives_nobody_another_s_ring_whatever_stands_in_them(bus_name, tmp_path, monkeypatch):
+    """A caller writes into his ring that it is root's. The next coordinator goes by the directory of the last one."""
+    config = tmp_path / "bus.toml"
+    config.write_text(f"[[access.call]]\nservice = 'lab'\nusers = [{OTHER}]\noperations = ['HEALTH_CHECK']\n")
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+        "    print(client.health('lab').metrics['rpc_forged'], flush=True)\n"
+        "    publisher = client._exchange._services['lab'].publisher\n"
+        "    spoil('name', publisher._ring.topic.encode())\n"
+        "    for line in sys.stdin:\n"
+        "        as_other(client, sessions(bus)[line.strip()])\n"
+        "        attempt(lambda: client.call('lab', HEALTH_CHECK if line == 'hostile\\n' else PAUSE, timeout=2))\n"
+    )
+
+    def call(who):
+        print(who, file=child.stdin, flush=True)
+        return says(child)
+
+    def rings():
+        return sorted(one.topic for one in topics(bus) if one.topic.startswith(REQUESTS))
+
+    with open_directory() as path:
+        monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(path / "run"))
+        with (
+            coordinator(bus_name, "--config", str(config)) as first,
+            shmbus.connect(name="victim") as bus,
+            lab(bus),
+            Client(bus) as client,
+            python(program, bus_name) as child,
+        ):
+            assert says(child) == "0.0"
+            before = rings()
+            assert call("hostile") == "Answer" and "DEADLINE_EXCEEDED" in call("victim")
+            first.end(signal.SIGKILL)
+            with coordinator(bus_name, "--config", str(config)):
+                eventually(lambda: not bus._control.lost or bus._attend())
+                assert rings() == before and len(before) == 2
+                assert call("hostile") == "Answer", "who he is counts on"
+                assert "DEADLINE_EXCEEDED" in call("victim")
+                with shmbus.connect() as later, Client(later) as fresh:
+                    metrics = fresh.health("lab").metrics
+                    assert fresh._exchange._services["lab"].publisher._ring.topic_id == _id_of(bus, REQUESTS)
+                assert metrics["rpc_forged"] == 2 and client.health("lab").metrics["rpc_denied"] == 0
+
+
+def _id_of(bus, name):
+    return next(one.topic_id for one in topics(bus) if one.topic == name)
 
 
 def test_a_first_call_that_meets_a_server_on_its_way_out_ends_at_once():
