@@ -21,6 +21,7 @@ from process.test_access import REQUESTS, trail
 from process.test_rpc import lab
 from process.test_users import BECOME, OTHER, lines
 from shmbus.bearer import make_token
+from shmbus.coordinator.access import Access
 from shmbus.coordinator.settings import Grant, Settings
 from shmbus.principal import ring_name
 from shmbus.rpc import EXECUTE_TASK, HEALTH_CHECK, PAUSE, RESUME, Client, Collector, operation
@@ -390,6 +391,25 @@ def test_the_next_coordinator_gives_nobody_another_s_ring_whatever_stands_in_the
                     metrics = fresh.health("lab").metrics
                     assert fresh._exchange._services["lab"].publisher._ring.topic_id == _id_of(bus, REQUESTS)
                 assert metrics["rpc_forged"] == 2 and client.health("lab").metrics["rpc_denied"] == 0
+
+
+def test_who_had_the_topic_s_own_ring_under_an_older_coordinator_goes_on_with_it(monkeypatch):
+    program = HOSTILE + (
+        "with shmbus.connect(sys.argv[1]) as bus, Client(bus) as client:\n"
+        "    for line in sys.stdin:\n"
+        "        attempt(lambda: client.call('lab', int(line)))\n"
+    )
+    with served(Settings(call=(grant(OTHER),))) as (bus, its), python(program, bus.address) as child:
+        with monkeypatch.context() as older:
+            older.setattr(Access, "principal", lambda access, subject: "")
+            print(int(PAUSE), file=child.stdin, flush=True)
+            assert says(child) == "Answer"
+        new = bus._on_close.__self__.coordinator
+        for one in new._registry.clients.values():
+            one.principal = new._access.principal(one)
+        print(int(RESUME), file=child.stdin, flush=True)
+        assert says(child) == "Answer" and its.seen == [("PAUSE", OTHER), ("RESUME", OTHER)]
+        assert forged(bus) == 0
 
 
 def _id_of(bus, name):
