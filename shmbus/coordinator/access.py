@@ -180,7 +180,8 @@ class Access:
         topic = CALL_REQUESTS + service
         if self._answers(subject) and subject.collector == service:
             return Decision(True, "it answers its calls")
-        return self._first(self._publish, subject, topic) or self._implicit(subject)
+        granted = self._first(self._publish, subject, topic)
+        return granted if granted and self.subscribe(subject, topic).allowed else self._implicit(subject)
 
     def may_hold(self, subject: Subject, topic: str) -> bool:
         """May a lossless subscription of it keep what is published there? Of calls: if it may answer them."""
@@ -228,6 +229,11 @@ class Access:
         """Raises AccessDenied."""
         decision = self.call(subject, service, operation)
         self._check(subject, f"call {operation_name(operation)} of", service, decision)
+
+    def check_serve(self, subject: Subject, service: str) -> None:
+        """Raises AccessDenied."""
+        remedy = f"It takes the rights to publish and to subscribe to '{CALL_REQUESTS}{service}'."
+        self._check(subject, "serve", service, self.serve(subject, service), remedy)
 
     def check_administer(self, subject: Subject, thing: str, act: str = "administer") -> None:
         """`thing` as of `administer`, `act` is what is to be done to it. Raises AccessDenied."""

@@ -4,7 +4,7 @@ All subscriptions of one client to one ring are told in one packet, so that a ne
 thousand matching subscriptions a few packets.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from shmbus._core import killpoint
 from shmbus.coordinator.gates import Gates
@@ -29,7 +29,6 @@ class Joins:
     ) -> None:
         self._registry, self._sessions, self.gates, self._groups = registry, sessions, gates, groups
         self._post, self._log = post, log
-        self.may_hold: Callable[[Client, str], bool] = lambda client, topic: True
 
     def announce(self, topic: Topic) -> None:
         """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
@@ -124,8 +123,7 @@ class Joins:
                 self.gates.set(topic, generation, subscription, cursor)
 
     def _may_hold(self, subscription: Subscription, topic: Topic) -> bool:
-        """Callers take whoever holds their ring for a server: see `rpc.presence`."""
-        return topic.on_full != SHED and self.may_hold(subscription.client, topic.public)
+        return topic.on_full != SHED and self.gates.may_hold(subscription.client, topic.public)
 
     def _bind_durable_or_log(self, topic: Topic, durable: Durable) -> None:
         try:

@@ -315,9 +315,9 @@ class Requests:
             request.pid,
             request.start_time,
         ):
-            return CallAuthorized(reason="its caller is not there any more."), ()
+            return CallAuthorized(reason="its caller is not there any more.", unheard=True), ()
         if reason := self._forged(caller, request):
-            return CallAuthorized(reason=reason, forged=True), ()
+            return CallAuthorized(reason=reason, forged=True, unheard=True), ()
         try:
             self._check_call(caller, request)
         except AccessDenied as error:

@@ -23,7 +23,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus._core import killpoint
 from shmbus.errors import RpcError
 from shmbus.rpc.failure import failure
-from shmbus.rpc.gatekeeper import ForgedRequest
+from shmbus.rpc.gatekeeper import Unheard
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.once import Once
 from shmbus.rpc.request import Request
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Outcome = ProtobufMessage | None | RpcError
 Judge = Callable[[RpcRequestPayload, Request], RpcError | None]
-"""Why a request is refused; None: it is not. Raises ForgedRequest."""
+"""Why a request is refused; None: it is not. Raises Unheard."""
 
 QUEUE_LIMIT = 1024
 
@@ -80,8 +80,9 @@ class Desk:
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
             try:
                 refusal = None if event.request.cancels else self._judge(event, request)
-            except ForgedRequest:
-                self._vitals.forged += 1  # and not answered: nobody asked
+            except Unheard as unheard:
+                self._vitals.forged += unheard.forged
+                self._vitals.denied += not unheard.forged
                 return
             with self._lock:
                 if event.request.cancels:

@@ -14,7 +14,9 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from shmbus.errors import ConnectionLost, RpcError, ShmbusError
+from shmbus.principal import ring_name
 from shmbus.rpc.failure import failure
+from shmbus.rpc.presence import client_of
 from shmbus.v1.control_pb2 import AuthorizeCall, CallAuthorized
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo, RpcRequestPayload
 
@@ -30,8 +32,12 @@ REMEMBERED: Final = 4096
 _log = logging.getLogger("shmbus")
 
 
-class ForgedRequest(Exception):
-    """It is not of whom it says it is of."""
+class Unheard(Exception):
+    """A request that nobody is to be answered for: `forged` (not of whom it says it is of), or its caller is gone."""
+
+    def __init__(self, forged: bool) -> None:
+        super().__init__("forged" if forged else "gone")
+        self.forged = forged
 
 
 class Gatekeeper:
@@ -43,26 +49,25 @@ class Gatekeeper:
         self._changes = 0
 
     def judge(self, payload: RpcRequestPayload, request: "Request") -> RpcError | None:
-        """Why it is refused; None: it is not. Raises ForgedRequest."""
+        """Why it is refused; None: it is not. Raises Unheard."""
         info = payload.auth_info if payload.HasField("auth_info") else None
         plain = info is None or not (info.auth_token or info.client_cert_fingerprint or info.auth_method)
         principal, producer = request.caller
         if plain and not principal and producer is not None and producer.uid in (0, self._bus._owner_uid):
             return None
         number = payload.request.operation
+        if producer is None and principal:
+            raise Unheard(forged=True)  # whoever opens a publisher is entered there
         if producer is None:
             return self._refusal(number, "nobody knows who sent it")
         try:
             verdict = self._verdict(request, producer, info)
-        except ConnectionLost:
-            return failure(
-                self._service, number, "ACCESS_DENIED", "there is no coordinator to ask whether its caller may",
-                status="UNAVAILABLE",
-            )  # fmt: skip
         except ShmbusError as error:
-            return self._refusal(number, str(error))
-        if verdict.forged:
-            raise ForgedRequest
+            if principal and not self._is_own_address(request, producer):
+                raise Unheard(forged=True) from error
+            return self._unjudged(number, error)
+        if verdict.unheard:
+            raise Unheard(verdict.forged)
         return None if verdict.allowed else self._refusal(number, verdict.reason)
 
     def _verdict(self, request: "Request", producer: "Producer", info: RpcAuthInfo | None) -> CallAuthorized:
@@ -95,6 +100,17 @@ class Gatekeeper:
         if verdict.forged:
             _log.warning("%s: a request is not of whom it says it is: %s", self._service, verdict.reason)
         return verdict
+
+    def _is_own_address(self, request: "Request", producer: "Producer") -> bool:
+        """Would the answer go to a client of the principal whose ring it stands in? Where nobody can be asked."""
+        client, ring = client_of(self._bus, producer.session), ring_name(request.message.topic)
+        return client is not None and client.uid == ring.uid and request.client_id.startswith(f"c{client.bell}-")
+
+    def _unjudged(self, operation: int, error: ShmbusError) -> RpcError:
+        if not isinstance(error, ConnectionLost):
+            return self._refusal(operation, str(error))
+        reason = "there is no coordinator to ask whether its caller may"
+        return failure(self._service, operation, "ACCESS_DENIED", reason, status="UNAVAILABLE")
 
     def _refusal(self, operation: int, reason: str) -> RpcError:
         return failure(self._service, operation, "ACCESS_DENIED", reason)

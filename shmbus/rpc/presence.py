@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shmbus._core import Ring, Session
-from shmbus.directory import DirectoryReader
+from shmbus.directory import DirectoryReader, SessionEntry
 from shmbus.process import Identity
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def serves(bus: "Bus", instance: Instance) -> bool:
     return page is not None and page.cursor(instance.cursor)[_NUMBER] == instance.number | SERVING
 
 
-def user_of(bus: "Bus", session: int) -> int | None:
-    """The uid of the client with that session, as the coordinator attests it; None: there is none."""
+def client_of(bus: "Bus", session: int) -> SessionEntry | None:
+    """The client with that session, as the coordinator attests it; None: there is none."""
     with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
-        return next((one.uid for one in directory.snapshot().sessions if one.session == session), None)
+        return next((one for one in directory.snapshot().sessions if one.session == session), None)
 
 
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:

@@ -547,14 +547,16 @@ class AuthorizeCall(_message.Message):
     def __init__(self, service: _Optional[str] = ..., operation: _Optional[_Union[_rpc_pb2.CollectorOperation, str]] = ..., session: _Optional[int] = ..., pid: _Optional[int] = ..., start_time: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., ring: _Optional[str] = ..., uid: _Optional[int] = ..., client_id: _Optional[str] = ...) -> None: ...
 
 class CallAuthorized(_message.Message):
-    __slots__ = ("allowed", "reason", "forged")
+    __slots__ = ("allowed", "reason", "forged", "unheard")
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     FORGED_FIELD_NUMBER: _ClassVar[int]
+    UNHEARD_FIELD_NUMBER: _ClassVar[int]
     allowed: bool
     reason: str
     forged: bool
-    def __init__(self, allowed: bool = ..., reason: _Optional[str] = ..., forged: bool = ...) -> None: ...
+    unheard: bool
+    def __init__(self, allowed: bool = ..., reason: _Optional[str] = ..., forged: bool = ..., unheard: bool = ...) -> None: ...
 
 class AccessChanged(_message.Message):
     __slots__ = ()

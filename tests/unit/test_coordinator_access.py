@@ -275,9 +275,12 @@ def test_nobody_is_given_a_principal_s_ring_by_its_name():
             access.check_publish(one, ring)
 
 
-@pytest.mark.parametrize(("uid", "may"), [(0, True), (1001, False), (1002, False), (1003, False), (1004, True)])
-def test_who_may_call_a_collector_may_not_serve_it_for_that(uid, may):
-    access = Access(CALLS, own_uid=0)
+@pytest.mark.parametrize(
+    ("uid", "may"), [(0, True), (1001, False), (1002, False), (1003, False), (1004, True), (1005, False)]
+)
+def test_to_serve_a_collector_s_calls_takes_both_to_publish_and_to_subscribe_there(uid, may):
+    reads = (Grant("control.collector.+", users=frozenset({1002, 1004, 1005})),)
+    access = Access(replace(CALLS, subscribe=reads), own_uid=0)
     assert access.serve(client(uid), "netmond").allowed is may
     assert access.may_hold(client(uid), "control.collector.netmond") is may
     assert access.may_hold(client(uid), "events.process.start"), "what is no call is another matter"
