@@ -91,9 +91,9 @@ class Exchange:
         self._breaker = breaker
         self.bus, self._policy = bus, balance
         self.client_id: Final = take_client_id(bus)
-        topic = CALL_RESPONSES + self.client_id
-        make(bus, topic, RESPONSE_LIMITS)
-        self.subscription = bus.subscribe(topic, lossless=True)
+        self._topic: Final = CALL_RESPONSES + self.client_id
+        make(bus, self._topic, RESPONSE_LIMITS)
+        self.subscription = bus.subscribe(self._topic, lossless=True)
         self.subscription._be_eager()
         self.late = 0  # answers that came after their calls had ended
         self.forged = 0  # answers that were not of whoever was asked
@@ -252,7 +252,8 @@ class Exchange:
         except DecodeError:
             return
         if isinstance(event, RpcResponsePayload):
-            self._answered(event, ring_name(message.topic).uid)
+            its = message.topic
+            self._answered(event, None if its == self._topic else ring_name(its).uid)
 
     def _bury(self, process: Identity) -> None:
         for pending in list(self._pending.values()):

@@ -17,6 +17,7 @@ from shmbus.errors import ConnectionLost, RpcError, ShmbusError
 from shmbus.principal import ring_name
 from shmbus.rpc.failure import failure
 from shmbus.rpc.presence import client_of
+from shmbus.rpc.topics import request_topic
 from shmbus.v1.control_pb2 import AuthorizeCall, CallAuthorized
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo, RpcRequestPayload
 
@@ -45,6 +46,7 @@ class Gatekeeper:
 
     def __init__(self, bus: "Bus", service: str) -> None:
         self._bus, self._service = bus, service
+        self._topic = request_topic(service)  # and its own ring: root's, and the bus's own user's
         self._verdicts: dict[tuple[object, ...], CallAuthorized] = {}
         self._changes = 0
 
@@ -52,18 +54,19 @@ class Gatekeeper:
         """Why it is refused; None: it is not. Raises Unheard."""
         info = payload.auth_info if payload.HasField("auth_info") else None
         plain = info is None or not (info.auth_token or info.client_cert_fingerprint or info.auth_method)
-        principal, producer = request.caller
-        if plain and not principal and producer is not None and producer.uid in (0, self._bus._owner_uid):
+        producer, ring = request.producer, request.message.topic
+        shared = ring == self._topic  # looked at for every call, so not taken apart
+        if plain and shared and producer is not None and producer.uid in (0, self._bus._owner_uid):
             return None
         number = payload.request.operation
-        if producer is None and principal:
+        if producer is None and not shared:
             raise Unheard(forged=True)  # whoever opens a publisher is entered there
         if producer is None:
             return self._refusal(number, "nobody knows who sent it")
         try:
             verdict = self._verdict(request, producer, info)
         except ShmbusError as error:
-            if principal and not self._is_own_address(request, producer):
+            if not shared and not self._is_own_address(request, producer):
                 raise Unheard(forged=True) from error
             return self._unjudged(number, error)
         if verdict.unheard:
