@@ -5,6 +5,7 @@ looks first, and left where its owner finds it. Nothing here is on the data path
 of it.
 """
 
+import logging
 import os
 import time
 import warnings
@@ -39,6 +40,7 @@ from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
 from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
+from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
@@ -189,6 +191,21 @@ class Bus:
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
 
+    def _make_topic(self, topic: str, limits: wire.TopicLimits) -> None:
+        """Have a topic of the schema's envelopes, and no publisher of it."""
+        request = wire.OpenPublisher(topic=topic, type=_ENVELOPE_TYPE, limits=limits, only_make=True)
+        self._request_typed(request, EventBusMessage).close()
+
+    def _request_typed(
+        self, request: wire.OpenPublisher, kind: type[ProtobufMessage], auth_info: RpcAuthInfo | None = None
+    ) -> Received:
+        """The descriptors of the type go only to a coordinator that does not know them."""
+        try:
+            return self._request(request, auth_info)
+        except NeedDescriptors:
+            request.type.descriptors = schema.descriptor_set(kind.DESCRIPTOR)
+            return self._request(request, auth_info)
+
     def _open_publisher(
         self,
         topic: str,
@@ -200,19 +217,13 @@ class Bus:
         auth_info: RpcAuthInfo | None,
     ) -> tuple[wire.PublisherOpened, Ring]:
         topic_type = _ENVELOPE_TYPE
-        descriptor = EventBusMessage.DESCRIPTOR
         if kind is not None:
             descriptor = kind.DESCRIPTOR
             topic_type = wire.TopicType(name=descriptor.full_name, fingerprint=schema.fingerprint(descriptor))
         request = wire.OpenPublisher(
             topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable, limits=limits
         )
-        try:
-            answer = self._request(request, auth_info)
-        except NeedDescriptors:
-            request.type.descriptors = schema.descriptor_set(descriptor)
-            answer = self._request(request, auth_info)
-        with answer:
+        with self._request_typed(request, kind or EventBusMessage, auth_info) as answer:
             opened: wire.PublisherOpened = answer.message
             fd = answer.take()
             held = self._pages.writable.get((opened.topic_id, opened.lane))
@@ -447,8 +458,6 @@ class Bus:
     def _log_warnings(self) -> None:
         """Where nobody has just connected a Python warning would point at the wrong line, or be raised there."""
         if self._control.warnings:
-            import logging
-
             for warning in self._control.warnings:
                 logging.getLogger("shmbus").warning("bus '%s': %s", self.name, warning)
 
@@ -512,10 +521,10 @@ class Bus:
         ring = self._pages.readable.get(key)
         if message.has_descriptor:
             fd = push.take()
-            if ring is None:
-                ring = self._pages.readable[key] = self._pages.map_ring(fd, message.topic, writable=False)
-            else:
+            if ring is not None:
                 os.close(fd)
+            elif (ring := self._readable_ring(message, fd)) is not None:
+                self._pages.readable[key] = ring
         touched = []
         for binding in message.bindings:
             subscription = self._subscriptions.get(binding.subscription)
@@ -523,6 +532,27 @@ class Bus:
                 subscription._arrivals.append(Arrival(ring, binding, message.continues))
                 touched.append(subscription)
         return touched
+
+    def _readable_ring(self, message: wire.RingAdded, fd: int) -> Ring | None:
+        """None: it is not what the coordinator says it is.
+
+        Whoever publishes there may have written anywhere in it before it is mapped here. That is to harm nobody else:
+        it is not read, and nothing passes for a message of another topic, or of another principal.
+        """
+        told = message.topic, message.topic_id, message.lane, message.generation, message.bell
+        try:
+            ring = self._pages.map_ring(fd, message.topic, writable=False)
+        except ShmbusError as error:
+            if not ring_name(message.topic).principal:
+                raise
+            reason = str(error)
+        else:
+            if (ring.topic, ring.topic_id, ring.lane, ring.generation, ring.bell) == told:
+                return ring
+            reason = f"it says that it is topic {ring.topic_id}, '{ring.topic}'"
+            ring.close()
+        logging.getLogger("shmbus").warning("the ring of '%s' is not read: %s", message.topic, reason)
+        return None
 
     def _end(self, reason: str) -> list[Subscription]:
         self._coordinator.end(reason)

@@ -24,6 +24,8 @@ _WHOLE = {
 def needed_by(request: Message) -> str | None:
     """The capability that the other side must have for it; None: any of the same major version can."""
     if isinstance(request, wire.OpenPublisher):
+        if request.only_make:
+            return "caller_rings"
         return "durable_publishers" if request.durable else "advanced_routing" if request.lane else None
     if isinstance(request, wire.Subscribe):
         if request.HasField("durable"):

@@ -10,7 +10,8 @@ decides, and what none allows is denied, but for these, which need none:
     every client, where there are rules      to read and make the topic of its own answers
     about calls
 
-Whoever may publish to a collector's topic of calls holds that memory, so such a grant is one of all its operations.
+Whoever may publish to the topic of a collector's calls may call it for anything; whoever may subscribe to it reads what
+others ask; whoever may do both can serve in its place.
 Every decision is told to `on_decision`, once.
 """
 
@@ -23,6 +24,7 @@ from typing import NamedTuple, Protocol
 from shmbus.bearer import MAX_BYTES, HashedToken, KnownToken, name_in
 from shmbus.coordinator.settings import Budget, Grant, Settings
 from shmbus.errors import AccessDenied, ShmbusError
+from shmbus.principal import principal_of, ring_name
 from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, HEARTBEATS, LIFECYCLE, is_pattern, matches
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 from shmbus.v1.rpc_pb2 import CollectorOperation
@@ -91,6 +93,7 @@ class Rule(NamedTuple):
 
 NO_RULE = "no rule"
 NO_PROOF = "no proof of who it is"
+OWN_RING = "it is a principal's, who has it by the name of its topic"
 Tell = Callable[[Subject, str, str, Decision], None]
 
 
@@ -117,6 +120,16 @@ class Access:
         """May anybody but the coordinator's own user connect?"""
         return bool(self._all or self._collectors)
 
+    def principal(self, subject: Subject) -> str:
+        """Whose rings it writes to where principals are told apart; "": those of root and the bus's own user.
+
+        It goes by nothing that a configuration says, so it stays the same however that changes.
+        """
+        if subject.uid in self._trusted:
+            return ""
+        token = b"" if subject.token is None else subject.token.name.encode() + subject.token.hashed.digest
+        return principal_of(subject.uid, subject.gid, subject.groups, subject.collector or "", token)
+
     # ---- decisions ---------------------------------------------------------------------------------------------------
 
     def connect(self, subject: Subject) -> Decision:
@@ -126,6 +139,8 @@ class Access:
 
     def publish(self, subject: Subject, topic: str) -> Decision:
         """May it write to the topic, and how much?"""
+        if ring_name(topic).principal:
+            return Decision(False, OWN_RING)
         if service_of(topic):
             return self._publish_calls(subject, topic)
         if self._answers(subject) and topic.startswith(CALL_RESPONSES):
@@ -159,6 +174,19 @@ class Access:
             or self._configured(subject, topic)
             or self._implicit(subject)
         )
+
+    def serve(self, subject: Subject, service: str) -> Decision:
+        """May it answer calls to that service? Whoever only reads what is asked may not, nor may whoever asks."""
+        topic = CALL_REQUESTS + service
+        if self._answers(subject) and subject.collector == service:
+            return Decision(True, "it answers its calls")
+        granted = self._first(self._publish, subject, topic)
+        return granted if granted and self.subscribe(subject, topic).allowed else self._implicit(subject)
+
+    def may_hold(self, subject: Subject, topic: str) -> bool:
+        """May a lossless subscription of it keep what is published there? Of calls: if it may answer them."""
+        service = service_of(topic)
+        return not service or self.serve(subject, service).allowed
 
     def administer(self, subject: Subject, thing: str) -> Decision:
         """`thing`: a topic, that of a collector's calls for its life, or "#" for what concerns the whole bus."""
@@ -201,6 +229,11 @@ class Access:
         """Raises AccessDenied."""
         decision = self.call(subject, service, operation)
         self._check(subject, f"call {operation_name(operation)} of", service, decision)
+
+    def check_serve(self, subject: Subject, service: str) -> None:
+        """Raises AccessDenied."""
+        remedy = f"It takes the rights to publish and to subscribe to '{CALL_REQUESTS}{service}'."
+        self._check(subject, "serve", service, self.serve(subject, service), remedy)
 
     def check_administer(self, subject: Subject, thing: str, act: str = "administer") -> None:
         """`thing` as of `administer`, `act` is what is to be done to it. Raises AccessDenied."""

@@ -78,6 +78,7 @@ def read_directory(bus: str, boot_id: bytes) -> Inheritance:
                 raise BusExists(bus, reader.coordinator.pid, reader.started_ns / 1e9)
             found = reader.snapshot()
             inherited.sessions = {one.session: one for one in found.sessions}
+            inherited.topics = {one.topic_id: one.name for one in found.topics}
             inherited.collectors = found.collectors
             for topic in found.topics:
                 if topic.descriptor_length:
@@ -125,7 +126,7 @@ class Adoption:
         for one in found["state"]:
             self._try(one.name, lambda one=one: self._keeping.adopt(one.name, *one.numbers))  # type: ignore[misc]
         for topic in self._registry.topics.values():
-            if topic.kept is None:
+            if topic.kept is None and not topic.principal:
                 name = segment.state_name(self._store.bus, topic.number)
                 plan = self._planner.plan(topic.name)
                 self._try(name, lambda topic=topic, plan=plan: self._keeping.make(topic, plan))  # type: ignore[misc]
@@ -248,8 +249,8 @@ class Adoption:
         self._gates(its)
 
     def _topic(self, number: int, lane: int, ring: Ring) -> Topic:
-        topic = Topic(number, ring.topic, ring.bell, lane)
-        plan = self._planner.plan(ring.topic)
+        topic = Topic(number, self._inherited.topics.get(number, ring.topic), ring.bell, lane)
+        plan = self._planner.plan(topic.public)
         topic.type_name, topic.fingerprint = ring.type_name, ring.fingerprint
         topic.on_full, topic.block_timeout_ns = plan.on_full, plan.block_timeout_ns
         topic.max_stall_ns = plan.max_stall_ns

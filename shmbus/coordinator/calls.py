@@ -142,7 +142,8 @@ class Calls:
         wanted = wire.RegistrationRequest()
         wanted.CopyFrom(asked)
         wanted.collector_id = name = wanted.collector_id or name
-        self._access.check_subscribe(client, _checked_topic(name))
+        _checked_topic(name)
+        self._access.check_serve(client, name)
         supervised = self._children.collectors.get(name)
         if supervised is not None and client.collector != name:
             # What the configuration grants a collector is for the process that the coordinator started.

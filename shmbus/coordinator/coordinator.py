@@ -240,6 +240,7 @@ class Coordinator:
         self._topics = Topics(registry, Rings(store), self._keeping, joins, groups, listing, post, self._bells, numbers)
         self._topics.on_made = self._schedule_sweep
         access, self._planner = self._access, Planner(self.settings)
+        gates.may_hold = access.may_hold
         health = Health(registry, self._make_topic, self._planner, self._bells, log)
         self._keeper = Keeper(self._connect_keeper, registry, self._alerting(health), log)
         made.callback(self._keeper.stop)

@@ -71,7 +71,7 @@ class Demotion:
 
     def _tell(self, topic: Topic, subscription: Subscription, position: int, stalled_ns: int) -> None:
         told = Demoted(
-            subscription=subscription.number, topic=topic.name, position=position,
+            subscription=subscription.number, topic=topic.public, position=position,
             behind=topic.live.ring.tail - position, stalled_ms=stalled_ns // 1_000_000,
         )  # fmt: skip
         self._post.push(subscription.client, ServerPacket(demoted=told))

@@ -8,7 +8,7 @@ from shmbus.topic import check_pattern, check_topic, is_pattern
 from shmbus.v1.control_pb2 import AccessExplained, PublishBudget
 from shmbus.v1.rpc_pb2 import CollectorOperation
 
-# Whose name a collector has is decided by who may subscribe to the topic of its calls.
+# Whose name a collector has is decided by who may serve its calls.
 _OTHERS = (
     CollectorOperation.COLLECTOR_OPERATION_UNSPECIFIED,
     CollectorOperation.COLLECTOR_OPERATION_REGISTER,
@@ -36,6 +36,7 @@ def explain(access: Access, subject: Subject, topic: str) -> list[Verdict]:
         Verdict("administer", access.administer(subject, checked)),
     ]
     if service := service_of(checked):
+        found.append(Verdict("serve", access.serve(subject, service)))
         found += [
             Verdict(f"call {operation_name(number)}", access.call(subject, service, number))
             for number in sorted(CollectorOperation.values())

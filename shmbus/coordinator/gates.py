@@ -8,6 +8,8 @@ before the gate is written, and one that meets an unknown session drains its soc
                                                               a new coordinator looks
 """
 
+from collections.abc import Callable
+
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import Client, CursorRef, Generation, Holder, Registry, Topic
@@ -23,6 +25,8 @@ class Gates:
 
     def __init__(self, registry: Registry, post: Post, bells: Bells) -> None:
         self._registry, self._post, self._bells = registry, post, bells
+        self.may_hold: Callable[[Client, str], bool] = lambda client, topic: True
+        """Callers take whoever holds their ring for a server (see `rpc.presence`), so it takes a right to serve."""
 
     def set(self, topic: Topic, generation: Generation, holder: Holder, cursor: CursorRef) -> None:
         """The ring keeps what is in it from now on, until the cursor is placed; then, what the cursor has not read.

@@ -95,11 +95,17 @@ class Groups:
             page.session.bind_cursor(index, topic.number, topic.lane + 1)  # 0: not in use
             self._place(topic, group, lane, start)
             killpoint("group.placed")
-        if _holds(topic, group):
+        if self._holds(topic, group):
             self._hold(topic, group, lane)
         else:
             self._gates.clear(topic, group, lane)
         return lane
+
+    def _holds(self, topic: Topic, group: Durable) -> bool:
+        """Do the topic's publishers wait for it?"""
+        if topic.key in group.demoted or topic.on_full == "shed":
+            return False
+        return any(self._gates.may_hold(one.client, topic.public) for one in group.members.values())
 
     def rejoin(self, subscription: Subscription) -> None:
         """A member that another coordinator had has come back, and may lack a segment."""
@@ -353,11 +359,6 @@ class Groups:
     def _of(page: Page) -> Group:
         assert isinstance(page.session, Group)
         return page.session
-
-
-def _holds(topic: Topic, group: Durable) -> bool:
-    """Do the topic's publishers wait for it?"""
-    return bool(group.members) and topic.key not in group.demoted and topic.on_full != "shed"
 
 
 def _check_same(group: Durable, subscription: Subscription, asked: wire.Durable) -> None:

@@ -14,7 +14,7 @@ from shmbus.coordinator.registry import Client, CursorRef, Durable, Generation, 
 from shmbus.coordinator.sessions import Sessions
 from shmbus.errors import LimitError, StorageFull
 from shmbus.start import Resolved
-from shmbus.topic import most_specific
+from shmbus.topic import CALL_REQUESTS, most_specific
 from shmbus.v1.control_pb2 import Binding, KeptAdded, RingAdded, ServerPacket, SessionExtended
 
 BINDINGS_A_PACKET = 500
@@ -34,7 +34,7 @@ class Joins:
         """A topic was made and nobody writes to it yet: who subscribed before gets it from its first message on."""
         for durable in self._registry.durables_matching(topic):
             self._bind_durable_or_log(topic, durable)
-        matching = [one for one in self._registry.matching(topic.name) if accepts(one, topic)]
+        matching = [one for one in self._registry.matching(topic.public) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
         for client, subscriptions in _by_client(matching):
             bound = (self._bind_or_degrade(topic, one, first) for one in subscriptions)
@@ -106,6 +106,10 @@ class Joins:
             if subscription.lossless:
                 self.gates.clear(topic, subscription, cursor)
             self._sessions.give_back_cursor(subscription.client, cursor)
+            if subscription.lossless and topic.name.startswith(CALL_REQUESTS):
+                # It may have served, and a ring that was made while it was leaving it has not even begun to read.
+                for caller in topic.publishers():
+                    self._post.wake(caller)
 
     def _bind(self, topic: Topic, subscription: Subscription, generations: Sequence[Generation]) -> None:
         client = subscription.client
@@ -114,9 +118,12 @@ class Joins:
         if added is not None:
             packet = ServerPacket(session_extended=SessionExtended(session=added.number))
             self._post.push(client, packet, [added.segment.open_writable])
-        if subscription.lossless and topic.on_full != SHED:
+        if subscription.lossless and self._may_hold(subscription, topic):
             for generation in generations:
                 self.gates.set(topic, generation, subscription, cursor)
+
+    def _may_hold(self, subscription: Subscription, topic: Topic) -> bool:
+        return topic.on_full != SHED and self.gates.may_hold(subscription.client, topic.public)
 
     def _bind_durable_or_log(self, topic: Topic, durable: Durable) -> None:
         try:
@@ -146,12 +153,12 @@ class Joins:
         lane = durable.lanes[topic.key] if durable else CursorRef(0, 0)
         return Binding(
             subscription=subscription.number,
-            pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.name),
+            pattern=patterns[0] if len(patterns) == 1 else most_specific(patterns, topic.public),
             session=cursor.session,
             cursor=cursor.place,
             lossless=(durable or subscription) in generation.gate_of,
             start=start,
-            shed=topic.on_full == SHED or (durable is not None and topic.key in durable.demoted),
+            shed=not self._may_hold(subscription, topic) or (durable is not None and topic.key in durable.demoted),
             group=lane.session,
             group_lane=lane.place,
             member=subscription.member,

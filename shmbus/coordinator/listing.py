@@ -34,6 +34,7 @@ class Inheritance:
 
     descriptors: dict[bytes, bytes] = field(default_factory=dict)  # by fingerprint
     sessions: dict[int, SessionEntry] = field(default_factory=dict)
+    topics: dict[int, str] = field(default_factory=dict)  # names by number: whoever writes to a ring can change its own
     collectors: tuple[CollectorEntry, ...] = ()
 
 

@@ -30,4 +30,8 @@ class Post:
         route = self._routes.get(client.number)
         if route is not None:
             route(packet, openers)
-            self._bells.ring(client.bell)
+            self.wake(client)
+
+    def wake(self, client: Client) -> None:
+        """Have it look at what may have changed."""
+        self._bells.ring(client.bell)

@@ -12,6 +12,7 @@ from shmbus.coordinator.repair import ClaimWatch
 from shmbus.coordinator.stalls import StallWatch
 from shmbus.coordinator.store import Segment
 from shmbus.coordinator.tables import NumberTable, ProducerTable
+from shmbus.principal import ring_name
 from shmbus.process import Identity
 from shmbus.state import StateWriter
 from shmbus.topic import PatternTrie, is_pattern, matches
@@ -46,7 +47,7 @@ class Client:
 
     __slots__ = (
         "number", "name", "identity", "uid", "gid", "groups", "bell", "pages", "producers", "subscriptions",
-        "sessions_known", "alive", "collector", "token", "connected_ns",
+        "sessions_known", "alive", "collector", "token", "principal", "connected_ns",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, identity: Identity, uid: int, gid: int) -> None:
@@ -54,6 +55,7 @@ class Client:
         self.groups: tuple[int, ...] = ()
         self.collector: str | None = None  # the supervised collector that this is
         self.token: KnownToken | None = None  # that it has presented
+        self.principal: str | None = None  # whose rings it writes to; None: it has not come back to this coordinator
         self.connected_ns = 0  # Unix time
         self.bell = 0
         self.pages: list[Page] = []
@@ -149,16 +151,18 @@ class Generation:
 class Topic:
     """One lane of a topic, and its generations, oldest first; the last one is written to.
 
-    The normal lane stands for the topic; the urgent one, if there is any, hangs from it.
+    The normal lane stands for the topic; the urgent one, if there is any, hangs from it. The ring of a principal is a
+    topic of its own, which is subscribed to by the `public` name.
     """
 
     __slots__ = (
-        "number", "name", "type_name", "fingerprint", "bell", "generations", "bindings", "on_full", "block_timeout_ns",
-        "max_stall_ns", "lane", "urgent", "kept",
+        "number", "name", "public", "principal", "type_name", "fingerprint", "bell", "generations", "bindings",
+        "on_full", "block_timeout_ns", "max_stall_ns", "lane", "urgent", "kept",
     )  # fmt: skip
 
     def __init__(self, number: int, name: str, bell: int, lane: int = NORMAL_LANE) -> None:
         self.number, self.name, self.bell, self.lane = number, name, bell, lane
+        self.public, self.principal, _ = ring_name(name)
         self.urgent: Topic | None = None
         self.kept: Kept | None = None  # of both lanes
         self.type_name, self.fingerprint = "", b""
@@ -197,6 +201,7 @@ class Registry:
         self.pages: dict[int, Page] = {}
         self.topics: dict[str, Topic] = {}
         self._lanes: dict[TopicLane, Topic] = {}
+        self._rings: dict[str, list[Topic]] = {}  # by the public name: one, or one of each principal
         self.durables: dict[str, Durable] = {}
         self._patterns: PatternTrie[Subscription] = PatternTrie()
         self._durable_patterns: PatternTrie[Durable] = PatternTrie()
@@ -209,6 +214,7 @@ class Registry:
     def add_topic(self, topic: Topic) -> None:
         """It exists from now on."""
         self.topics[topic.name] = topic
+        self._rings.setdefault(topic.public, []).append(topic)
         self._lanes[topic.key] = topic
 
     def add_urgent(self, topic: Topic, urgent: Topic) -> None:
@@ -250,7 +256,7 @@ class Registry:
         self.add_durable(durable, patterns)
         return [
             key for key in durable.lanes
-            if not any(matches(pattern, self._lanes[key].name) for pattern in patterns)
+            if not any(matches(pattern, self._lanes[key].public) for pattern in patterns)
         ]  # fmt: skip
 
     def remove_durable(self, durable: Durable) -> None:
@@ -261,18 +267,18 @@ class Registry:
 
     def durables_matching(self, topic: Topic) -> list[Durable]:
         """The durable subscriptions that a topic belongs to."""
-        return [one for one in self._durable_patterns.best(topic.name) if one.wants(topic)]
+        return [one for one in self._durable_patterns.best(topic.public) if one.wants(topic)]
 
     def matching(self, topic: str) -> dict[Subscription, str]:
-        """The subscriptions that match a topic, each with the most specific of its patterns that do."""
+        """The subscriptions that match a public name, each with the most specific of its patterns that do."""
         return self._patterns.best(topic)
 
     def topics_matching(self, patterns: tuple[str, ...]) -> list[Topic]:
         """The lanes of the topics that at least one of the patterns matches."""
         if not any(is_pattern(pattern) for pattern in patterns):
-            found = [self.topics[name] for name in dict.fromkeys(patterns) if name in self.topics]
+            found = [one for name in dict.fromkeys(patterns) for one in self._rings.get(name, ())]
         else:
-            found = [one for one in self.topics.values() if any(matches(pattern, one.name) for pattern in patterns)]
+            found = [one for one in self.topics.values() if any(matches(pattern, one.public) for pattern in patterns)]
         return [lane for topic in found for lane in topic.lanes]
 
     def remove_subscription(self, subscription: Subscription) -> list[tuple[Topic, CursorRef]]:

@@ -41,8 +41,8 @@ def plan_limits(registry: Registry, old: Settings, new: Settings) -> Mapping[Top
     before, after = Planner(old), Planner(new)
     found = {}
     for topic in registry.topics.values():
-        plan = after.plan(topic.name)
-        if plan != before.plan(topic.name):
+        plan = after.plan(topic.public)
+        if plan != before.plan(topic.public):
             ring = plan_of(topic.live.ring)
             found[topic] = replace(plan, ring=replace(
                 ring,

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from shmbus._core import MAX_TRIES, MAX_WINDOW, killpoint
 from shmbus.control import NeedDescriptors
-from shmbus.coordinator.access import Access
+from shmbus.coordinator.access import Access, Decision, Person, Subject, operation_name
 from shmbus.coordinator.budgets import Budgets
 from shmbus.coordinator.explain import as_wire, explain, told
 from shmbus.coordinator.groups import Groups
@@ -27,8 +27,9 @@ from shmbus.coordinator.sweep import Sweep
 from shmbus.coordinator.topics import Topics
 from shmbus.coordinator.types import differences, parse_descriptors
 from shmbus.errors import AccessDenied, DurableError, LimitError, ProtocolError, TypeMismatch
+from shmbus.principal import RingName, ring_name, ring_of
 from shmbus.start import LastPerKey, resolved
-from shmbus.topic import CALL_REQUESTS, check_pattern, check_topic, matches
+from shmbus.topic import CALL_REQUESTS, CALL_RESPONSES, check_pattern, check_topic, matches
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import (
     AuthorizeCall,
@@ -49,11 +50,13 @@ from shmbus.v1.control_pb2 import (
     Subscribe,
     Subscribed,
     TopicEntry,
+    TopicLimits,
     TopicList,
     TopicType,
     Unsubscribe,
 )
 
+FORGED = "no ring of its own"
 MAX_PATTERNS = 64  # of one subscription
 MAX_MESSAGE_BYTES = (2**18 - 1) * 64  # of a frame: 18 bits count its units of 64 bytes
 MAX_SUBSCRIPTIONS = 100_000  # of one client
@@ -92,17 +95,22 @@ class Requests:
 
     def open_publisher(self, client: Client, request: OpenPublisher) -> Answer:
         """A producer id in the topic's ring; the topic is made if there is none."""
-        name = check_topic(request.topic)
+        asked = check_topic(request.topic)
+        name = check_topic(ring_of(asked, self._principal(client)))
         self._budgets.check(client, name)
-        budget = self._access.check_publish(client, name)
-        topic = self._registry.topics.get(name)
+        budget = self._access.check_publish(client, asked)
+        topic = self._registry.topics.get(asked)
         created = topic is None
         if topic is None:
-            topic = self.make_topic(name, request.type, self._planner.plan(name, request.limits))
+            topic = self.make_topic(asked, request.type, self._planner.plan(asked, request.limits))
         else:
             self._check_type(topic, request.type)
+        if request.only_make:
+            return Done(), ()
+        if name != asked:
+            topic = self._registry.topics.get(name) or self._make_ring(name, topic, request.limits)
         if request.lane == URGENT_LANE:
-            plan = replace(self._planner.plan(name), ring=plan_of(topic.live.ring))
+            plan = replace(self._planner.plan(asked), ring=plan_of(topic.live.ring))
             topic = topic.urgent or self._topics.add_urgent(topic, plan)
         elif request.lane:
             raise ProtocolError(client.who, f"lane {request.lane} of topic '{name}': there are 0 and {URGENT_LANE}")
@@ -138,6 +146,16 @@ class Requests:
             parse_descriptors(kind.descriptors, kind.name)
             self._listing.add_type(kind.fingerprint, kind.descriptors)
         return self._topics.make(name, kind.name, kind.fingerprint or bytes(32), plan)
+
+    def _principal(self, client: Client) -> str:
+        return self._access.principal(client) if client.principal is None else client.principal
+
+    def _make_ring(self, name: str, beside: Topic, limits: TopicLimits) -> Topic:
+        """Of one principal; as large as its topic's own ring where nothing else is asked for."""
+        plan = self._planner.plan(beside.public, limits)
+        if not limits.ListFields():
+            plan = replace(plan, ring=plan_of(beside.live.ring))
+        return self._topics.make(name, beside.type_name, beside.fingerprint, replace(plan, keep_last=0))
 
     def close_publisher(self, client: Client, request: ClosePublisher) -> Answer:
         """The id is given back when the ring has moved on."""
@@ -199,7 +217,7 @@ class Requests:
             if producer in client.producers.get((topic_id, lane), ()):
                 topic = self._registry.lane(topic_id, lane)
                 self._topics.resume(topic, client, held[topic_id, lane, producer])
-                budget = self._access.publish(client, topic.name).budget
+                budget = self._access.publish(client, topic.public).budget
                 self._budgets.resumed(client, self._registry.topics[topic.name], budget, time.monotonic_ns())
         named = {one.subscription: one for one in request.subscriptions}
         for number, subscription in list(client.subscriptions.items()):
@@ -250,18 +268,23 @@ class Requests:
     def resize(self, client: Client, request: Resize) -> Answer:
         """The topic goes on in a ring of another size."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name, "resize")
+        self._check_change(client, topic, "resize")
         self._topics.continue_elsewhere(topic, plan_of(topic.live.ring).resized(request.slots, request.arena_bytes))
         return Done(), ()
 
     def set_limits(self, client: Client, request: SetLimits) -> Answer:
         """Change what is set, in the running ring."""
         topic = self._named(request.topic)
-        self._access.check_administer(client, topic.name, "set limits of")
+        self._check_change(client, topic, "set limits of")
         plan = limited(plan_of(topic.live.ring), request.limits)
         check_room(topic.name, plan)
         self._set_limits(topic, plan)
         return Done(), ()
+
+    def _check_change(self, client: Client, topic: Topic, act: str) -> None:
+        """Whose own ring it is has it as large as its answers take. Raises AccessDenied."""
+        if not topic.principal or topic.principal != client.principal:
+            self._access.check_administer(client, topic.name, act)
 
     def change_limits(self, topic: Topic, plan: TopicPlan) -> None:
         """The topic is configured otherwise: what can be changed in the running ring is."""
@@ -292,12 +315,38 @@ class Requests:
             request.pid,
             request.start_time,
         ):
-            return CallAuthorized(reason="its caller is not there any more."), ()
+            return CallAuthorized(reason="its caller is not there any more.", unheard=True), ()
+        if reason := self._forged(caller, request):
+            return CallAuthorized(reason=reason, forged=True, unheard=True), ()
         try:
             self._check_call(caller, request)
         except AccessDenied as error:
             return CallAuthorized(reason=str(error)), ()
         return CallAuthorized(allowed=True), ()
+
+    def _forged(self, caller: Client, request: AuthorizeCall) -> str:
+        """Why the request cannot be of whom it says it is; empty: it can, or nobody told where it came in."""
+        if not request.ring:
+            return ""
+        name, operation = ring_name(request.ring), operation_name(request.operation)
+        reason = impossible(caller, name, request)
+        topic = self._registry.topics.get(request.ring)
+        if reason and not name.principal and topic is not None and topic.key in caller.producers:
+            reason = ""  # it had the topic's own ring under a coordinator that told nobody apart
+        answered = CALL_RESPONSES + request.client_id
+        if not reason and not self._access.subscribe(caller, answered).allowed:
+            reason = f"{caller.who} may not read its answer, on '{answered}'."
+        if reason:
+            act = f"pass for session {request.session} to call {operation} of"
+            self._access.on_decision(self._suspect(name, caller), act, request.service, Decision(False, FORGED))
+        return reason
+
+    def _suspect(self, ring: RingName, caller: Client) -> Subject:
+        """Who wrote it: the only one who can, or what several that can have in common."""
+        writers = [one for one in self._registry.clients.values() if one.principal == ring.principal]
+        if len(writers) == 1:
+            return writers[0]
+        return Person(caller.uid if ring.uid is None else ring.uid, -1, name=ring.principal)
 
     def explain_access(self, client: Client, request: ExplainAccess) -> Answer:
         """Who may do what, and which rule says so."""
@@ -371,6 +420,20 @@ class Requests:
                 f"there is no topic '{name}': it is made by its first publisher, or declared in the configuration"
             )
         return topic
+
+
+def impossible(caller: Client, ring: RingName, request: AuthorizeCall) -> str:
+    """Why a request in that ring cannot be that client's; empty: it can.
+
+    A client that has not come back to this coordinator is known by its user only.
+    """
+    if request.ring != ring_of(CALL_REQUESTS + request.service, ring.principal):
+        return f"'{request.ring}' is no ring of calls to '{request.service}'."
+    if caller.uid != request.uid:
+        return f"it says that it is of uid {request.uid}, and comes from {caller.who}."
+    if ring.uid == caller.uid if caller.principal is None else ring.principal == caller.principal:
+        return ""
+    return f"it stands in the ring of {ring.principal or 'the bus itself'}, where {caller.who} cannot write."
 
 
 def kept_of(topic: Topic) -> Kept:

@@ -221,6 +221,7 @@ class Server:
         self._post.connect(client, peer.send)
         peer.client = client
         client.collector, client.token = collector, person.token
+        client.principal = self._access.principal(client)
         killpoint("hello.done")
         welcome = Welcome(
             negotiation=negotiation,

@@ -114,6 +114,11 @@ class AsyncClient:
         """As Client.late."""
         return self._exchange.late
 
+    @property
+    def forged(self) -> int:
+        """As Client.forged."""
+        return self._exchange.forged
+
     async def close(self) -> None:
         """As Client.close."""
         if self._reader is not None:

@@ -1,4 +1,6 @@
-"""Where answers go: a publisher for each client that asked lately, on that client's own small ring.
+"""Where answers go: a publisher for each client that asked lately, on a small ring for that client.
+
+It is this server's principal that has the ring (see `shmbus.principal`): no other can answer in its place.
 
 A server waits for no client. A ring that is too small for an answer is continued in a larger one; where that cannot be,
 an answer that is too large is an error instead, and one without room is dropped and counted.
@@ -8,7 +10,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from shmbus.errors import BackpressureError, MessageTooLarge, PublishRevoked, ShmbusError
+from shmbus.errors import BackpressureError, ClosedError, MessageTooLarge, PublishRevoked, ShmbusError
 from shmbus.rpc.failure import failure, status_to_wire, to_wire
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.request import Request
@@ -83,13 +85,15 @@ class Answers:
 
     def _enlarge(self, publisher: "Publisher", needed: int) -> None:
         ring = publisher._ring
-        arena = 2 * (ring.arena_bytes if ring is not None else 0)
+        if ring is None:
+            raise ClosedError(repr(publisher))
+        arena = 2 * ring.arena_bytes
         while arena < 4 * (needed + MARGIN_BYTES):
             arena *= 2
         if arena > LARGEST_ARENA:
             raise MessageTooLarge(publisher.topic, needed, LARGEST_ARENA // 4)
-        self._bus.resize(publisher.topic, arena_bytes=arena)
-        self._bus.set_limits(publisher.topic, max_message_bytes=arena // 2)
+        self._bus.resize(ring.topic, arena_bytes=arena)
+        self._bus.set_limits(ring.topic, max_message_bytes=arena // 2)
 
     def _tell_too_large(
         self, publisher: "Publisher", request: Request, payload: RpcResponsePayload, why: MessageTooLarge

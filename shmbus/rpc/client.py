@@ -64,7 +64,7 @@ class Client:
 
         With a `key` the call may be sent again by itself, and by anybody later: it is executed once, and answered each
         time. `correlation` as of `Publisher.publish`. A bearer `token` counts for this call in place of that of
-        `connect`; every caller of that service could read it there, and nobody one that was given to `connect`. Of the
+        `connect`; the server sees it, and whoever has the same user, groups and tokens as this process could. Of the
         calls that wait at a server those of the highest `priority` (0 to 255) come first. Raises RpcError; at once when
         nobody serves; AccessDenied.
         """
@@ -151,6 +151,11 @@ class Client:
     def late(self) -> int:
         """Answers that came after their calls had ended, and were dropped."""
         return self._exchange.late
+
+    @property
+    def forged(self) -> int:
+        """Answers that another user's process wrote in the name of whoever was asked, and were dropped."""
+        return self._exchange.forged
 
     @property
     def client_id(self) -> str:

@@ -23,6 +23,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from shmbus._core import killpoint
 from shmbus.errors import RpcError
 from shmbus.rpc.failure import failure
+from shmbus.rpc.gatekeeper import Unheard
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.once import Once
 from shmbus.rpc.request import Request
@@ -30,11 +31,11 @@ from shmbus.rpc.response import Form
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload
 
 if TYPE_CHECKING:
-    from shmbus.message import Message, Producer
+    from shmbus.message import Message
 
 Outcome = ProtobufMessage | None | RpcError
-Judge = Callable[[RpcRequestPayload, "Producer | None"], RpcError | None]
-"""Why a request is refused that such a producer sent; None: it is not."""
+Judge = Callable[[RpcRequestPayload, Request], RpcError | None]
+"""Why a request is refused; None: it is not. Raises Unheard."""
 
 QUEUE_LIMIT = 1024
 
@@ -46,12 +47,13 @@ class Desk:
         self,
         service: str,
         instance: str,
+        is_named: Callable[[str], bool],
         vitals: Vitals,
         send: Callable[[Request, RpcResponsePayload], None],
         judge: Judge,
     ) -> None:
         self._service, self._vitals, self._send, self._judge = service, vitals, send, judge
-        self.instance = instance
+        self.instance, self._is_named = instance, is_named
         vitals.queue_limit = QUEUE_LIMIT
         self._lock = threading.RLock()
         self.queue: list[tuple[int, int, Request]] = []
@@ -67,11 +69,16 @@ class Desk:
         event = _request_in(message)
         if event is None:
             self._vitals.invalid += 1
-        elif event.routing.load_balance_hint in ("", self.instance):
+        elif (hint := event.routing.load_balance_hint) in ("", self.instance) or self._is_named(hint):
             parsing_ns = time.monotonic_ns() - received_ns
             request = Request(event.request, message, self._service, received_ns, parsing_ns)
             cancels = request.wire.cancels
-            refusal = None if cancels else self._judge(event, message.producer)
+            try:
+                refusal = None if cancels else self._judge(event, request)
+            except Unheard as unheard:
+                self._vitals.forged += unheard.forged
+                self._vitals.denied += not unheard.forged
+                return
             with self._lock:
                 if cancels:
                     self._cancel(cancels, request)
@@ -157,7 +164,7 @@ class Desk:
     def _cancel(self, request_id: str, by: Request) -> None:
         """Only whoever asked may."""
         request = self._known.get(request_id)
-        if request is not None and request.producer == by.producer:
+        if request is not None and request.caller == by.caller:
             request.cancel()
 
     def _refuse(self, request: Request, code: str, reason: str, status: str) -> None:

@@ -8,6 +8,7 @@
 Whoever waits (a thread, an event loop) hands in whatever comes on `subscription`, and is told by `Pending.settled`.
 """
 
+import logging
 import os
 import threading
 import time
@@ -19,7 +20,8 @@ from google.protobuf.message import DecodeError
 
 from shmbus.errors import BackpressureError, BudgetExceeded, RpcError, ShmbusError
 from shmbus.message import Message
-from shmbus.process import Identity
+from shmbus.principal import ring_name
+from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE
 from shmbus.rpc.answer import Answer, answer_of
 from shmbus.rpc.balance import Balance, Policy
@@ -28,7 +30,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.draft import Draft
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, instances, serves, was_read
+from shmbus.rpc.presence import Instance, client_of, instances, serves, was_read
 from shmbus.rpc.topics import (
     RESPONSE_LIMITS,
     exists,
@@ -51,6 +53,12 @@ LOOK_NS: Final = 50_000_000
 
 
 _GOOD: Final = frozenset({int(wire.RPC_STATUS_SUCCESS), int(wire.RPC_STATUS_IN_PROGRESS)})
+
+_log = logging.getLogger("shmbus")
+
+REMEMBERED: Final = 1024
+"""Users of servers, at the most."""
+
 
 CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requests to go out
 
@@ -85,16 +93,16 @@ class Exchange:
         self._breaker = breaker
         self.bus, self._policy = bus, balance
         self.client_id: Final = take_client_id(bus)
-        topic = CALL_RESPONSES + self.client_id
-        make(bus, topic, RESPONSE_LIMITS)
-        self.subscription = bus.subscribe(topic, lossless=True)
+        self._topic: Final = CALL_RESPONSES + self.client_id
+        make(bus, self._topic, RESPONSE_LIMITS)
+        self.subscription = bus.subscribe(self._topic, lossless=True)
         self.subscription._be_eager()
         self.late = 0  # answers that came after their calls had ended
+        self.forged = 0  # answers that were not of whoever was asked
+        self._uids: dict[int, int | None] = {}  # of servers, by their sessions
         self._ids, self._numbers = os.urandom(6).hex() + "-", count(1)
         self._services: dict[str, Service] = {}
         self._pending: dict[str, Pending] = {}
-        self._undecided: list[Pending] = []
-        self._deciding = threading.Lock()
         self.subscription._on_bell = self._decide
         self._lock = threading.Lock()
         self._deaths = Deaths(self.subscription._notify)
@@ -152,18 +160,14 @@ class Exchange:
             raise
         if not self._serves(instance):
             service.looked_ns = 0
-            with self._deciding:
-                self._undecided.append(pending)
             self._decide()
         return pending
 
     def _decide(self) -> None:
-        """Of calls to servers that were stopping just then: were they read?"""
-        with self._deciding:
-            undecided, self._undecided = self._undecided, []
-        unknown = [one for one in undecided if not one.settled and self._stopping(one)]
-        with self._deciding:
-            self._undecided += unknown
+        """Of calls to servers that have stopped since, or were stopping just then: were they read?"""
+        for pending in list(self._pending.values()):
+            if pending.sequence and not pending.decided and not serves(self.bus, pending.instance):
+                pending.decided = not self._stopping(pending)
 
     def _stopping(self, pending: Pending) -> bool:
         """True: it is not known yet. The server rings this client's bell when it is."""
@@ -175,6 +179,11 @@ class Exchange:
         try:
             read = was_read(self.bus, instance, pending.sequence)
         except LookupError:
+            if not is_alive(instance.process):
+                tell(_Lost(pending, "PROCESS_NOT_FOUND", f"pid {pid} died with it in hand: it may have been done"))
+                return False
+            if any(one.process == instance.process for one in self._serving(pending.service)):
+                return True  # it stood still until it was given up, serves again, and reads first what had come
             tell(_Lost(pending, "CLIENT_SHUTDOWN", f"pid {pid} stopped serving: it may have been done"))
             return False
         if read is False:
@@ -227,19 +236,28 @@ class Exchange:
     def take(self, item: Any) -> None:
         """Something came: an answer, a gap, or what overtook the answers that are here: a death, a loss."""
         if isinstance(item, Message):
-            try:
-                event = item.event
-            except DecodeError:
-                return
-            if isinstance(event, RpcResponsePayload):
-                self._answered(event)
+            self._take_answer(item)
         elif isinstance(item, Identity | _Lost):
+            news = [item]
             while (waiting := self.subscription.try_receive()) is not None:
-                self.take(waiting)
-            if isinstance(item, Identity):
-                self._bury(item)
-            else:
-                self._lost(*item)
+                if isinstance(waiting, Message):
+                    self._take_answer(waiting)
+                elif isinstance(waiting, Identity | _Lost):
+                    news.append(waiting)
+            for one in news:
+                if isinstance(one, Identity):
+                    self._bury(one)
+                else:
+                    self._lost(*one)
+
+    def _take_answer(self, message: Message) -> None:
+        try:
+            event = message.event
+        except DecodeError:
+            return
+        if isinstance(event, RpcResponsePayload):
+            its = message.topic
+            self._answered(event, None if its == self._topic else ring_name(its).uid)
 
     def _bury(self, process: Identity) -> None:
         for pending in list(self._pending.values()):
@@ -247,9 +265,14 @@ class Exchange:
                 reason = f"pid {process.pid} died with it in hand: it may have been done"
                 self._lost(pending, "PROCESS_NOT_FOUND", reason)
 
-    def _answered(self, event: RpcResponsePayload) -> None:
+    def _answered(self, event: RpcResponsePayload, uid: int | None) -> None:
+        """`uid` is that of the ring it came in; None: only root and the bus's own user can have written it."""
         response = event.response
         pending = self._pending.get(response.request_id)
+        if pending is not None and uid is not None and uid != self._uid_of(pending.instance):
+            self.forged += 1
+            _log.warning("an answer in the name of '%s' was written by uid %d: not taken", pending.ask.service, uid)
+            return
         if pending is None or pending.ask.deadline_ns <= time.monotonic_ns():
             self.late += 1
             if pending is not None:
@@ -266,6 +289,16 @@ class Exchange:
             service.breaker.failed(time.monotonic_ns())
         elif service.breaker.failures:
             service.breaker.succeeded()
+
+    def _uid_of(self, instance: Instance) -> int | None:
+        """The user of a server, as the coordinator says; None: it had left before it was looked for."""
+        session = instance.session
+        if session not in self._uids:
+            if len(self._uids) >= REMEMBERED:
+                self._uids.clear()
+            client = client_of(self.bus, session)
+            self._uids[session] = None if client is None else client.uid
+        return self._uids[session]
 
     def _lost(self, pending: Pending, code: str, reason: str) -> None:
         error = failure(pending.ask.service, pending.ask.operation, code, reason, status="UNAVAILABLE")
@@ -315,6 +348,8 @@ class Exchange:
         if not service.servers or now - service.looked_ns > LOOK_NS:
             ring = service.publisher._ring
             service.servers, service.looked_ns = [] if ring is None else instances(self.bus, ring), now
+            for one in service.servers:
+                self._uid_of(one)  # while it is there: its answer may be taken when it is not
         return list(filter(self._serves, service.servers))
 
     def _serves(self, instance: Instance) -> bool:

@@ -25,6 +25,7 @@ class Vitals:
         self.repeated = 0  # answered from what is remembered
         self.refused = 0  # the queue was full
         self.denied = 0  # no rule allows its caller
+        self.forged = 0  # not of whom it said it was
         self.invalid = 0  # no request, or from nowhere
         self.unanswered = 0  # the client's ring had no room
         self.queued = 0
@@ -58,8 +59,8 @@ class Vitals:
     def _metrics(self) -> dict[str, float]:
         times = self._process.cpu_times()
         names = (
-            "requests", "errors", "overdue", "cancelled", "repeated", "refused", "denied", "invalid", "unanswered",
-            "queued", "running",
+            "requests", "errors", "overdue", "cancelled", "repeated", "refused", "denied", "forged", "invalid",
+            "unanswered", "queued", "running",
         )  # fmt: skip
         return {
             **{f"rpc_{name}": float(getattr(self, name)) for name in names},

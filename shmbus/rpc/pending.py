@@ -36,11 +36,12 @@ class Ask(NamedTuple):
 class Pending:
     """One attempt. `outcome` is there once it is settled, and never changes."""
 
-    __slots__ = ("ask", "service", "instance", "request_id", "sequence", "outcome", "wakes")
+    __slots__ = ("ask", "service", "instance", "request_id", "sequence", "decided", "outcome", "wakes")
 
     def __init__(self, ask: Ask, service: "Service", instance: Instance, request_id: str) -> None:
         self.ask, self.service, self.instance, self.request_id = ask, service, instance, request_id
         self.sequence = 0  # of the message that it went out in
+        self.decided = False  # its server has stopped, and what becomes of it is known
         self.outcome: Answer | RpcError | None = None
         self.wakes: list[Callable[[], object]] = []  # of those who sleep until it is settled
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shmbus._core import Ring
-from shmbus.directory import DirectoryReader
+from shmbus._core import Ring, Session
+from shmbus.directory import DirectoryReader, SessionEntry
 from shmbus.process import Identity
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
         if page is None:
             bus._learn_session(ring, session)
             page = bus._pages.foreign.get(session)
-        if page is not None and cursor < page.capacity:
+        if isinstance(page, Session) and cursor < page.capacity:
             *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id and number & SERVING:
                 number &= ~SERVING
@@ -60,6 +60,12 @@ def serves(bus: "Bus", instance: Instance) -> bool:
     """Does it still take requests?"""
     page = bus._pages.foreign.get(instance.session)
     return page is not None and page.cursor_subscription(instance.cursor) == instance.number | SERVING
+
+
+def client_of(bus: "Bus", session: int) -> SessionEntry | None:
+    """The client with that session, as the coordinator attests it; None: there is none."""
+    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
+        return next((one for one in directory.snapshot().sessions if one.session == session), None)
 
 
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
@@ -79,6 +85,12 @@ def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
 def instance_of(subscription: "Subscription") -> str:
     """What this server is called in requests."""
     return f"{subscription._cursors[0][0]}-{subscription._number & ~SERVING}"
+
+
+def is_named(bus: "Bus", subscription: "Subscription", name: str) -> bool:
+    """Does a request mean this server? In each ring it goes by the page of its cursor there."""
+    session, _, number = name.partition("-")
+    return number == str(subscription._number & ~SERVING) and session.isdecimal() and int(session) in bus._sessions
 
 
 def withdraw(bus: "Bus", subscription: "Subscription") -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from shmbus.errors import RpcError
+from shmbus.principal import ring_name
 from shmbus.rpc.failure import failure
 from shmbus.rpc.operations import NEEDS, TAKES, Operation
 from shmbus.v1.rpc_pb2 import RpcRequest
@@ -37,9 +38,9 @@ class Request:
         self._look: Callable[[float], object] | None = None
 
     def _keys(self, key: str) -> tuple[object, ...]:
-        """By what it is known when it comes again. Another user's key is another key."""
+        """By what it is known when it comes again. Another principal's key is another key."""
         producer = self.producer
-        return self.number, key, producer.uid if producer else None
+        return self.number, key, self.principal, producer.uid if producer else None
 
     @property
     def operation(self) -> Operation:
@@ -57,6 +58,16 @@ class Request:
         """Who asks, as the coordinator attested it: name, pid, user."""
         found: Producer | None = self.message.producer
         return found
+
+    @property
+    def principal(self) -> str:
+        """In whose ring it came (see `shmbus.principal`): that cannot be made up."""
+        return ring_name(self.message.topic).principal
+
+    @property
+    def caller(self) -> tuple[str, "Producer | None"]:
+        """By what whoever asked is known again."""
+        return self.principal, self.producer
 
     @property
     def left(self) -> float:

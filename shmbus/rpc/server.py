@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -26,7 +27,7 @@ from shmbus.rpc.beginning import Begin
 from shmbus.rpc.desk import Desk, Outcome
 from shmbus.rpc.failure import as_failure
 from shmbus.rpc.gatekeeper import Gatekeeper
-from shmbus.rpc.presence import SERVING, finish, instance_of, withdraw
+from shmbus.rpc.presence import SERVING, finish, instance_of, is_named, withdraw
 from shmbus.rpc.registration import Beat
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
@@ -51,19 +52,22 @@ class Server:
         self._answers = Answers(bus, collector.collector_id, its)
         instance = instance_of(self._subscription)
         judge = Gatekeeper(bus, collector.collector_id).judge
-        self._desk = Desk(collector.collector_id, instance, its, self._answers.send, judge)
+        self._desk = Desk(collector.collector_id, instance, self._is_named, its, self._answers.send, judge)
         self._stopping = False
         self._withdrawn = False
         self.beat = Beat(bus, None)
         """Of the loop that reads requests."""
 
     def _subscribed(self) -> Subscription:
-        """From a place on that is known before anybody can see that it serves."""
+        """From a moment on before anybody can see that it serves, in the ring of whatever caller."""
         topic = request_topic(self._collector.collector_id)
-        start = make(self._bus, topic, REQUEST_LIMITS)
-        subscription = self._bus._subscribe((topic,), lossless=True, start=start, mark=SERVING)
+        make(self._bus, topic, REQUEST_LIMITS)
+        subscription = self._bus._subscribe((topic,), lossless=True, start=timedelta(0), mark=SERVING)
         subscription._be_eager()
         return subscription
+
+    def _is_named(self, name: str) -> bool:
+        return is_named(self._bus, self._subscription, name)
 
     def run(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""

@@ -45,10 +45,17 @@ def exists(bus: "Bus", topic: str) -> bool:
         return any(entry.name == topic for entry in directory.snapshot().topics)
 
 
-def make(bus: "Bus", topic: str, limits: TopicLimits) -> int:
-    """Have it, with its size, which whoever publishes there later need not know. The sequence that comes next."""
-    with bus._publisher(topic, None, None, None, 0, False, 0, limits) as publisher:
-        return publisher._ring.tail if publisher._ring is not None else 1
+def separated(bus: "Bus") -> bool:
+    """Does the coordinator give each principal a ring of its own? Older ones have all of them write to one."""
+    return "caller_rings" in bus.capabilities
+
+
+def make(bus: "Bus", topic: str, limits: TopicLimits) -> None:
+    """Have it, with its size, which whoever publishes there later need not know."""
+    if separated(bus):
+        bus._make_topic(topic, limits)
+    else:
+        bus._publisher(topic, None, None, None, 0, False, 0, limits).close()
 
 
 def take_client_id(bus: "Bus") -> str:

@@ -231,20 +231,22 @@ class TopicLimits(_message.Message):
     def __init__(self, slots: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., max_retained_messages: _Optional[int] = ..., max_retained_size_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., retention_duration_ms: _Optional[int] = ..., claim_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class OpenPublisher(_message.Message):
-    __slots__ = ("topic", "type", "limits", "producer_name", "lane", "durable")
+    __slots__ = ("topic", "type", "limits", "producer_name", "lane", "durable", "only_make")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_NAME_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
     DURABLE_FIELD_NUMBER: _ClassVar[int]
+    ONLY_MAKE_FIELD_NUMBER: _ClassVar[int]
     topic: str
     type: TopicType
     limits: TopicLimits
     producer_name: str
     lane: int
     durable: bool
-    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ..., durable: bool = ...) -> None: ...
+    only_make: bool
+    def __init__(self, topic: _Optional[str] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., limits: _Optional[_Union[TopicLimits, _Mapping]] = ..., producer_name: _Optional[str] = ..., lane: _Optional[int] = ..., durable: bool = ..., only_make: bool = ...) -> None: ...
 
 class PublisherOpened(_message.Message):
     __slots__ = ("topic_id", "lane", "generation", "bell", "producer", "gating_sessions", "created", "on_full", "block_timeout_ms", "last_number", "budget")
@@ -523,28 +525,38 @@ class ReadyNoted(_message.Message):
     def __init__(self, heartbeat_ms: _Optional[int] = ..., collector: _Optional[str] = ...) -> None: ...
 
 class AuthorizeCall(_message.Message):
-    __slots__ = ("service", "operation", "session", "pid", "start_time", "auth_info")
+    __slots__ = ("service", "operation", "session", "pid", "start_time", "auth_info", "ring", "uid", "client_id")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
+    RING_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     service: str
     operation: _rpc_pb2.CollectorOperation
     session: int
     pid: int
     start_time: int
     auth_info: _eventbus_pb2.RpcAuthInfo
-    def __init__(self, service: _Optional[str] = ..., operation: _Optional[_Union[_rpc_pb2.CollectorOperation, str]] = ..., session: _Optional[int] = ..., pid: _Optional[int] = ..., start_time: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ...) -> None: ...
+    ring: str
+    uid: int
+    client_id: str
+    def __init__(self, service: _Optional[str] = ..., operation: _Optional[_Union[_rpc_pb2.CollectorOperation, str]] = ..., session: _Optional[int] = ..., pid: _Optional[int] = ..., start_time: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., ring: _Optional[str] = ..., uid: _Optional[int] = ..., client_id: _Optional[str] = ...) -> None: ...
 
 class CallAuthorized(_message.Message):
-    __slots__ = ("allowed", "reason")
+    __slots__ = ("allowed", "reason", "forged", "unheard")
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    FORGED_FIELD_NUMBER: _ClassVar[int]
+    UNHEARD_FIELD_NUMBER: _ClassVar[int]
     allowed: bool
     reason: str
-    def __init__(self, allowed: bool = ..., reason: _Optional[str] = ...) -> None: ...
+    forged: bool
+    unheard: bool
+    def __init__(self, allowed: bool = ..., reason: _Optional[str] = ..., forged: bool = ..., unheard: bool = ...) -> None: ...
 
 class AccessChanged(_message.Message):
     __slots__ = ()

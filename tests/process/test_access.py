@@ -245,15 +245,26 @@ def test_only_who_serves_a_collector_is_told_who_may_call_it():
 
 def test_while_there_is_no_coordinator_the_own_user_goes_on_and_others_are_refused():
     from shmbus.message import Producer
-    from shmbus.rpc.gatekeeper import Gatekeeper
+    from shmbus.rpc.gatekeeper import Gatekeeper, Unheard
+    from shmbus.rpc.request import Request
     from shmbus.v1.eventbus_pb2 import RpcRequestPayload
 
     with shmbus.embedded() as bus:
         keeper, payload = Gatekeeper(bus, "lab"), RpcRequestPayload()
         payload.request.operation = PAUSE
         stranger = Producer("x", 77, 1, 1, 9, OTHER)
+        own = stranger._replace(uid=os.geteuid())
         bus._control._lose("killed")
-        assert keeper.judge(payload, stranger._replace(uid=os.geteuid())) is None
-        refused = keeper.judge(payload, stranger)
+
+        def judged(topic, producer):
+            message = SimpleNamespace(topic=topic, producer=producer)
+            return keeper.judge(payload, Request(payload.request, message, "lab", 0, 0))
+
+        theirs = f"{REQUESTS}.u{OTHER}-0123456789abcdef"
+        assert judged(REQUESTS, own) is None
+        refused = judged(REQUESTS, stranger)
         assert isinstance(refused, RpcError)
         assert (refused.status, refused.code, refused.category) == ("UNAVAILABLE", "ACCESS_DENIED", "PERMISSION")
+        for producer in (stranger, own, None):  # of which there is no session: nobody could be answered
+            with pytest.raises(Unheard):
+                judged(theirs, producer)

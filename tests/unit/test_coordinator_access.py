@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from shmbus.bearer import make_token
+from shmbus.bearer import KnownToken, make_token
 from shmbus.coordinator.access import Access, Decision, covers
 from shmbus.coordinator.registry import Client
+from shmbus.coordinator.requests import impossible
 from shmbus.coordinator.settings import Budget, CollectorPlan, Grant, Settings
 from shmbus.errors import AccessDenied
+from shmbus.principal import ring_name, ring_of
 from shmbus.process import Identity
 from shmbus.rpc import HEALTH_CHECK, PAUSE, STOP
+from shmbus.v1.control_pb2 import AuthorizeCall
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo
 
 RULES = Settings(
@@ -245,3 +248,70 @@ def test_peer_credentials_alone_are_no_token():
 )  # fmt: skip
 def test_a_pattern_must_not_reach_further_than_what_is_allowed(allowed, pattern, does):
     assert covers(allowed, pattern) is does
+
+
+# ---- principals ------------------------------------------------------------------------------------------------------
+
+
+def test_root_and_the_bus_s_own_user_are_told_apart_from_nobody_and_all_others_by_what_rules_look_at():
+    access = Access(Settings(), own_uid=1000)
+    own = client(1000)
+    own.collector = "lab"
+    assert access.principal(client(0)) == access.principal(own) == ""
+    plain, grouped, collector, holder, later = (client(1001, groups=(7,)) for _ in range(5))
+    grouped.groups = (7, 8)
+    collector.collector = "lab"
+    holder.token, later.token = KnownToken("ci", make_token("ci")[1]), KnownToken("ci", make_token("ci")[1])
+    found = [access.principal(one) for one in (plain, grouped, collector, holder, later)]
+    assert len(set(found)) == 5 and all(one.startswith("u1001-") for one in found)
+    access.replace(TOKENS)
+    assert access.principal(plain) == found[0], "whatever the rules are"
+
+
+def test_nobody_is_given_a_principal_s_ring_by_its_name():
+    access, ring = Access(CALLS, own_uid=0), ring_of("control.collector.procmond", "u1001-0123456789abcdef")
+    for one in (client(0), client(1001), client(1002), client(1004)):
+        with pytest.raises(AccessDenied):
+            access.check_publish(one, ring)
+
+
+@pytest.mark.parametrize(
+    ("uid", "may"), [(0, True), (1001, False), (1002, False), (1003, False), (1004, True), (1005, False)]
+)
+def test_to_serve_a_collector_s_calls_takes_both_to_publish_and_to_subscribe_there(uid, may):
+    reads = (Grant("control.collector.+", users=frozenset({1002, 1004, 1005})),)
+    access = Access(replace(CALLS, subscribe=reads), own_uid=0)
+    assert access.serve(client(uid), "netmond").allowed is may
+    assert access.may_hold(client(uid), "control.collector.netmond") is may
+    assert access.may_hold(client(uid), "events.process.start"), "what is no call is another matter"
+
+
+def test_a_supervised_collector_serves_under_its_own_name_only():
+    plans = (CollectorPlan("one", uid=1001, topics=("control.collector.two",)), CollectorPlan("two"))
+    access, one = Access(Settings(collectors=plans), own_uid=0), client(1001)
+    one.collector = "one"
+    assert access.serve(one, "one").allowed and not access.serve(one, "two").allowed
+
+
+CALLER = client(1001)
+CALLER.principal = "u1001-0123456789abcdef"
+ABSENT = client(1001)
+
+
+@pytest.mark.parametrize(
+    ("caller", "ring", "uid", "why"),
+    [
+        (CALLER, "procmond.u1001-0123456789abcdef", 1001, None),
+        (CALLER, "procmond.u1001-0123456789abcdef", 0, "says that it is of uid 0"),
+        (CALLER, "procmond.u1001-fedcba9876543210", 1001, "cannot write"),
+        (CALLER, "procmond.u1002-0123456789abcdef", 1001, "cannot write"),
+        (CALLER, "procmond", 1001, "ring of the bus itself"),
+        (CALLER, "netmond.u1001-0123456789abcdef", 1001, "no ring of calls to 'procmond'"),
+        (ABSENT, "procmond.u1001-fedcba9876543210", 1001, None),
+        (ABSENT, "procmond.u1002-0123456789abcdef", 1001, "cannot write"),
+    ],
+)  # fmt: skip
+def test_a_request_is_of_whoever_can_write_where_it_stands(caller, ring, uid, why):
+    topic = f"control.collector.{ring}"
+    found = impossible(caller, ring_name(topic), AuthorizeCall(service="procmond", ring=topic, uid=uid))
+    assert why in found if why else found == ""

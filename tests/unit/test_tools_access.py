@@ -54,6 +54,7 @@ def test_a_collector_has_a_row_for_each_operation(rules, capsys):
     found = said(capsys, "explain", "54321", "control.collector.procmond", "--config", rules).splitlines()
     calls = {line.split()[1]: line.split()[2:] for line in found if line.startswith("call ")}
     assert len(calls) == 12
+    assert next(line.split() for line in found if line.startswith("serve")) == ["serve", "no", "no", "rule"]
     assert calls["HEALTH_CHECK"] == ["yes", "access.call[0]"] and calls["STOP"] == ["no", "no", "rule"]
 
 

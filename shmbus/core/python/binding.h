@@ -42,7 +42,7 @@ typedef struct {
     uint32_t users; /* readers and writers that hold pointers into the mapping; it is kept until they are gone */
     bool closed;
     PyObject *topic, *type_name;
-    uint32_t bell, generation, lane;
+    uint32_t topic_id, bell, generation, lane; /* as they were when it was attached, whoever writes to the header */
     CachedProducer *producers;
 } RingObject;
 

@@ -39,6 +39,7 @@ static RingObject *ring_wrap(PyTypeObject *type, struct segment segment, const s
     self->writable = writable;
     shmbus_ring_view(&self->ring, segment.memory, g);
     struct shmbus_ring_header *h = self->ring.header;
+    self->topic_id = h->topic_id;
     self->bell = h->bell;
     self->generation = h->generation;
     self->lane = h->lane;
@@ -503,8 +504,8 @@ static PyObject *ring_number(RingObject *self, void *which) {
         struct shmbus_view view;
         return PyBool_FromLong(shmbus_peek(&self->ring, shmbus_tail(&self->ring), &view) == SHMBUS_SEALED);
     }
-    case TOPIC_ID: value = h->topic_id; break;
-    case LANE: value = h->lane; break;
+    case TOPIC_ID: value = self->topic_id; break;
+    case LANE: value = self->lane; break;
     case GENERATION: value = self->generation; break;
     case BELL: value = self->bell; break;
     case SLOTS: value = self->ring.slot_mask + 1u; break;
