@@ -5,27 +5,25 @@ looks first, and left where its owner finds it. Nothing here is on the data path
 of it.
 """
 
-import math
 import os
-import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Final, Self, overload
 from weakref import WeakValueDictionary
 
-from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import MEMBERS, AttachError, Bells, Budget, Group, Ring, Session
+from shmbus._core import MEMBERS, Bells, Group, Ring
+from shmbus.budgets import Budgets
 from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
 from shmbus.directory import DirectoryReader
 from shmbus.durable import Durable
+from shmbus.duty import Duty
 from shmbus.errors import (
     ClosedError,
     CompatibilityWarning,
@@ -35,79 +33,32 @@ from shmbus.errors import (
     VersionError,
 )
 from shmbus.filter import Filter, tolerant
-from shmbus.heart import Heart
+from shmbus.guard import Guard
+from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
+from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
-from shmbus.segment import not_attached
+from shmbus.segment import attached
 from shmbus.start import Start, resolve
-from shmbus.state import StateReader
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
-from shmbus.v1.rpc_pb2 import HEALTHY, RegistrationRequest
+from shmbus.v1.rpc_pb2 import HEALTHY
 
 if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
 
 RESUME_SECONDS: Final = 2.0
-TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
-
-TopicLane = tuple[int, int]
-Page = TypeVar("Page", Bells, Session, Group, Ring, StateReader)
-
-
-class _Guard:
-    """A re-entrant lock, and what is to be done when it is free.
-
-    Publishers and subscriptions that nobody keeps are closed by the garbage collector, at any moment and in any thread,
-    maybe inside this very lock: what that takes is done when the lock is left.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._depth = 0
-        self._later: deque[Callable[[], None]] = deque()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._depth += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            while self._depth == 1 and self._later:
-                self._later.popleft()()
-        finally:
-            self._depth -= 1
-            self._lock.release()
-        if self._later:
-            self._try()
-
-    def soon(self, what: Callable[[], None]) -> None:
-        """Done when this returns, unless somebody is inside: then, when they leave."""
-        self._later.append(what)
-        self._try()
-
-    def _try(self) -> None:
-        if self._lock.acquire(blocking=False):
-            try:
-                if self._depth == 0:
-                    with self:
-                        pass
-            finally:
-                self._lock.release()
 
 
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
 )
-_LIMIT_FIELDS: Final = {"max_messages": "max_retained_messages", "max_bytes": "max_retained_size_bytes"}
 ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 
@@ -130,32 +81,23 @@ class Bus:
         self.client_name: Final = name
         self._on_close = on_close
         self._opened_by = os.getpid()
-        self._lock = _Guard()  # guards what is below, and that pushes are taken in in order
+        self._lock = Guard()  # guards what is below, and that pushes are taken in in order
         self._publishers: dict[TopicLane, WeakValueDictionary[int, Publisher]] = {}
         self._subscriptions: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
         self._open: set[int] = set()  # numbers of subscriptions that the coordinator knows
         self._next_subscription = 1
-        self._readable: dict[tuple[int, int, int], Ring] = {}
-        self._writable: dict[TopicLane, Ring] = {}
-        self._successors: dict[TopicLane, Ring] = {}
-        self._foreign: dict[int, Session] = {}
-        self._budgets: dict[int, Budget] = {}  # by topic
+        self._budgets = Budgets()
         self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
-        self._states: dict[str, StateReader] = {}  # of topics whose last messages have been asked for
-        self._groups: dict[int, Group] = {}  # pages of durable subscriptions that are read here
         self._closed = False
         self._target = target
         self._coordinator = Reconnect()
-        self._ready = False
-        self._registered: dict[str, RegistrationRequest] = {}  # collectors that this process is, by their ids
-        self._heart: Heart | None = None  # of a collector whose health somebody wants to know
+        self._duty = Duty(self)
         self._published = 0  # messages of publishers that are closed
         self._refused = 0  # messages that found no room
-        token = os.environ.get(TOKEN_VARIABLE)
         self._auth_info = bearer_info(bearer)
         self._access_changes = 0  # how often the rules have become others, as far as is known
         self._control, welcome = ControlConnection.connect(
-            target, name, timeout=timeout, token=token, auth_info=self._auth_info
+            target, name, timeout=timeout, token=self._duty.token, auth_info=self._auth_info
         )
         try:
             for warning in self._control.warnings:
@@ -164,8 +106,7 @@ class Bus:
         except BaseException:
             self._control.close()
             raise
-        if token is not None:
-            os.environ.pop(TOKEN_VARIABLE, None)  # it counts once, and what this process starts is not this process
+        self._duty.token_taken()
 
     def _take_welcome(self, welcome: Received) -> None:
         with welcome:
@@ -177,13 +118,11 @@ class Bus:
             self._session: int = message.session
             self.directory_fd = welcome.take()
             try:
-                self._bells = _attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
-                session = _attached(welcome.take(), self._attach_own_session, f"session {message.session}")
+                self._bells = attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
+                self._pages = Pages(self._boot_id, message.session, welcome.take())
             except BaseException:
                 os.close(self.directory_fd)
                 raise
-            self._session = session.session
-            self._sessions = {session.session: session}
 
     # ---- publishing --------------------------------------------------------------------------------------------------
 
@@ -244,23 +183,11 @@ class Bus:
             if durable:
                 publisher._continue(opened.last_number)
                 publisher._first = opened.last_number
-            publisher._limit(self._budget_of(opened))
-            publisher._set_sessions(list(self._foreign.values()))
+            publisher._limit(self._budgets.of(opened))
+            publisher._set_sessions(list(self._pages.foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             return publisher
-
-    def _budget_of(self, opened: wire.PublisherOpened | wire.BudgetSet) -> Budget | None:
-        """Of this client for the topic. One that is opened again has spent what it had spent."""
-        its = opened.budget
-        budget = self._budgets.get(opened.topic_id)
-        if not opened.HasField("budget"):
-            self._budgets.pop(opened.topic_id, None)
-            return None
-        limits = its.messages_per_second, its.bytes_per_second
-        if budget is None or (budget.messages_per_second, budget.bytes_per_second) != limits:
-            budget = self._budgets[opened.topic_id] = Budget(*limits)
-        return budget
 
     def _open_publisher(
         self,
@@ -288,12 +215,12 @@ class Bus:
         with answer:
             opened: wire.PublisherOpened = answer.message
             fd = answer.take()
-            held = self._writable.get((opened.topic_id, opened.lane))
+            held = self._pages.writable.get((opened.topic_id, opened.lane))
             if held is not None and held.generation == opened.generation:
                 os.close(fd)
                 return opened, held
-            ring = self._attach_ring(fd, topic, writable=True)
-            self._writable[opened.topic_id, opened.lane] = ring
+            ring = self._pages.map_ring(fd, topic, writable=True)
+            self._pages.writable[opened.topic_id, opened.lane] = ring
             return opened, ring
 
     def _close_publisher(self, key: TopicLane, producer: int) -> None:
@@ -301,7 +228,7 @@ class Bus:
         rest.pop(producer, None)
         if not rest:
             self._publishers.pop(key, None)
-            if (ring := self._writable.pop(key, None)) is not None:
+            if (ring := self._pages.writable.pop(key, None)) is not None:
                 ring.close()
         if key[0] not in self._revoked:
             self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
@@ -393,10 +320,10 @@ class Bus:
         """
         self._check_usable()
         with self._lock:
-            state = self._states.get(topic)
+            state = self._pages.states.get(topic)
             if state is None:
                 with self._request(wire.GetKept(topic=topic)) as answer:
-                    state = self._states[topic] = self._attach_state(answer.take(), topic)
+                    state = self._pages.states[topic] = self._pages.map_state(answer.take(), topic)
             found = state.snapshot().messages()
         return found if key is None else next((one for one in found if one.key == key), None)
 
@@ -407,11 +334,11 @@ class Bus:
         self._open.remove(number)
         # A cursor that is used again must hold until it is placed again, so it is left unplaced.
         for session, cursor in cursors:
-            if (page := self._sessions.get(session)) is not None:
+            if (page := self._pages.sessions.get(session)) is not None:
                 page.set_position(cursor, 0)
         self._tell(wire.Unsubscribe(subscription=number))
         self._release_unused()
-        self._forget_groups()
+        self._pages.forget_groups(self._durables_read())
         self._forget_unread()
 
     def _release_unused(self) -> None:
@@ -423,35 +350,29 @@ class Bus:
             return
         self._attend()  # it may have given some out before it died
         used = {cursor for subscription in self._subscriptions.values() for cursor in subscription._cursors_in_use()}
-        for number, page in self._sessions.items():
+        for number, page in self._pages.sessions.items():
             for cursor in range(page.capacity):
                 if (number, cursor) not in used:
                     page.set_position(cursor, HOLDS_NOTHING)
-        for number in self._unread_groups():
+        for number in self._pages.groups_beside(self._durables_read()):
+            page = self._pages.groups[number]
             for place in range(MEMBERS):
-                member = self._groups[number].member(place)
+                member = page.member(place)
                 if member is not None and member[4] == self._session:
-                    self._groups[number].clear_member(place)
+                    page.clear_member(place)
 
-    def _forget_groups(self) -> None:
-        """Whoever subscribes again is given them again."""
-        for number in self._unread_groups():
-            del self._groups[number]
-
-    def _unread_groups(self) -> list[int]:
-        """Those that nobody reads for here any more."""
-        read = {one.durable.name for one in self._subscriptions.values() if one.durable is not None}
-        return [number for number, page in self._groups.items() if _durable_of(page) not in read]
+    def _durables_read(self) -> set[str]:
+        return {one.durable.name for one in self._subscriptions.values() if one.durable is not None}
 
     def _forget_unread(self) -> None:
         """Unmap rings that nobody here reads any more."""
-        unread = set(self._readable)
+        unread = set(self._pages.readable)
         for subscription in self._subscriptions.values():
             if not unread:
                 return  # nearly always after a few, so that closing thousands is not a matter of millions
             unread.difference_update(subscription._ring_keys())
         for key in unread:
-            self._readable.pop(key).close()
+            self._pages.readable.pop(key).close()
 
     def _ring_left(self, ring: Ring) -> None:
         with self._lock:
@@ -520,7 +441,7 @@ class Bus:
         self._log_warnings()
         self._access_changes += 1
         self._revoked.clear()  # this one may have it otherwise, and will say so
-        self._drop_states()
+        self._pages.drop_states()
         return Found.RESUMED if self._resume() else Found.NOBODY, ""
 
     def _log_warnings(self) -> None:
@@ -531,11 +452,6 @@ class Bus:
             for warning in self._control.warnings:
                 logging.getLogger("shmbus").warning("bus '%s': %s", self.name, warning)
 
-    def _drop_states(self) -> None:
-        for state in self._states.values():
-            state.close()
-        self._states.clear()
-
     def _resume(self) -> bool:
         """Say what is held here; what is not is told then."""
         held = [publisher for publishers in self._publishers.values() for publisher in list(publishers.values())]
@@ -544,8 +460,8 @@ class Bus:
                 wire.Resume(
                     publishers=[publisher._declared() for publisher in held if not publisher.closed],
                     subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
-                    ready=self._ready,
-                    registrations=self._registered.values(),
+                    ready=self._duty.ready,
+                    registrations=self._duty.registered.values(),
                 )
             ).close()
         except ConnectionLost:
@@ -553,32 +469,26 @@ class Bus:
         return True
 
     def _take_in(self, push: Received) -> list[Subscription]:
-        message = push.message
+        message, pages = push.message, self._pages
         if isinstance(message, wire.RingAdded):
             return self._add_ring(message, push)
         if isinstance(message, wire.SessionAdded):
-            self._foreign[message.session] = _attached(push.take(), self._attach_holder, f"session {message.session}")
+            pages.foreign[message.session] = pages.map_holder(push.take(), message.session)
             self._share_sessions()
         elif isinstance(message, wire.SessionRemoved):
-            self._foreign.pop(message.session, None)
+            pages.foreign.pop(message.session, None)
             self._share_sessions()
         elif isinstance(message, wire.SessionExtended):
-            self._sessions[message.session] = _attached(
-                push.take(), self._attach_own_session, f"session {message.session}"
-            )
+            pages.sessions[message.session] = pages.map_own_session(push.take(), message.session)
         elif isinstance(message, wire.GroupAdded):
-            self._groups[message.group] = _attached(
-                push.take(),
-                lambda fd: Group.attach(fd, writable=True, boot_id=self._boot_id),
-                f"durable subscription {message.group}",
-            )
+            pages.groups[message.group] = pages.map_group(push.take(), message.group)
         elif isinstance(message, wire.KeptAdded):
-            state = self._attach_state(push.take(), f"topic {message.topic_id}")
+            state = pages.map_state(push.take(), f"topic {message.topic_id}")
             if (subscription := self._subscriptions.get(message.subscription)) is not None:
                 subscription._states[message.topic_id] = state
         elif isinstance(message, wire.Successor):
-            ring = self._attach_ring(push.take(), f"topic {message.topic_id}", writable=True)
-            self._successors[message.topic_id, message.lane] = ring
+            ring = pages.map_ring(push.take(), f"topic {message.topic_id}", writable=True)
+            pages.successors[message.topic_id, message.lane] = ring
         elif isinstance(message, wire.Demoted):
             subscription = self._subscriptions.get(message.subscription)
             if subscription is not None:
@@ -587,7 +497,7 @@ class Bus:
         elif isinstance(message, wire.PublisherRevoked):
             self._revoked[message.topic_id] = message.reason
         elif isinstance(message, wire.BudgetSet):
-            budget = self._budget_of(message)
+            budget = self._budgets.of(message)
             for (topic_id, _), publishers in self._publishers.items():
                 for publisher in publishers.values() if topic_id == message.topic_id else ():
                     publisher._limit(budget)
@@ -599,11 +509,11 @@ class Bus:
 
     def _add_ring(self, message: wire.RingAdded, push: Received) -> list[Subscription]:
         key = (message.topic_id, message.lane, message.generation)
-        ring = self._readable.get(key)
+        ring = self._pages.readable.get(key)
         if message.has_descriptor:
             fd = push.take()
             if ring is None:
-                ring = self._readable[key] = self._attach_ring(fd, message.topic, writable=False)
+                ring = self._pages.readable[key] = self._pages.map_ring(fd, message.topic, writable=False)
             else:
                 os.close(fd)
         touched = []
@@ -622,7 +532,7 @@ class Bus:
         return subscriptions
 
     def _share_sessions(self) -> None:
-        sessions = list(self._foreign.values())
+        sessions = list(self._pages.foreign.values())
         for publishers in self._publishers.values():
             for publisher in publishers.values():
                 publisher._set_sessions(sessions)
@@ -633,9 +543,9 @@ class Bus:
         """The ring that goes on after `generation` of a topic, if it has been pushed."""
         with self._lock:
             self._attend()
-            for found in (self._successors.pop(key, None), self._writable.get(key)):
+            for found in (self._pages.successors.pop(key, None), self._pages.writable.get(key)):
                 if found is not None and found.generation > generation:
-                    self._writable[key] = found
+                    self._pages.writable[key] = found
                     return found
             return None
 
@@ -663,7 +573,7 @@ class Bus:
         deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
         while True:
             self._attend()
-            if session in self._foreign or all(owner != session for _, owner, _, _ in ring.gates()):
+            if session in self._pages.foreign or all(owner != session for _, owner, _, _ in ring.gates()):
                 return
             if not self._wait_for_push(deadline):
                 raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
@@ -671,7 +581,7 @@ class Bus:
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""
         self._attend()
-        page = self._foreign.get(session)
+        page = self._pages.foreign.get(session)
         if page is None:
             return False
         held_by = page.members if isinstance(page, Group) else [page.identity]
@@ -687,15 +597,14 @@ class Bus:
 
         A durable subscription's is read by several processes, so its pid is 0.
         """
-        page = self._foreign.get(session)
+        page = self._pages.foreign.get(session)
         if page is None:
             return f"session {session}", 0, None
         if isinstance(page, Group):
-            return _durable_of(page), 0, _seconds_since(page.cursor_active_ns(cursor) if cursor < page.capacity else 0)
+            return durable_of(page), 0, seconds_since_active(page, cursor)
         with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
             names = [entry.client for entry in directory.snapshot().sessions if entry.session == session]
-        active_ns = page.cursor_active_ns(cursor) if cursor < page.capacity else 0
-        return names[0] if names else f"session {session}", page.identity[0], _seconds_since(active_ns)
+        return names[0] if names else f"session {session}", page.identity[0], seconds_since_active(page, cursor)
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))
@@ -714,25 +623,7 @@ class Bus:
         coordinator is gone or did not start this process, and nothing is registered. May be called again, after a
         SIGHUP say.
         """
-        self._ready = True
-        intervals = [request.heartbeat_interval_ms for request in self._registered.values()]
-        try:
-            with self._request(wire.AnnounceReady()) as answer:
-                noted: wire.ReadyNoted = answer.message
-                intervals.append(noted.heartbeat_ms)
-                self._have_heart(noted)
-        except ConnectionLost:
-            pass  # the next coordinator is told when this process comes back to it
-        return min(filter(None, intervals), default=0) / 1000 or None
-
-    def _have_heart(self, noted: wire.ReadyNoted) -> None:
-        seconds = noted.heartbeat_ms / 1000
-        if not (seconds and noted.collector):
-            self._heart = None
-        elif self._heart is None:
-            self._heart = Heart(self, noted.collector, seconds)
-        else:
-            self._heart.interval = seconds
+        return self._duty.announce()
 
     def beat(self, health: int = HEALTHY) -> None:
         """Say that the thread that does the work still moves: to be called by it, and by no other.
@@ -741,9 +632,8 @@ class Bus:
         than before, it also publishes how the process is, on `control.health.heartbeat.<collector>`. Never blocks for
         that and never raises.
         """
-        self._sessions[self._session].beat()
-        if self._heart is not None:
-            self._heart.beat(health)
+        self._pages.sessions[self._session].beat()
+        self._duty.beat(health)
 
     # ---- administration ----------------------------------------------------------------------------------------------
 
@@ -842,9 +732,7 @@ class Bus:
         self._closed = True
         self._control.close()
         os.close(self.directory_fd)
-        self._drop_states()
-        for ring in (*self._readable.values(), *self._writable.values(), *self._successors.values()):
-            ring.close()
+        self._pages.close()
 
     @property
     def closed(self) -> bool:
@@ -902,84 +790,6 @@ class Bus:
                     self._control.request(message).close()
                 except ConnectionLost:
                     pass
-
-    def _attach_holder(self, fd: int) -> Session:
-        """The page of whoever holds a topic that is published here: a durable subscription's, or a client's."""
-        try:
-            return Group.attach(fd, writable=False, boot_id=self._boot_id)
-        except AttachError as error:
-            if error.reason != "foreign":
-                raise  # it is a group's, and who reads for it could not be seen in a session's page
-            return Session.attach(fd, writable=False, boot_id=self._boot_id)
-
-    def _attach_own_session(self, fd: int) -> Session:
-        return Session.attach(fd, writable=True, boot_id=self._boot_id)
-
-    def _attach_state(self, fd: int, topic: str) -> StateReader:
-        name = f"last messages of {topic}"
-        return _attached(fd, lambda one: StateReader(one, boot_id=self._boot_id, name=name), name)
-
-    def _attach_ring(self, fd: int, topic: str, *, writable: bool) -> Ring:
-        return _attached(fd, lambda one: Ring.attach(one, writable=writable, boot_id=self._boot_id), f"ring of {topic}")
-
-
-def _attached(fd: int, attach: Callable[[int], Page], name: str) -> Page:
-    """Map what a descriptor holds and close the descriptor: a mapping needs it no longer."""
-    try:
-        return attach(fd)
-    except AttachError as error:
-        raise not_attached(name, error) from None
-    finally:
-        os.close(fd)
-
-
-def _durable_of(page: Group) -> str:
-    """The name of the durable subscription; its members could have written anything there."""
-    try:
-        return wire.DurableRecord.FromString(page.record).durable.name
-    except DecodeError:
-        return ""
-
-
-def _seconds_since(time_ns: int) -> float | None:
-    """Of CLOCK_MONOTONIC; 0: never."""
-    return max(0.0, (time.monotonic_ns() - time_ns) / 1e9) if time_ns else None
-
-
-def limits_of(
-    max_messages: int | None,
-    max_bytes: int | None,
-    max_message_bytes: int | None,
-    retention: float | None,
-    claim_timeout: float | None,
-) -> wire.TopicLimits:
-    """For the coordinator; times in seconds. Raises ValueError."""
-    limits = wire.TopicLimits()
-    for name, value in (
-        ("max_messages", max_messages),
-        ("max_bytes", max_bytes),
-        ("max_message_bytes", max_message_bytes),
-    ):
-        if value is not None:
-            setattr(limits, _LIMIT_FIELDS.get(name, name), _whole(name, value))
-    if retention is not None:
-        limits.retention_duration_ms = _milliseconds("retention", retention, 0)
-    if claim_timeout is not None:
-        limits.claim_timeout_ms = _milliseconds("claim_timeout", claim_timeout, 1)
-    return limits
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**32:
-        return value
-    raise ValueError(f"{name} is a whole number from 1 up, below 2^32; not {value!r}")
-
-
-def _milliseconds(name: str, seconds: float, least: int) -> int:
-    """Rounded up, so that a short time does not become none."""
-    if not least <= (milliseconds := math.ceil(seconds * 1e3)) < 2**53:
-        raise ValueError(f"{name} is a number of seconds from {least / 1e3:g} up, not {seconds!r}")
-    return milliseconds
 
 
 def _printable(address: str) -> str:

@@ -116,7 +116,7 @@ def _unread(ring: Ring, bus: "Bus") -> int:
     """What the slowest of those that the ring waits for has not read."""
     tail, head, depth = ring.tail, ring.head, 0
     for _, session, cursor, floor in ring.gates():
-        page = bus._foreign.get(session)
+        page = bus._pages.foreign.get(session)
         position = page.cursor(cursor)[0] if page is not None and cursor < page.capacity else 0
         depth = max(depth, tail - max(position or floor, head))
     return depth

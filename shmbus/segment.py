@@ -206,6 +206,16 @@ def not_attached(name: str, error: AttachError) -> SegmentError:
     return SegmentError(name, error.reason)
 
 
+def attached(fd: int, attach: Callable[[int], _Made], name: str) -> _Made:
+    """Map what a descriptor holds and close the descriptor: a mapping needs it no longer."""
+    try:
+        return attach(fd)
+    except AttachError as error:
+        raise not_attached(name, error) from None
+    finally:
+        os.close(fd)
+
+
 def check_layout(name: str, found: int, newest: int, oldest: int) -> None:
     """Of a segment that Python reads itself. Raises SegmentError for a layout that is not known."""
     if not oldest <= found <= newest:

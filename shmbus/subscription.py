@@ -148,7 +148,7 @@ class Subscription(Reader):
         waiting = [arrival.ring for arrival in self._successors.values()]
         found = []
         for number, index in self._cursors:
-            session = self._bus._sessions[number]
+            session = self._bus._pages.sessions[number]
             bound = session.cursor(index)[6]
             rings = [ring for ring in (*held, *waiting) if _as_bound(ring) == bound]
             if rings:
@@ -327,7 +327,7 @@ class Subscription(Reader):
 
     def _begin(self, arrival: Arrival, pattern: str, position: int, *, fresh: bool = True) -> None:
         ring, binding = arrival.ring, arrival.binding
-        session = self._bus._sessions.get(binding.session)
+        session = self._bus._pages.sessions.get(binding.session)
         if session is not None and fresh:  # in a successor the same cursor goes on, with its counters
             session.bind_cursor(binding.cursor, _as_bound(ring), self._number)
             if (binding.session, binding.cursor) not in self._cursors:
@@ -336,7 +336,7 @@ class Subscription(Reader):
         if (self.lossless or self.durable) and not binding.lossless and not binding.shed:
             self._ungated.append(ring)
         if binding.group:  # the group's gate holds, not this cursor
-            self._lanes[_lane(ring)] = self._bus._groups[binding.group], binding.group_lane, binding.member
+            self._lanes[_lane(ring)] = self._bus._pages.groups[binding.group], binding.group_lane, binding.member
         group, lane, member = self._lanes.get(_lane(ring), (None, 0, 0))
         gated = binding.lossless and group is None
         self._add(ring, pattern, position, gated, session, binding.cursor, group=group, lane=lane, member=member)

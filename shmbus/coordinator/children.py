@@ -26,7 +26,6 @@ from contextlib import suppress
 from functools import partial
 
 from shmbus._core import killpoint
-from shmbus.bus import TOKEN_VARIABLE
 from shmbus.control import BEARER_VARIABLE
 from shmbus.coordinator import launch
 from shmbus.coordinator.cgroups import Cgroups, CgroupUnavailable
@@ -38,6 +37,7 @@ from shmbus.coordinator.settings import CollectorPlan
 from shmbus.coordinator.strays import COLLECTOR_VARIABLE, end_strays, pids_of
 from shmbus.coordinator.supervisor import ALIVE, SETTLED, Action, Exit, State, Supervised
 from shmbus.directory import CollectorEntry, CollectorState
+from shmbus.duty import TOKEN_VARIABLE
 from shmbus.errors import AccessDenied
 from shmbus.process import Identity, identity_of, is_alive
 

@@ -48,10 +48,10 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
     """All servers of the ring's topic, the dead ones too that nobody has buried yet."""
     found = []
     for _, session, cursor, _ in ring.gates():
-        page = bus._foreign.get(session)
+        page = bus._pages.foreign.get(session)
         if page is None:
             bus._learn_session(ring, session)
-            page = bus._foreign.get(session)
+            page = bus._pages.foreign.get(session)
         if page is not None and cursor < page.capacity:
             *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id and number & SERVING:
@@ -61,7 +61,7 @@ def instances(bus: "Bus", ring: Ring) -> list[Instance]:
 
 def serves(bus: "Bus", instance: Instance) -> bool:
     """Does it still take requests?"""
-    page = bus._foreign.get(instance.session)
+    page = bus._pages.foreign.get(instance.session)
     return page is not None and page.cursor(instance.cursor)[_NUMBER] == instance.number | SERVING
 
 
@@ -70,7 +70,7 @@ def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:
 
     Raises LookupError: it has left altogether, and nothing tells what it read.
     """
-    page = bus._foreign.get(instance.session)
+    page = bus._pages.foreign.get(instance.session)
     number = page.cursor(instance.cursor)[_NUMBER] if page is not None else 0
     if page is None or number & ~(SERVING | FINISHED) != instance.number:
         raise LookupError(instance)
@@ -108,10 +108,10 @@ def _declare(bus: "Bus", subscription: "Subscription", number: int) -> None:
     """Binding a cursor takes its position away: it holds at the gate's floor until it has it again."""
     positions = {ring.topic_id: position for ring, position, *_ in subscription._counters() if ring.lane == 0}
     for session, cursor in subscription._cursors:
-        topic_id = bus._sessions[session].cursor(cursor)[_TOPIC_ID]
+        topic_id = bus._pages.sessions[session].cursor(cursor)[_TOPIC_ID]
         if not topic_id >> _LANE_SHIFT:
-            bus._sessions[session].bind_cursor(cursor, topic_id, number)
-            bus._sessions[session].set_position(cursor, positions.get(topic_id, 0))
+            bus._pages.sessions[session].bind_cursor(cursor, topic_id, number)
+            bus._pages.sessions[session].set_position(cursor, positions.get(topic_id, 0))
 
 
 def _producers(ring: Ring) -> Iterator[tuple[str, int, int, int, int, int]]:

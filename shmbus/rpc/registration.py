@@ -34,11 +34,11 @@ class Registration:
         self.interval: Final = granted.heartbeat_interval_ms / 1000
         """Seconds within which `Bus.beat` is to be called again."""
         request.heartbeat_interval_ms = granted.heartbeat_interval_ms
-        bus._registered[self._name] = request
+        bus._duty.registered[self._name] = request
 
     def close(self, reason: str = "") -> None:
         """End it. Does no harm where the bus has ended, or somebody else has ended it."""
-        if self._bus._registered.pop(self._name, None) is None or self._bus.closed:
+        if self._bus._duty.registered.pop(self._name, None) is None or self._bus.closed:
             return
         request = DeregistrationRequest(collector_id=self._name, reason=reason or "it stops serving")
         try:

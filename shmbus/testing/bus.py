@@ -7,12 +7,13 @@ from weakref import WeakSet, ref
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus.aio import AsyncBus
-from shmbus.bus import Bus, limits_of
+from shmbus.bus import Bus
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.requests import MAX_PATTERNS
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, DurableError, LimitError
 from shmbus.filter import Filter, tolerant
+from shmbus.limits import limits_of
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
 from shmbus.publisher import Backpressure, check_on_full

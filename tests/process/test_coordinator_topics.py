@@ -239,7 +239,7 @@ def test_more_cursors_than_a_page_holds_come_with_another_page(address):
         kept = [bus.subscribe("lab.a") for _ in range(1200)]
         publisher.publish(b"to all")
         assert {bytes(one.receive(timeout=10).payload) for one in (kept[0], kept[600], kept[-1])} == {b"to all"}
-        assert len(bus._sessions) == 2
+        assert len(bus._pages.sessions) == 2
 
 
 def test_a_request_that_cannot_be_is_told_and_the_client_stays(bus):

@@ -40,7 +40,7 @@ def again(bus, publisher):
         on_full=None,
         timeout=30,
     )
-    twin._set_sessions(list(bus._foreign.values()))
+    twin._set_sessions(list(bus._pages.foreign.values()))
     try:
         yield twin
     finally:
@@ -57,7 +57,7 @@ def payloads(messages):
 
 def duplicates(bus):
     """How many were removed, over all lanes."""
-    return sum(group.state(lane)[3] for group in bus._groups.values() for lane in range(group.capacity))
+    return sum(group.state(lane)[3] for group in bus._pages.groups.values() for lane in range(group.capacity))
 
 
 def test_a_second_publish_of_a_number_is_removed(bus):

@@ -163,7 +163,7 @@ def test_registrations_outlive_a_killed_coordinator_and_end_with_their_processes
                 eventually(lambda: sorted(kept(bus)) == ["dies", "stays"])
                 first.end(signal.SIGKILL)
                 killed(dying)
-            assert sorted(one.key for one in bus._states[TOPIC].snapshot().messages()) == ["dies", "stays"]
+            assert sorted(one.key for one in bus._pages.states[TOPIC].snapshot().messages()) == ["dies", "stays"]
             with coordinator(bus_name):
                 (gone,) = expect(events, "DEREGISTERED")
                 assert gone.registration.collector_id == "dies" and "while no coordinator ran" in gone.reason
@@ -182,7 +182,9 @@ def test_a_collector_registers_by_itself_with_a_coordinator_that_knows_nothing_o
     with coordinator(bus_name) as first:
         with shmbus.connect() as bus, bus.subscribe(TOPIC) as events, lab(bus) as child:
             expect(events, "REGISTERED")
-            bus._registered["ghost"] = wire.RegistrationRequest(collector_id="ghost", heartbeat_interval_ms=3_600_000)
+            bus._duty.registered["ghost"] = wire.RegistrationRequest(
+                collector_id="ghost", heartbeat_interval_ms=3_600_000
+            )
             first.end(signal.SIGKILL)
             with coordinator(bus_name):
                 event = told(events)
@@ -212,7 +214,7 @@ def test_nobody_gets_the_name_of_another_by_saying_that_it_had_it(bus_name):
         with shmbus.connect() as liar, shmbus.connect() as bus, lab(bus) as child:
             eventually(lambda: sorted(kept(bus)) == ["lab", "procmond"])
             for name in ("procmond", "lab", "Bad"):
-                liar._registered[name] = wire.RegistrationRequest(collector_id=name, heartbeat_interval_ms=1000)
+                liar._duty.registered[name] = wire.RegistrationRequest(collector_id=name, heartbeat_interval_ms=1000)
             first.end(signal.SIGKILL)
             with coordinator(bus_name, "--collectors", "procmond") as second:
                 eventually(lambda: liar.status().pid == second.process.pid, 20)

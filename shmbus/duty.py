@@ -1,0 +1,65 @@
+"""What a process does as a collector: it announces that it works, and shows that it still does.
+
+The coordinator knows a process that it started by a token in its environment, and others by what they register.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from shmbus.errors import ConnectionLost
+from shmbus.heart import Heart
+from shmbus.v1 import control_pb2 as wire
+from shmbus.v1.rpc_pb2 import RegistrationRequest
+
+if TYPE_CHECKING:
+    from shmbus.bus import Bus
+
+TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this process as one of its collectors
+
+
+class Duty:
+    """Of one connection."""
+
+    def __init__(self, bus: "Bus") -> None:
+        self._bus = bus
+        self._token = os.environ.get(TOKEN_VARIABLE)
+        self._heart: Heart | None = None  # of a collector whose health somebody wants to know
+        self.ready = False  # has been announced
+        self.registered: Final[dict[str, RegistrationRequest]] = {}  # collectors that this process is, by their ids
+
+    @property
+    def token(self) -> str | None:
+        """What the coordinator that started this process knows it by, until it has been taken."""
+        return self._token
+
+    def token_taken(self) -> None:
+        """It counts once, and what this process starts is not this process."""
+        if self._token is not None:
+            os.environ.pop(TOKEN_VARIABLE, None)
+
+    def announce(self) -> float | None:
+        """Answers the seconds within which it is to beat, None: nobody looks."""
+        self.ready = True
+        intervals = [request.heartbeat_interval_ms for request in self.registered.values()]
+        try:
+            with self._bus._request(wire.AnnounceReady()) as answer:
+                noted: wire.ReadyNoted = answer.message
+                intervals.append(noted.heartbeat_ms)
+                self._have_heart(noted)
+        except ConnectionLost:
+            pass  # the next coordinator is told when this process comes back to it
+        return min(filter(None, intervals), default=0) / 1000 or None
+
+    def beat(self, health: int) -> None:
+        """Of the heart, if somebody wants to hear it."""
+        if self._heart is not None:
+            self._heart.beat(health)
+
+    def _have_heart(self, noted: wire.ReadyNoted) -> None:
+        seconds = noted.heartbeat_ms / 1000
+        if not (seconds and noted.collector):
+            self._heart = None
+        elif self._heart is None:
+            self._heart = Heart(self._bus, noted.collector, seconds)
+        else:
+            self._heart.interval = seconds
