@@ -722,6 +722,8 @@ class Bus:
         for publisher in publishers:
             publisher.close()
         with self._lock:
+            if not self._closed:
+                self._pages.leave()
             self._hang_up()
         if self._on_close is not None:
             self._on_close()

@@ -69,6 +69,11 @@ class Pages:
             state.close()
         self.states.clear()
 
+    def leave(self) -> None:
+        """Say on this client's own pages that it closes its connection: it may be that nobody is there to be told."""
+        for own in self.sessions.values():
+            own.leave()
+
     def close(self) -> None:
         """Unmap rings and states; the pages of sessions go when nobody refers to them."""
         self.drop_states()
