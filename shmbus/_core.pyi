@@ -252,6 +252,10 @@ class Session:
     @property
     def heartbeat(self) -> int: ...
     def beat(self) -> None: ...
+    def leave(self) -> None:
+        """The client closes its connection: whoever coordinates then, or later, need not wait for it."""
+    @property
+    def left(self) -> bool: ...
     def cursor(self, index: int, /) -> tuple[int, int, int, int, int, int, int, int]:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
     def cursor_subscription(self, index: int, /) -> int:

@@ -30,6 +30,8 @@ from shmbus.errors import (
     CompatibilityWarning,
     ConnectionLost,
     ForkedError,
+    ProtocolError,
+    SegmentError,
     ShmbusError,
     VersionError,
 )
@@ -90,6 +92,7 @@ class Bus:
         self._next_subscription = 1
         self._budgets = Budgets()
         self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
+        self._others_touched = False  # by what was pushed, and their bell has not been rung yet
         self._closed = False
         self._target = target
         self._coordinator = Reconnect()
@@ -121,7 +124,7 @@ class Bus:
             self.directory_fd = welcome.take()
             try:
                 self._bells = attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
-                self._pages = Pages(self._boot_id, message.session, welcome.take())
+                self._pages = Pages(self._boot_id, message.session, welcome.peek())
             except BaseException:
                 os.close(self.directory_fd)
                 raise
@@ -225,12 +228,10 @@ class Bus:
         )
         with self._request_typed(request, kind or EventBusMessage, auth_info) as answer:
             opened: wire.PublisherOpened = answer.message
-            fd = answer.take()
             held = self._pages.writable.get((opened.topic_id, opened.lane))
             if held is not None and held.generation == opened.generation:
-                os.close(fd)
                 return opened, held
-            ring = self._pages.map_ring(fd, topic, writable=True)
+            ring = self._pages.map_ring(answer.peek(), topic, writable=True)
             self._pages.writable[opened.topic_id, opened.lane] = ring
             return opened, ring
 
@@ -334,7 +335,7 @@ class Bus:
             state = self._pages.states.get(topic)
             if state is None:
                 with self._request(wire.GetKept(topic=topic)) as answer:
-                    state = self._pages.states[topic] = self._pages.map_state(answer.take(), topic)
+                    state = self._pages.states[topic] = self._pages.map_state(answer.peek(), topic)
             found = state.snapshot().messages()
         return found if key is None else next((one for one in found if one.key == key), None)
 
@@ -402,20 +403,27 @@ class Bus:
     def _attend(self, asking: Subscription | None = None) -> None:
         """Take in what was pushed. Subscriptions other than `asking` find theirs when they next look at their bell."""
         with self._lock:
-            others = self._drain(asking)
-            if self._control.lost is not None and self._reconnect():
-                others |= self._drain(asking)
-            if others:
-                self._bells.ring(self._session_bell)
+            try:
+                self._drain(asking)
+                if self._control.lost is not None and self._reconnect():
+                    self._drain(asking)
+            finally:
+                if self._others_touched:
+                    self._bells.ring(self._session_bell)
+                    self._others_touched = False
 
-    def _drain(self, asking: Subscription | None) -> bool:
-        """Whether others than `asking` have got something."""
-        others = False
+    def _drain(self, asking: Subscription | None) -> None:
+        """A push leaves the queue when it has been taken in: what a signal handler raises before loses nothing."""
+        failed: Exception | None = None
         for push in self._control.drain():
-            with push:
+            try:
                 touched = self._take_in(push)
-                others |= any(one is not asking for one in touched)
-        return others
+            except (SegmentError, ProtocolError) as error:
+                failed = failed or error  # it would fail again; those after it count all the same
+            else:
+                self._others_touched |= any(one is not asking for one in touched)
+        if failed is not None:
+            raise failed
 
     # ---- a new coordinator -------------------------------------------------------------------------------------------
 
@@ -478,25 +486,26 @@ class Bus:
         return True
 
     def _take_in(self, push: Received) -> list[Subscription]:
+        """Whom it is for. Doing it twice, or half and then again, comes to the same as once."""
         message, pages = push.message, self._pages
         if isinstance(message, wire.RingAdded):
             return self._add_ring(message, push)
         if isinstance(message, wire.SessionAdded):
-            pages.foreign[message.session] = pages.map_holder(push.take(), message.session)
+            pages.foreign[message.session] = pages.map_holder(push.peek(), message.session)
             self._share_sessions()
         elif isinstance(message, wire.SessionRemoved):
             pages.foreign.pop(message.session, None)
             self._share_sessions()
         elif isinstance(message, wire.SessionExtended):
-            pages.sessions[message.session] = pages.map_own_session(push.take(), message.session)
+            pages.sessions[message.session] = pages.map_own_session(push.peek(), message.session)
         elif isinstance(message, wire.GroupAdded):
-            pages.groups[message.group] = pages.map_group(push.take(), message.group)
+            pages.groups[message.group] = pages.map_group(push.peek(), message.group)
         elif isinstance(message, wire.KeptAdded):
-            state = pages.map_state(push.take(), f"topic {message.topic_id}")
+            state = pages.map_state(push.peek(), f"topic {message.topic_id}")
             if (subscription := self._subscriptions.get(message.subscription)) is not None:
                 subscription._states[message.topic_id] = state
         elif isinstance(message, wire.Successor):
-            ring = pages.map_ring(push.take(), f"topic {message.topic_id}", writable=True)
+            ring = pages.map_ring(push.peek(), f"topic {message.topic_id}", writable=True)
             pages.successors[message.topic_id, message.lane] = ring
         elif isinstance(message, wire.Demoted):
             subscription = self._subscriptions.get(message.subscription)
@@ -519,12 +528,8 @@ class Bus:
     def _add_ring(self, message: wire.RingAdded, push: Received) -> list[Subscription]:
         key = (message.topic_id, message.lane, message.generation)
         ring = self._pages.readable.get(key)
-        if message.has_descriptor:
-            fd = push.take()
-            if ring is not None:
-                os.close(fd)
-            elif (ring := self._readable_ring(message, fd)) is not None:
-                self._pages.readable[key] = ring
+        if message.has_descriptor and ring is None and (ring := self._readable_ring(message, push.peek())) is not None:
+            self._pages.readable[key] = ring
         touched = []
         for binding in message.bindings:
             subscription = self._subscriptions.get(binding.subscription)
@@ -573,11 +578,14 @@ class Bus:
         """The ring that goes on after `generation` of a topic, if it has been pushed."""
         with self._lock:
             self._attend()
-            for found in (self._pages.successors.pop(key, None), self._pages.writable.get(key)):
+            for found in (self._pages.successors.get(key), self._pages.writable.get(key)):
                 if found is not None and found.generation > generation:
                     self._pages.writable[key] = found
-                    return found
-            return None
+                    break
+            else:
+                found = None
+            self._pages.successors.pop(key, None)  # last, so that whatever is raised before loses none
+            return found
 
     def _revocation(self, topic_id: int) -> str | None:
         """Why this client may publish there no more, if it may not."""
@@ -752,6 +760,8 @@ class Bus:
         for publisher in publishers:
             publisher.close()
         with self._lock:
+            if not self._closed:
+                self._pages.leave()
             self._hang_up()
         if self._on_close is not None:
             self._on_close()

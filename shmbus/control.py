@@ -73,6 +73,12 @@ class Received:
             raise ProtocolError("the coordinator", f"a {type(self.message).__name__} without its descriptor")
         return self._descriptors.pop(0)
 
+    def peek(self) -> int:
+        """The next descriptor, which stays here: what is done with it may have to be done again."""
+        if not self._descriptors:
+            raise ProtocolError("the coordinator", f"a {type(self.message).__name__} without its descriptor")
+        return self._descriptors[0]
+
     def __len__(self) -> int:
         return len(self._descriptors)
 
@@ -168,7 +174,11 @@ class ControlConnection:
         return answer
 
     def drain(self) -> Iterator[Received]:
-        """What was pushed since the last time, in order. Never blocks; ends early when the coordinator is gone."""
+        """What was pushed since the last time, in order. Never blocks; ends early when the coordinator is gone.
+
+        Each is dropped when the next one is asked for: one that was not gone on from, because a signal handler raised
+        meanwhile, comes again. By one thread at a time.
+        """
         self._check_usable()
         # A thread that is inside a request puts aside whatever comes.
         if self.lost is None and self._lock.acquire(blocking=False):
@@ -177,7 +187,8 @@ class ControlConnection:
             finally:
                 self._lock.release()
         while self._pushes:
-            yield self._pushes.popleft()
+            yield self._pushes[0]
+            self._pushes.popleft()
 
     def wait(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds until there is something to drain, or the coordinator is gone."""

@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from shmbus._core import AttachError, Group, Ring, Session
-from shmbus.segment import attached
+from shmbus.segment import mapped
 from shmbus.state import StateReader
 from shmbus.v1 import control_pb2 as wire
 
@@ -18,7 +18,10 @@ class Pages:
     """Mapped when the coordinator hands them over, and for as long as something here is in need of them."""
 
     def __init__(self, boot_id: bytes, session: int, descriptor: int) -> None:
-        """With the session that the coordinator has given to this client. Raises SegmentError."""
+        """With the session that the coordinator has given to this client; the descriptor stays the caller's.
+
+        Raises SegmentError.
+        """
         self._boot_id: Final = boot_id
         own = self.map_own_session(descriptor, session)
         self.sessions: Final = {own.session: own}  # this client's; when its cursors are all taken it is given another
@@ -30,22 +33,22 @@ class Pages:
         self.states: Final[dict[str, StateReader]] = {}  # of topics whose last messages have been asked for
 
     def map_ring(self, descriptor: int, topic: str, *, writable: bool) -> Ring:
-        """Closes the descriptor, as all of these do. Raises SegmentError."""
-        return attached(
+        """The descriptor stays the caller's, as with all of these. Raises SegmentError."""
+        return mapped(
             descriptor, lambda fd: Ring.attach(fd, writable=writable, boot_id=self._boot_id), f"ring of {topic}"
         )
 
     def map_state(self, descriptor: int, topic: str) -> StateReader:
         name = f"last messages of {topic}"
-        return attached(descriptor, lambda fd: StateReader(fd, boot_id=self._boot_id, name=name), name)
+        return mapped(descriptor, lambda fd: StateReader(fd, boot_id=self._boot_id, name=name), name)
 
     def map_own_session(self, descriptor: int, session: int) -> Session:
-        return attached(
+        return mapped(
             descriptor, lambda fd: Session.attach(fd, writable=True, boot_id=self._boot_id), f"session {session}"
         )
 
     def map_group(self, descriptor: int, group: int) -> Group:
-        return attached(
+        return mapped(
             descriptor,
             lambda fd: Group.attach(fd, writable=True, boot_id=self._boot_id),
             f"durable subscription {group}",
@@ -53,7 +56,7 @@ class Pages:
 
     def map_holder(self, descriptor: int, session: int) -> Session:
         """The page of whoever holds a topic that is published here: a durable subscription's, or a client's."""
-        return attached(descriptor, self._attach_holder, f"session {session}")
+        return mapped(descriptor, self._attach_holder, f"session {session}")
 
     def forget_groups(self, read: Collection[str]) -> None:
         """All but durable subscriptions of those names: whoever subscribes again is given them again."""
@@ -68,6 +71,11 @@ class Pages:
         for state in self.states.values():
             state.close()
         self.states.clear()
+
+    def leave(self) -> None:
+        """Say on this client's own pages that it closes its connection: it may be that nobody is there to be told."""
+        for own in self.sessions.values():
+            own.leave()
 
     def close(self) -> None:
         """Unmap rings and states; the pages of sessions go when nobody refers to them."""

@@ -209,11 +209,17 @@ def not_attached(name: str, error: AttachError) -> SegmentError:
 def attached(fd: int, attach: Callable[[int], _Made], name: str) -> _Made:
     """Map what a descriptor holds and close the descriptor: a mapping needs it no longer."""
     try:
+        return mapped(fd, attach, name)
+    finally:
+        os.close(fd)
+
+
+def mapped(fd: int, attach: Callable[[int], _Made], name: str) -> _Made:
+    """Map what a descriptor holds. Raises SegmentError."""
+    try:
         return attach(fd)
     except AttachError as error:
         raise not_attached(name, error) from None
-    finally:
-        os.close(fd)
 
 
 def check_layout(name: str, found: int, newest: int, oldest: int) -> None:

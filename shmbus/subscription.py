@@ -254,7 +254,9 @@ class Subscription(Reader):
 
     def _demoted(self, demoted: Demoted) -> None:
         pattern = most_specific(self.patterns, demoted.topic)
-        self._notices.append(Gap(demoted.topic, pattern, demoted.position, 0, "demoted"))
+        gap = Gap(demoted.topic, pattern, demoted.position, 0, "demoted")
+        if gap not in self._notices:  # the push may have been taken in before, and something raised then
+            self._notices.append(gap)
 
     def _declared(self) -> Subscribe:
         """For the coordinator, the first one and one that takes over."""

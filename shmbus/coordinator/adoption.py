@@ -7,8 +7,9 @@ directory, and are taken over into the new one before that replaces the old.
 
 A client that lives is absent until it comes back (Hello.resume) and says again what it subscribes to; meanwhile its
 cursors hold what they hold, and its death is seen by a pidfd as ever. One that is dead is buried at once, as if its
-death had been seen. Taking over changes nothing that was not changed by the death itself, so a coordinator that is
-killed in the middle of it leaves as much to the next one:
+death had been seen, and one that has closed its connection meanwhile is let go: its pages say so. Taking over changes
+nothing that was not changed by the death itself, so a coordinator that is killed in the middle of it leaves as much to
+the next one:
 
     adopt.ended         the coordinator before it is dead, on demand (--take-over); nothing has been changed
     adopt.checked       nothing has been changed: it is known that all of it can be taken over (see `layouts`)
@@ -101,7 +102,7 @@ def adopt_bells(store: Store) -> tuple[Segment, Bells] | None:
 
 
 class Adoption:
-    """Fills an empty registry. `absent` are the clients that live and have to come back."""
+    """Fills an empty registry. `absent` are the clients that live and have to come back; who has `left` does not."""
 
     def __init__(
         self, store: Store, registry: Registry, groups: Groups, keeping: Keeping, planner: Planner,
@@ -111,6 +112,7 @@ class Adoption:
         self._planner, self._inherited, self._log = planner, inherited, log
         self.absent: list[Client] = []
         self.dead: list[Client] = []
+        self.left: list[Client] = []
         self.last_page = 0
         self._strangers: dict[int, Client] = {}  # owners of producer ids whose sessions are gone
 
@@ -139,7 +141,10 @@ class Adoption:
             self._groups.bind_missing(topic)
         killpoint("adopt.rings")
         for client in list(self._registry.clients.values()):
-            (self.absent if is_alive(client.identity) else self.dead).append(client)
+            if not is_alive(client.identity):
+                self.dead.append(client)
+            else:
+                (self.left if client.has_left else self.absent).append(client)
 
     def bells_in_use(self) -> set[int]:
         """They are nobody else's."""

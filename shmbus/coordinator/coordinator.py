@@ -300,11 +300,13 @@ class Coordinator:
             numbers.claim(bell)
         self._sessions.continue_from(adoption.last_page)
         self._topics.take_over()
-        for client in (*adoption.dead, *adoption.absent):
+        for client in (*adoption.dead, *adoption.left, *adoption.absent):
             self._listing.put_client(client)
         self._leases.take_over()
         for client in adoption.dead:
             self._server.bury(client)
+        for client in adoption.left:
+            self._server.let_go(client)
         self._groups.let_go_if_empty()
         killpoint("adopt.buried")
         for client in adoption.absent:
@@ -313,7 +315,8 @@ class Coordinator:
         killpoint("adopt.expected")
         remove_unadopted(self._store, self._log)
         topics, absent, dead = len(self._registry.topics), len(adoption.absent), len(adoption.dead)
-        self._log(f"took over {topics} topics from a killed coordinator; {absent} clients live, {dead} are dead")
+        left = f", {len(adoption.left)} have left" if adoption.left else ""
+        self._log(f"took over {topics} topics from a killed coordinator; {absent} clients live, {dead} are dead{left}")
 
     def _make_topic(self, name: str, kind: TopicType, plan: TopicPlan) -> Topic:
         return self._requests.make_topic(name, kind, plan)

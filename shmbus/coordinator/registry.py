@@ -70,6 +70,11 @@ class Client:
         return self.identity.pid
 
     @property
+    def has_left(self) -> bool:
+        """It has closed its connection, as its own pages say."""
+        return any(page.session.left for page in self.pages)
+
+    @property
     def who(self) -> str:
         """For messages: name, pid and uid, and the name of its token."""
         token = f", token {self.token.name}" if self.token else ""

@@ -88,10 +88,14 @@ class Server:
         return sum(len(peer.outbox) for peer in self._peers if peer.client is client)
 
     def forget_settled(self) -> None:
-        """Clients that hung up and hold no claim any more need not be watched."""
+        """Clients that hung up and hold no claim any more need not be watched, nor waited for if another had them."""
         for pidfd, client in list(self._lingering.items()):
             if not self._topics.holds_claims(client):
                 self._forget(pidfd)
+        for number, (client, _) in list(self._absent.items()):
+            if client.has_left:
+                self._came_back(number)
+                self.let_go(client)
 
     def expect_back(self, client: Client) -> None:
         """It was another coordinator's, lives, and has not come back yet."""
@@ -104,6 +108,16 @@ class Server:
         self._absent[client.number] = client, pidfd
         if pidfd >= 0:
             self._loop.add_reader(pidfd, self._died_absent, client.number)
+
+    def let_go(self, client: Client) -> None:
+        """It was another coordinator's, lives, and has closed its connection while there was none."""
+        try:
+            pidfd = os.pidfd_open(client.identity.pid)
+        except (OSError, OverflowError):
+            pidfd = -1
+        dead = not is_alive(client.identity)  # after the pidfd was opened: it is of this process, or of nobody
+        self._depart(client, dead)
+        self._watch_claims(client, pidfd)
 
     def bury(self, client: Client) -> None:
         """It was another coordinator's, and is dead."""
@@ -288,7 +302,14 @@ class Server:
         client = peer.client
         if client is not None:
             self._depart(client, dead)
-        if client is not None and not dead and self._topics.holds_claims(client):
+            if not dead:
+                return self._watch_claims(client, pidfd)
+        if pidfd >= 0:
+            os.close(pidfd)
+
+    def _watch_claims(self, client: Client, pidfd: int) -> None:
+        """It hung up. As long as a ring names it, nobody else gets its ids, and its claims go with its death only."""
+        if pidfd >= 0 and self._topics.holds_claims(client):
             self._lingering[pidfd] = client
             self._loop.add_reader(pidfd, self._died_later, pidfd)
         elif pidfd >= 0:

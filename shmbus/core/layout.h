@@ -144,6 +144,8 @@ _Static_assert(offsetof(struct shmbus_ring_header, hint) == 0x400, "hint stands 
 _Static_assert(offsetof(struct shmbus_ring_header, bytes) == 0x480, "counters stand at 0x480");
 _Static_assert(sizeof(struct shmbus_ring_header) == SHMBUS_HEADER_BYTES, "the header is 0x600 bytes");
 
+#define SHMBUS_LEFT UINT64_MAX /* as a heartbeat: the client has closed its connection, perhaps while nobody coordinated */
+
 struct shmbus_session_page {
     _Atomic uint64_t magic;
     uint32_t layout_version, session, capacity, bell;

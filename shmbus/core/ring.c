@@ -248,6 +248,7 @@ static uint64_t scan_gates(const struct shmbus_ring *ring, uint64_t tail, const 
 }
 
 static bool past_its_time(const struct shmbus_ring *ring, uint64_t sequence, uint64_t word, uint64_t now_ns);
+static void count_run(const struct shmbus_ring *ring, uint64_t sequence, uint32_t run);
 
 /* How many messages from `sequence` on are final, below `gate`, and wanted; their units are added up. */
 static uint32_t final_run(const struct shmbus_ring *ring, uint64_t sequence, uint32_t count, uint64_t gate,
@@ -300,6 +301,7 @@ static uint32_t retire(const struct shmbus_ring *ring, uint32_t count, const str
                 continue; /* somebody else retired meanwhile: what was seen is old */
             return 0;
         }
+        count_run(ring, sequence, run);
         KILLPOINT("retire.scanned");
         /* Only from the head that was scanned. seq_cst, as the release that lets the next claimer have the space. */
         uint64_t next = pack(sequence + run, packed_position(head) + (uint32_t)units);
@@ -641,25 +643,51 @@ static uint64_t oldest(const struct shmbus_ring *ring, uint64_t tail);
 
 /* ---- numbers of producers ------------------------------------------------------------------------------------------- */
 
-/* Nobody publishes under this id meanwhile. A message that was committed and not counted is still here, or was retired
- * since its producer's death: then its number can only be guessed, and is not told as published. */
+/* The producer's own number of a message that has been committed. 0: the message has been retired. */
+static uint64_t number_at(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer) {
+    struct shmbus_frame frame = header_at(ring, sequence);
+    bool genuine = frame.sequence == sequence && frame.producer == producer;
+    return genuine && shmbus_stands(ring, sequence) ? frame.producer_sequence : 0;
+}
+
+/* What is retired has been counted. A producer that was killed after a commit has not counted that message, and once it is
+ * overwritten nobody can; so whoever retires it does, before head moves past it. It is the last message of its producer,
+ * hence from the end, one of each producer in a row. While the message stands its producer's id is nobody else's; an id that
+ * was given away between that look and the swap has begun anew, at another number but for a coincidence. */
+static void count_run(const struct shmbus_ring *ring, uint64_t sequence, uint32_t run) {
+    uint32_t last = 0;
+    for (uint64_t at = sequence + run; at-- > sequence;) {
+        /* acquire: pairs with the claim, before which `claiming` was stored */
+        uint64_t word = atomic_load_explicit(&slot_of(ring, at)->word, memory_order_acquire);
+        uint32_t producer = word_producer(word);
+        struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+        if (word_state(word) != COMMITTED || producer == last || !numbers)
+            continue;
+        last = producer;
+        uint64_t published = atomic_load_explicit(&numbers->published, memory_order_acquire);
+        if (atomic_load_explicit(&numbers->claiming, memory_order_relaxed) > published &&
+            number_at(ring, at, producer) == published + 1)
+            atomic_compare_exchange_strong_explicit(&numbers->published, &published, published + 1, memory_order_seq_cst,
+                                                    memory_order_relaxed);
+    }
+}
+
+/* Nobody publishes under this id meanwhile. A message that was committed and not counted is still here, or has been counted
+ * by whoever retired it. */
 uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer) {
     struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
     if (!numbers)
         return 0;
-    uint64_t highest = atomic_load_explicit(&numbers->published, memory_order_acquire);
+    uint64_t published = atomic_load_explicit(&numbers->published, memory_order_acquire);
     uint64_t claiming = atomic_load_explicit(&numbers->claiming, memory_order_acquire);
-    for (uint64_t at = shmbus_tail(ring), first = oldest(ring, at); claiming > highest && at > first;) {
+    for (uint64_t at = shmbus_tail(ring), first = oldest(ring, at); claiming > published && at > first;) {
         uint64_t word = atomic_load_explicit(&slot_of(ring, --at)->word, memory_order_acquire);
         if (word_lap(word) != lap_of(ring, at) || word_state(word) != COMMITTED || word_producer(word) != producer)
             continue;
-        struct shmbus_frame frame = header_at(ring, at);
-        if (frame.sequence == at && frame.producer == producer && frame.producer_sequence > highest)
-            highest = frame.producer_sequence;
+        shmbus_numbers_raise(ring, producer, number_at(ring, at, producer));
         break; /* its last one */
     }
-    shmbus_numbers_raise(ring, producer, highest);
-    return highest;
+    return atomic_load_explicit(&numbers->published, memory_order_acquire);
 }
 
 void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number) {

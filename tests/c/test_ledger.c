@@ -102,6 +102,50 @@ TEST(whoever_gets_an_id_anew_is_another_also_in_the_successor) {
     CHECK(!shmbus_numbers_used(&next.ring, SHMBUS_MAX_PRODUCERS));
 }
 
+/* As a writer leaves it that is killed between its commit and the count. */
+static uint64_t publish_uncounted(uint32_t id) {
+    publish(id);
+    return atomic_fetch_sub(&writers[id].numbers->published, 1);
+}
+
+TEST(a_killed_producers_last_message_is_counted_while_it_is_there) {
+    open_ring(8);
+    publish(1);
+    CHECK_EQUAL(publish_uncounted(1), 2);
+    publish(2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 2), 1);
+    rig_close(&rig);
+}
+
+TEST(a_killed_producers_last_message_is_counted_by_whoever_retires_it) {
+    open_ring(8);
+    publish(1);
+    publish(3);
+    CHECK_EQUAL(publish_uncounted(1), 2);
+    CHECK_EQUAL(publish_uncounted(3), 2);
+    for (int i = 0; i < 3 * 8; i++)
+        publish(2);
+    CHECK_EQUAL(atomic_load(&writers[1].numbers->published), 2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 3), 2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 2), 24);
+    rig_close(&rig);
+}
+
+TEST(a_claim_that_came_to_nothing_is_not_counted_when_it_is_retired) {
+    open_ring(8);
+    publish(1);
+    atomic_store(&writers[1].numbers->claiming, 2);
+    uint64_t word;
+    rig_claim(&rig.ring, 1, 2, true, &word);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 1), 1);
+    for (int i = 0; i < 3 * 8; i++)
+        publish(2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 1);
+    rig_close(&rig);
+}
+
 /* ---- rows ---- */
 
 static struct {

@@ -23,6 +23,7 @@ MESSAGE = "the message being published"
 NOTHING = "nothing"
 NOBODY = "nobody needs to"
 CLAIM = "the coordinator aborts the claim when the pidfd fires"
+COUNTED = "whoever looks after the dead one, or retires the message, counts it"
 HELPED = "the next publisher helps the tail on; " + CLAIM
 GATE = "the coordinator clears its gates when the pidfd fires"
 RELEASE = "the client lets go of cursors that it has no use for (a dead one's gate: publishers)"
@@ -67,7 +68,7 @@ ROWS = [
     _publisher("write.before", MESSAGE, CLAIM, False),
     _publisher("write.half", MESSAGE, CLAIM, False),
     _publisher("write.done", MESSAGE, CLAIM, False),
-    _publisher("commit.done", NOTHING, NOBODY, True),
+    _publisher("commit.done", NOTHING, COUNTED, True),
     _publisher("wake.cleared", NOTHING, WAKE, True),
     _publisher("wake.woken", NOTHING, NOBODY, True),
     _publisher("retire.scanned", MESSAGE, NOBODY, False),

@@ -227,6 +227,34 @@ def ask_for_something(bus_name):
         pass
 
 
+def sessions_of(bus):
+    return [one.what for one in segment.list_segments(bus=bus) if one.what.startswith("session.")]
+
+
+def test_who_closes_its_connection_while_there_is_no_coordinator_leaves_nothing_with_the_next_one(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as stays, shmbus.connect() as leaves:
+        stays.publisher("lab.x").publish(b"1")
+        leaves.publisher("lab.x").publish(b"2")
+        leaves.subscribe("lab.#", lossless=True)
+        killed(first)
+        leaves.close()
+        assert len(sessions_of(bus_name)) == 2
+        with coordinator(bus_name) as second:
+            assert any("1 clients live, 0 are dead, 1 have left" in line for line in second.lines)
+            assert len(sessions_of(bus_name)) == 1
+            stays.publisher("lab.y").publish(b"3")
+
+
+def test_who_closes_its_connection_before_it_has_found_the_next_coordinator_is_let_go(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as leaves:
+        leaves.publisher("lab.x").publish(b"1")
+        killed(first)
+        with coordinator(bus_name):
+            assert len(sessions_of(bus_name)) == 1
+            leaves.close()
+            eventually(lambda: not sessions_of(bus_name))
+
+
 def test_a_client_of_a_bus_that_begins_anew_is_told_so(bus_name):
     with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.x") as subscription:
         killed(first)

@@ -277,6 +277,7 @@ def test_a_group_of_another_layout_is_never_taken_for_the_page_of_a_dead_client(
             descriptor = segment.attach(name)
             with pytest.raises(SegmentError, match="layout 99"):
                 bus._pages.map_holder(descriptor, 1)
+            os.close(descriptor)
             assert publisher.topic == "lab.x"
 
 

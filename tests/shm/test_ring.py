@@ -94,7 +94,8 @@ def test_a_subscribers_descriptor_cannot_be_mapped_for_writing(lab):
 def test_the_descriptors_that_a_bus_hands_to_a_subscriber_are_read_only(monkeypatch):
     seen = []
     attach = Ring.attach
-    monkeypatch.setattr("shmbus.bus.Ring", type("Spy", (), {"attach": staticmethod(lambda fd, **its: spy(fd, **its))}))
+    watching = type("Spy", (), {"attach": staticmethod(lambda fd, **its: spy(fd, **its))})
+    monkeypatch.setattr("shmbus.pages.Ring", watching)
 
     def spy(descriptor, *, writable, boot_id):
         seen.append(writable)

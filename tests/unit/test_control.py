@@ -159,12 +159,19 @@ def test_a_push_without_its_descriptor_is_a_protocol_error(pair, connection):
         push.take()
 
 
+def test_a_push_that_was_not_gone_on_from_comes_again(pair, connection):
+    for session in (1, 2):
+        send_packet(pair[1], ServerPacket(session_removed=wire.SessionRemoved(session=session)))
+    assert next(connection.drain()).message.session == 1
+    assert [push.message.session for push in connection.drain()] == [1, 2]
+
+
 def test_closing_drops_what_was_not_drained(pair, connection):
     with no_descriptor_leaks(), a_file() as descriptor:
         send_packet(pair[1], ServerPacket(session_added=wire.SessionAdded(session=1)), [descriptor])
         send_packet(pair[1], ServerPacket(session_removed=wire.SessionRemoved(session=1)))
-        assert next(connection.drain()).message.session == 1
-        connection._receive_all()
+        pushes = connection.drain()
+        assert [type(next(pushes).message) for _ in range(2)] == [wire.SessionAdded, wire.SessionRemoved]
     connection.close()
     with pytest.raises(ClosedError):
         connection.request(wire.GetStatus())

@@ -339,8 +339,22 @@ static PyObject *session_set_position(SessionObject *self, PyObject *args) {
 static PyObject *session_beat(SessionObject *self, PyObject *Py_UNUSED(none)) {
     if (!cursor_at(self, 0, true))
         return NULL;
-    atomic_fetch_add_explicit(&self->page->heartbeat, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&self->page->heartbeat, memory_order_relaxed) != SHMBUS_LEFT)
+        atomic_fetch_add_explicit(&self->page->heartbeat, 1, memory_order_relaxed);
     Py_RETURN_NONE;
+}
+
+static PyObject *session_leave(SessionObject *self, PyObject *Py_UNUSED(none)) {
+    if (!cursor_at(self, 0, true))
+        return NULL;
+    atomic_store_explicit(&self->page->heartbeat, SHMBUS_LEFT, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+static PyObject *session_left(SessionObject *self, void *Py_UNUSED(closure)) {
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    return PyBool_FromLong(atomic_load_explicit(&self->page->heartbeat, memory_order_acquire) == SHMBUS_LEFT);
 }
 
 static PyObject *session_close(SessionObject *self, PyObject *Py_UNUSED(none)) {
@@ -403,6 +417,7 @@ static PyMethodDef session_methods[] = {
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
     {"beat", (PyCFunction)session_beat, METH_NOARGS, NULL},
+    {"leave", (PyCFunction)session_leave, METH_NOARGS, NULL},
     {"close", (PyCFunction)session_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -412,6 +427,7 @@ static PyGetSetDef session_getset[] = {
     {"bell", (getter)session_number, NULL, NULL, (void *)2},
     {"identity", (getter)session_identity, NULL, NULL, NULL},
     {"heartbeat", (getter)session_heartbeat, NULL, NULL, NULL},
+    {"left", (getter)session_left, NULL, NULL, NULL},
     {"members", (getter)session_members, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
