@@ -10,15 +10,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from shmbus.coordinator.journal import for_journal, is_journal
 from shmbus.errors import ShmbusError
 
 from .lines import Lines, log_line
-from .meter import Meter, View
 from .output import abandon
-from .snapshot import Probe
+
+if TYPE_CHECKING:
+    from .meter import Meter, View
+    from .snapshot import Probe
 
 PERIOD_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.1  # between two looks, however much is logged
@@ -29,7 +31,7 @@ PATIENCE_SECONDS: Final = 1.0  # with an output that takes nothing, at the end
 class Face(Protocol):
     """How it is shown."""
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         """Show it, with what was logged since the last time. No view: the one before still holds."""
 
     def close(self) -> None:
@@ -76,8 +78,12 @@ class Screen:
             abandon()  # whoever looked has gone; the bus goes on
 
     def _show_until_ended(self) -> None:
-        meter = Meter()
         self._started.wait()
+        self._show(None)
+        from .meter import Meter  # what looks at a bus is loaded when there is one to look at
+        from .snapshot import Probe
+
+        meter = Meter()
         probe = None if self._ended.is_set() else Probe(self._bus)
         try:
             while not self._ended.is_set():
@@ -94,7 +100,7 @@ class Screen:
                 probe.close()
 
     @staticmethod
-    def _look(probe: Probe | None, meter: Meter) -> View | None:
+    def _look(probe: "Probe | None", meter: "Meter") -> "View | None":
         if probe is None:
             return None
         try:
@@ -102,7 +108,7 @@ class Screen:
         except ShmbusError:
             return None
 
-    def _show(self, view: View | None) -> None:
+    def _show(self, view: "View | None") -> None:
         self._face.show(view, [self._logged.popleft() for _ in range(len(self._logged))])
 
 
@@ -113,7 +119,7 @@ class PlainFace:
         self._output, self._lines = output, Lines()
         self._mark = for_journal if is_journal(output) else str
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         now = time.time()
         told = [self._mark(type(text)(log_line(text, now))) for text in new]
         if view is not None:
@@ -138,7 +144,7 @@ class LiveFace:
         self._log: deque[str] = deque(maxlen=KEPT_LINES)
         self._view: View | None = None
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         from .dashboard import dashboard
 
         self._log.extend(f"{time.strftime('%H:%M:%S')} {text}" for text in new)
