@@ -15,7 +15,7 @@ from rich.text import Text
 from shmbus.directory import CollectorState
 
 from . import text
-from .meter import ClientRow, CollectorRow, Level, TopicRow, View, state_text
+from .meter import ClientRow, CollectorRow, Level, TopicRow, View
 from .table import WIDE, Cell, Column, quiet, table
 
 LOG_LINES: Final = 4  # with the blank one above: are kept free as long as each table has a few rows
@@ -151,7 +151,7 @@ def _collector(row: CollectorRow) -> list[Cell]:
     entry = row.entry
     return [
         entry.name,
-        Text(state_text(entry.state), style=_STATE_STYLES[entry.state]),
+        Text(text.state_text(entry.state), style=_STATE_STYLES[entry.state]),
         str(row.pid or "–"),
         quiet(str(entry.restarts), entry.restarts),
         quiet(_cpu(row.cpu), row.cpu or 0),

@@ -11,8 +11,12 @@ A value with a blank, a quote or nothing in it stands in double quotes, as in JS
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from .meter import ClientRow, CollectorRow, TopicRow, View, state_text
+from .text import state_text
+
+if TYPE_CHECKING:
+    from .meter import ClientRow, CollectorRow, TopicRow, View
 
 
 class Lines:
@@ -22,7 +26,7 @@ class Lines:
         self._told: dict[tuple[str, object], object] = {}
         self._clients: dict[int, ClientRow] = {}
 
-    def changes(self, view: View, now: float) -> Iterator[str]:
+    def changes(self, view: "View", now: float) -> Iterator[str]:
         """One line for each thing that is not as it was at the last call. `now` in Unix seconds."""
         if self._is_new("bus", view.bus, (view.state, view.verdict)):
             yield _bus(view, now)
@@ -36,7 +40,7 @@ class Lines:
             if self._is_new("topic", topic.entry.topic_id, facts):
                 yield _topic(topic, now)
 
-    def _client_changes(self, view: View, now: float) -> Iterator[str]:
+    def _client_changes(self, view: "View", now: float) -> Iterator[str]:
         present = {client.session: client for client in view.clients}
         for session, client in present.items():
             if session not in self._clients:
@@ -64,7 +68,7 @@ def line(what: str, now: float, **facts: object) -> str:
     return " ".join([f"{time:%Y-%m-%dT%H:%M:%SZ}", what, *(f"{key}={_value(fact)}" for key, fact in facts.items())])
 
 
-def _bus(view: View, now: float) -> str:
+def _bus(view: "View", now: float) -> str:
     health = view.verdict.level.name.lower()
     reasons = {"reason": "; ".join(view.verdict.reasons)} if view.verdict.reasons else {}
     return line(
@@ -72,7 +76,7 @@ def _bus(view: View, now: float) -> str:
     )
 
 
-def _topic(row: TopicRow, now: float) -> str:
+def _topic(row: "TopicRow", now: float) -> str:
     return line(
         "topic",
         now,
@@ -88,7 +92,7 @@ def _topic(row: TopicRow, now: float) -> str:
     )
 
 
-def _collector(row: CollectorRow, now: float) -> str:
+def _collector(row: "CollectorRow", now: float) -> str:
     entry = row.entry
     detail = {"detail": entry.detail} if entry.detail else {}
     return line(
@@ -102,7 +106,7 @@ def _collector(row: CollectorRow, now: float) -> str:
     )
 
 
-def _client(row: ClientRow, state: str, now: float) -> str:
+def _client(row: "ClientRow", state: str, now: float) -> str:
     return line("client", now, name=row.name, pid=row.pid, uid=row.uid, state=state)
 
 

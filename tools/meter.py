@@ -11,6 +11,7 @@ from shmbus.directory import BusState, CollectorEntry, CollectorState, Health, T
 from shmbus.process import Identity, is_alive
 
 from .snapshot import Losses, Reading, RingKey, RingReading, SessionReading, TopicReading
+from .text import state_text
 
 NEARLY_FULL: Final = 0.95
 """A /dev/shm that is fuller than this has no room for another topic of the usual size."""
@@ -287,7 +288,3 @@ def _collector_troubles(collectors: Iterable[CollectorEntry]) -> list[tuple[Leve
     found += [(hanging[one.health], f"collector {one.name} is {one.health.name.lower()}: it does not move")
               for one in collectors if one.state not in levels and one.health in hanging]  # fmt: skip
     return found
-
-
-def state_text(state: CollectorState) -> str:
-    return state.name.lower().replace("_", "-")

@@ -11,16 +11,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
 from shmbus.coordinator.journal import for_journal, is_journal
 from shmbus.errors import ShmbusError
 
 from .lines import Lines, log_line
-from .meter import Meter, View
 from .output import abandon
-from .snapshot import Probe
 from .text import printable
+
+if TYPE_CHECKING:
+    from .meter import Meter, View
+    from .snapshot import Probe
 
 PERIOD_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.1  # between two looks, however much is logged
@@ -34,7 +36,7 @@ class Face(Protocol):
     wants_views: bool
     """Or only what is logged?"""
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         """Show it, with what was logged since the last time. No view: the one before still holds."""
 
     def close(self) -> None:
@@ -81,10 +83,15 @@ class Screen:
             abandon()  # whoever looked has gone; the bus goes on
 
     def _show_until_ended(self) -> None:
-        meter = Meter()
+        probe = meter = None
         if self._face.wants_views:
             self._started.wait()
-        probe = Probe(self._bus) if self._face.wants_views and not self._ended.is_set() else None
+            self._show(None)
+            if not self._ended.is_set():
+                from .meter import Meter  # what looks at a bus is loaded when there is one to look at
+                from .snapshot import Probe
+
+                probe, meter = Probe(self._bus), Meter()
         period = math.inf if probe is None else PERIOD_SECONDS
         try:
             while not self._ended.is_set():
@@ -101,15 +108,15 @@ class Screen:
                 probe.close()
 
     @staticmethod
-    def _look(probe: Probe | None, meter: Meter) -> View | None:
-        if probe is None:
+    def _look(probe: "Probe | None", meter: "Meter | None") -> "View | None":
+        if probe is None or meter is None:
             return None
         try:
             return meter.update(probe.read(), time.time())
         except ShmbusError:
             return None
 
-    def _show(self, view: View | None) -> None:
+    def _show(self, view: "View | None") -> None:
         self._face.show(view, [self._logged.popleft() for _ in range(len(self._logged))])
 
 
@@ -121,7 +128,7 @@ class PlainFace:
     def __init__(self, output: TextIO) -> None:
         self._output, self._lines = output, Lines()
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         now = time.time()
         told = [log_line(text, now) for text in new]
         if view is not None:
@@ -140,7 +147,7 @@ class JournalFace:
     def __init__(self, output: TextIO) -> None:
         self._output = output
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         _write(self._output, [for_journal(type(one)(printable(one))) for one in new])
 
     def close(self) -> None:
@@ -161,7 +168,7 @@ class LiveFace:
         self._log: deque[str] = deque(maxlen=KEPT_LINES)
         self._view: View | None = None
 
-    def show(self, view: View | None, new: Sequence[str]) -> None:
+    def show(self, view: "View | None", new: Sequence[str]) -> None:
         from .dashboard import dashboard
 
         self._log.extend(f"{time.strftime('%H:%M:%S')} {text}" for text in new)

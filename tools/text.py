@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from shmbus.directory import CollectorState
+
 _THOUSANDS: Final = ("", "k", "M", "G", "T", "P", "E")
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -76,3 +78,8 @@ def _scaled(number: float, base: int, units: tuple[str, ...], blank: str) -> str
         return f"{value:.0f}{blank}{units[0]}"
     decimals = 0 if value == int(value) else 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{decimals}f}{blank}{units[scale]}"
+
+
+def state_text(state: CollectorState) -> str:
+    """The name of a collector's state, as the coordinator spells it."""
+    return state.name.lower().replace("_", "-")

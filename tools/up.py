@@ -19,7 +19,6 @@ import asyncio
 import os
 import signal
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from shmbus.coordinator import Coordinator
@@ -82,7 +81,9 @@ def chosen(names: str | None) -> list[str] | None:
     """What --collectors asks for; None: as configured. Raises ConfigurationError for one that is not installed."""
     if names is None or names == "none":
         return None if names is None else []
-    installed = metadata.entry_points(group=GROUP).names
+    from importlib.metadata import entry_points  # not needed by a bus without collectors
+
+    installed = entry_points(group=GROUP).names
     wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
     for name in wanted:
         if name not in installed:

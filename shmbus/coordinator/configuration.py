@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shmbus import segment
-from shmbus.coordinator.configured import settings_of
+from shmbus.coordinator.configured import default_settings, settings_of
 from shmbus.coordinator.settings import CollectorPlan, Settings
 from shmbus.errors import ConfigurationError
 
@@ -56,6 +56,10 @@ class Configuration:
 
     def begin(self) -> Settings:
         """At the start of a coordinator. Raises ConfigurationError for what the file says wrong."""
+        if self._path is None:
+            settings = default_settings(self._bus, self._names)
+            if not _left(settings.bus):
+                return settings  # nothing to validate, so what validates is not loaded
         draft = self.read()
         self._data, left = draft.data, _left(draft.settings.bus)
         for name, table in left.items():

@@ -1,16 +1,19 @@
-"""The settings of a coordinator out of a configuration.
+"""The settings of a coordinator out of a configuration, or without one.
 
-Apart from settings.py so that an embedded bus without a configuration imports neither pydantic nor tomllib.
+Nothing here imports pydantic or tomllib before there is a configuration: they are a third of a coordinator's start.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shmbus.bearer import HashedToken
+from shmbus.coordinator.launch import GROUP
 from shmbus.coordinator.rings import RingPlan
 from shmbus.coordinator.settings import Budget, CollectorPlan, Grant, Settings, TopicPlan
 from shmbus.coordinator.supervisor import Policy, Restart
+from shmbus.segment import check_bus_name
 from shmbus.topic import CALL_REQUESTS
 
 if TYPE_CHECKING:
@@ -22,6 +25,23 @@ def as_settings(config: "Config | Settings | None") -> Settings:
     if config is None:
         return Settings()
     return config if isinstance(config, Settings) else settings_of(config)
+
+
+def default_settings(bus: str | None, collectors: Sequence[str] | None) -> Settings:
+    """Those of the default configuration, `settings_of(Config())`. `bus`: its name, instead of $SHMBUS_BUS.
+
+    `collectors`: those that there are, instead of all that are installed. Raises ConfigurationError for a name of no
+    bus.
+    """
+    name = check_bus_name(bus or os.environ.get("SHMBUS_BUS") or "default")
+    names = _installed() if collectors is None else collectors
+    return Settings(bus=name, collectors=tuple(map(CollectorPlan, names)))
+
+
+def _installed() -> list[str]:
+    from importlib.metadata import entry_points  # slower than most of the start, and not every bus has collectors
+
+    return sorted(entry_points(group=GROUP).names)
 
 
 def settings_of(config: "Config", *, collectors: Sequence[str] | None = None) -> Settings:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from shmbus import segment
+from shmbus.config import Config
 from shmbus.coordinator.configuration import Configuration, changes_path
+from shmbus.coordinator.configured import settings_of
 from shmbus.errors import ConfigurationError
 
 FILE = "[bus]\nname = 'lab'\n[collectors.a]\nnice = 1\n[collectors.a.limits]\nopen_files = 99\n"
@@ -155,3 +157,20 @@ def test_what_cannot_be_written_does_not_count(path, monkeypatch):
 def test_the_name_of_a_bus_is_no_path():
     with pytest.raises(ConfigurationError, match="bus.name"):
         changes_path("../up")
+
+
+@pytest.mark.parametrize("names", [None, [], ["a", "procmond"]])
+def test_without_a_file_it_goes_by_the_defaults_of_one_but_reads_none(names, monkeypatch):
+    monkeypatch.setenv("SHMBUS_BUS", "from-the-environment")
+    for bus in (None, "lab"):
+        settings = Configuration(None, bus=bus, collectors=names).begin()
+        assert settings == settings_of(Config().with_bus(bus or "from-the-environment"), collectors=names)
+    with pytest.raises(ConfigurationError, match="1 to 32 characters"):
+        Configuration(None, bus="no/such").begin()
+
+
+def test_without_a_file_changes_that_a_killed_coordinator_left_count_too():
+    before = Configuration(None, bus="lab", collectors=["procmond"])
+    before.begin()
+    before.keep(before.changed("procmond", {"nice": 3}), "lab")
+    assert plan(Configuration(None, bus="lab", collectors=["procmond"]).begin(), "procmond").nice == 3
