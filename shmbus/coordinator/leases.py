@@ -21,6 +21,7 @@ from shmbus.coordinator.journal import Warn
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registrations import LOOKS, Change, Refused, Registrations
 from shmbus.coordinator.registry import Client, Registry
+from shmbus.coordinator.rounds import Rounds
 from shmbus.errors import SegmentError, ShmbusError
 from shmbus.process import is_alive
 from shmbus.v1 import rpc_pb2 as wire
@@ -52,7 +53,7 @@ class Leases:
         # Of one clock for all coordinators of a boot, so that a later one begins higher than an earlier one ended.
         self._first = time.monotonic_ns()
         self._registrations = Registrations(self._first)
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._rounds = Rounds(self._look)
 
     def register(self, client: Client, request: wire.RegistrationRequest) -> wire.RegistrationRequest:
         """Have it, or renew it, as it is asked for; as it is granted. Raises Refused."""
@@ -99,9 +100,7 @@ class Leases:
 
     def close(self) -> None:
         """Look no more."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._rounds.close()
 
     def _lives(self, holder: int) -> bool:
         client = self._registry.clients.get(holder)
@@ -126,18 +125,16 @@ class Leases:
 
     def _watch(self, name: str) -> None:
         known = self._registrations.get(name)
-        if (timer := self._timers.pop(name, None)) is not None:
-            timer.cancel()
         if known is not None:
-            self._timers[name] = self._loop.call_later(known.interval / LOOKS, self._look, name)
+            self._rounds.add(name, known.interval / LOOKS)
 
     def _look(self, name: str) -> None:
         known = self._registrations.get(name)
-        beats = None if known is None else self._beats(known.holder)
-        if known is not None and beats is not None:
+        if known is None:
+            self._rounds.remove(name)  # deregistered, or its holder is gone
+        elif (beats := self._beats(known.holder)) is not None:
             change = self._registrations.look(name, beats, self._loop.time())
             self._tell([change] if change is not None else [])
-        self._watch(name)
 
     def _tell(self, changes: Iterable[Change]) -> None:
         for change in changes:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from shmbus.coordinator.pulse import LOOKS, Pulse
+from shmbus.coordinator.rounds import Rounds
 from shmbus.directory import Health
 
 Beats = Callable[[int], int | None]  # the heartbeat word of a session; None: that is gone
@@ -11,11 +12,10 @@ Changed = Callable[[str, Health, float], None]  # with its interval
 
 
 class _Watched:
-    __slots__ = ("session", "pulse", "beats", "timer")
+    __slots__ = ("session", "pulse", "beats")
 
     def __init__(self, session: int, interval: float) -> None:
         self.session, self.pulse, self.beats = session, Pulse(interval), 0
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class Vigil:
@@ -24,6 +24,7 @@ class Vigil:
     def __init__(self, beats: Beats, changed: Changed) -> None:
         self._beats, self._changed, self._loop = beats, changed, asyncio.get_running_loop()
         self._watched: dict[str, _Watched] = {}
+        self._rounds = Rounds(self._look)
 
     def watch(self, collector: str, session: int, interval: float) -> None:
         """Judge it by that session from now on. An interval of 0: do not."""
@@ -32,28 +33,27 @@ class Vigil:
             return
         self.forget(collector)
         if interval > 0:
-            self._watched[collector] = watched = _Watched(session, interval)
-            self._look(collector, watched)
+            self._watched[collector] = _Watched(session, interval)
+            self._begin(collector)
 
     def rest(self, collector: str) -> None:
         """It is not expected to move until it goes on."""
         known = self._watched.get(collector)
-        if known is not None and known.timer is not None:
-            known.timer.cancel()
+        if known is not None:
+            self._rounds.remove(collector)
             known.pulse.rest()
 
     def go_on(self, collector: str) -> None:
         """It is; how long it rested does not count."""
         known = self._watched.get(collector)
         if known is not None:
-            self.rest(collector)  # one look at a time
-            self._look(collector, known)
+            known.pulse.rest()
+            self._begin(collector)
 
     def forget(self, collector: str) -> None:
         """It does not run any more."""
-        known = self._watched.pop(collector, None)
-        if known is not None and known.timer is not None:
-            known.timer.cancel()
+        self._watched.pop(collector, None)
+        self._rounds.remove(collector)
 
     def health(self, collector: str) -> Health:
         """What its heartbeat says."""
@@ -67,13 +67,17 @@ class Vigil:
 
     def close(self) -> None:
         """Look no more."""
-        for collector in list(self._watched):
-            self.forget(collector)
+        self._rounds.close()
+        self._watched.clear()
 
-    def _look(self, collector: str, watched: _Watched) -> None:
+    def _begin(self, collector: str) -> None:
+        self._rounds.add(collector, self._watched[collector].pulse.interval / LOOKS)
+        self._look(collector)
+
+    def _look(self, collector: str) -> None:
+        watched = self._watched[collector]
         beats = self._beats(watched.session)
         if beats is not None:
             watched.beats = beats  # one that has hung up moves no more
-        watched.timer = self._loop.call_later(watched.pulse.interval / LOOKS, self._look, collector, watched)
         if watched.pulse.look(watched.beats, self._loop.time()):
             self._changed(collector, watched.pulse.health, watched.pulse.interval)
