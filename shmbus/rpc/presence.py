@@ -90,7 +90,9 @@ def instance_of(subscription: "Subscription") -> str:
 def is_named(bus: "Bus", subscription: "Subscription", name: str) -> bool:
     """Does a request mean this server? In each ring it goes by the page of its cursor there."""
     session, _, number = name.partition("-")
-    return number == str(subscription._number & ~SERVING) and session.isdecimal() and int(session) in bus._pages.sessions
+    return (
+        number == str(subscription._number & ~SERVING) and session.isdecimal() and int(session) in bus._pages.sessions
+    )
 
 
 def withdraw(bus: "Bus", subscription: "Subscription") -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from shmbus.coordinator.rounds import Rounds
 
-
 EARLY = 0.0005  # that a loop calls a timer before its time, as real ones do by the resolution of their clock
 
 
