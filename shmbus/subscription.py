@@ -105,7 +105,7 @@ class Subscription(Reader):
         self._close()
         if not self._forked:
             for group, lane, member in self._lanes.values():
-                group.reap(lane, member)  # also where there is no coordinator to do it
+                group.reap(lane, member, True, None)  # also where there is no coordinator to do it
             self._lanes.clear()
             if self._dead_letters is not None:
                 self._dead_letters.close()
@@ -143,16 +143,22 @@ class Subscription(Reader):
         return sorted({counters[0].topic for counters in self._counters()})
 
     def ledger(self) -> list[LedgerEntry]:
-        """What it got and missed of each producer, and what it has not read yet, in every topic that is still open."""
+        """What it got and missed of each producer, and what it has not read yet, in every topic that is still open.
+
+        A durable subscription's members have one account together: each tells all of it.
+        """
         held = [ring for ring, _ in self._held()]
         waiting = [arrival.ring for arrival in self._successors.values()]
         found = []
         for number, index in self._cursors:
             session = self._bus._sessions[number]
             bound = session.cursor(index)[6]
-            rings = [ring for ring in (*held, *waiting) if _as_bound(ring) == bound]
+            rings = sorted(
+                (ring for ring in (*held, *waiting) if _as_bound(ring) == bound), key=lambda ring: ring.generation
+            )
             if rings:
-                found += entries(session, index, sorted(rings, key=lambda ring: ring.generation))
+                group, lane, _ = self._lanes.get(_lane(rings[0]), (None, 0, 0))
+                found += entries(group, lane, rings) if group is not None else entries(session, index, rings)
         return found
 
     def __enter__(self) -> Self:
@@ -216,8 +222,8 @@ class Subscription(Reader):
             (ring, position), arrival = self._finished[key], self._successors[key]
             pattern = self._matched[ring.topic_id, ring.lane]
             if _lane(ring) in self._lanes:
-                group, lane, _ = self._lanes[_lane(ring)]
-                group.bridge(lane, position, arrival.ring.first_sequence)
+                group, lane, member = self._lanes[_lane(ring)]
+                group.bridge(lane, position, arrival.ring.first_sequence, member)
             if self._reads(ring):
                 self._remove(ring)
             if not self._reads(arrival.ring):

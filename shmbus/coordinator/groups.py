@@ -126,7 +126,7 @@ class Groups:
             return
         group.members.pop(subscription.member, None)
         for key, lane in group.lanes.items():
-            self._page(lane.session).reap(lane.place, subscription.member)
+            self._reap(group, key, lane, subscription.member)
             bell = self._registry.lane(*key).bell  # the floor may have moved, too
             self._bells.ring(bell)
             self._bells.ring_space(bell)
@@ -153,7 +153,7 @@ class Groups:
             lane = group.lanes.get(topic.key)
             if lane is not None:
                 first = following.ring.first_sequence
-                self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
+                self._page(lane.session).give_up(lane.place, generation.ring.tail, first, generation.ring)
 
     def hold(self, topic: Topic, generation: "Generation") -> bool:
         """Is something in it that a group has not settled, and that is kept for it?"""
@@ -184,7 +184,7 @@ class Groups:
         for group in self._registry.durables.values():
             if topic.key in group.lanes:
                 lane = group.lanes[topic.key]
-                self._page(lane.session).forget_producer(lane.place, producer)
+                self._page(lane.session).forget_producer(lane.place, producer, topic.live.ring)
 
     def adopted(self, record: wire.DurableRecord) -> Durable:
         """One that a dead coordinator made; its segments and lanes are the caller's to add."""
@@ -199,8 +199,8 @@ class Groups:
 
     def bury_member(self, group: Durable, member: int) -> None:
         """A member of whom nothing else is known."""
-        for lane in group.lanes.values():
-            self._page(lane.session).reap(lane.place, member)
+        for key, lane in group.lanes.items():
+            self._reap(group, key, lane, member)
         for page in group.pages:
             self._of(page).clear_member(member)
         group.numbers.give_back(member)
@@ -267,16 +267,19 @@ class Groups:
 
     def _add_page(self, group: Durable, patterns: Sequence[str]) -> Page:
         number, lanes = self._sessions.next_number(), min(FIRST_LANES << len(group.pages), MOST_LANES)
-        window, producers = group.settings.window, self._producers if group.settings.exactly_once else 0
+        window, rows = group.settings.window, self._producers
+        producers = rows if group.settings.exactly_once else 0
 
         def initialise(descriptor: int) -> Group:
             return Group.create(
-                descriptor, session=number, lanes=lanes, window=window, producers=producers, bell=0,
+                descriptor, session=number, lanes=lanes, window=window, producers=producers, rows=rows, bell=0,
                 boot_id=self._store.boot_id,
             )  # fmt: skip
 
         made, its = self._store.make(
-            segment.group_name(self._store.bus, number), Group.layout(lanes, window, producers), initialise
+            segment.group_name(self._store.bus, number),
+            Group.layout(lanes, window, producers, self._producers),
+            initialise,
         )
         page = Page(number, made, its)
         group.patterns = tuple(patterns)
@@ -307,7 +310,7 @@ class Groups:
     def _place(self, topic: Topic, group: Durable, lane: CursorRef, start: Resolved | None) -> None:
         page = self._page(lane.session)
         if start is None:
-            return page.place(lane.place, topic.live.ring.first_sequence)
+            return page.place(lane.place, topic.live.ring.first_sequence, topic.live.ring)
         # Held at the head first, and only then looked at, so that nobody drops what is found.
         page.set_position(lane.place, 0)
         for generation in topic.generations:
@@ -316,8 +319,12 @@ class Groups:
         if isinstance(start, LastPerKey):
             start = after_kept(topic.kept.writer.folded[topic.lane] if topic.kept else None)
         found = zip(rings, places(start, rings), strict=True)
-        begin = next((place for ring, place in found if place < ring.tail), rings[-1].tail)
-        page.place(lane.place, begin)
+        begin, ring = next(((place, ring) for ring, place in found if place < ring.tail), (rings[-1].tail, rings[-1]))
+        page.place(lane.place, begin, ring)
+
+    def _reap(self, group: Durable, key: tuple[int, int], lane: CursorRef, member: int) -> None:
+        topic = self._registry.lane(*key)
+        self._page(lane.session).reap(lane.place, member, False, self.generations(topic, group)[0].ring)
 
     def _hold(self, topic: Topic, group: Durable, lane: CursorRef) -> None:
         for generation in self.generations(topic, group):

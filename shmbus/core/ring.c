@@ -706,6 +706,15 @@ uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence) {
     return word_lap(word) == lap_of(ring, sequence) ? word_producer(word) : 0;
 }
 
+bool shmbus_number_at(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer, uint64_t *number) {
+    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_acquire);
+    if (word_lap(word) != lap_of(ring, sequence) || word_state(word) != COMMITTED || word_producer(word) != producer)
+        return false;
+    struct shmbus_frame frame = header_at(ring, sequence);
+    *number = frame.producer_sequence;
+    return frame.sequence == sequence && frame.producer == producer && shmbus_stands(ring, sequence);
+}
+
 /* What was published before a sequence.
  *
  * A producer's messages have growing numbers and growing sequences. So its first message from `from` on tells how many came
