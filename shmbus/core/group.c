@@ -326,7 +326,7 @@ enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint
         KILLPOINT("group.claimed");
         if (result != SHMBUS_OK)
             break;
-        shmbus_group_note_whose(group, at);
+        note_whose(group, at);
         note_time(group, at, made, now_ns);
     }
     if (*count || result == SHMBUS_PASSED)
@@ -438,7 +438,7 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
         atomic_fetch_add_explicit(&group->lane->duplicates, 1, memory_order_relaxed);
         return verdict;
     }
-    shmbus_group_note_whose(group, sequence);
+    note_whose(group, sequence);
     note_time(group, sequence, made, now_ns);
     return verdict;
 }
@@ -455,7 +455,7 @@ static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t
 }
 
 static bool settle_word(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending) {
-    uint32_t producer = shmbus_group_whose(group, taken.sequence);
+    uint32_t producer = group->rows ? whose(group, taken.sequence) : 0;
     uint64_t settled = settled_word(group, taken.sequence, ending, producer);
     bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
     KILLPOINT("group.settled");

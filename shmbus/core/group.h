@@ -40,8 +40,41 @@ static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t s
            (uint64_t)(ending & 3) << ENDING_SHIFT | producer;
 }
 
+#define WAS_HELD (1u << SHMBUS_PRODUCER_BITS)
+#define LET_GO (WAS_HELD << 1)
+#define WHOSE_LAP_SHIFT (SHMBUS_PRODUCER_BITS + 2)
+
+/* What is noted of a message: whose it is; then, that it was booked as delivered because somebody held it; then, that it was let
+ * go since, which is booked by whoever notes it. A claimer that was stopped for long, and notes its own over another's, is found
+ * out by the lap. */
+static inline uint32_t whose_word(const struct shmbus_group *group, uint64_t sequence, uint32_t producer) {
+    return (uint32_t)lap_of(group, sequence) << WHOSE_LAP_SHIFT | producer;
+}
+
+static inline _Atomic uint32_t *note_of(const struct shmbus_group *group, uint64_t sequence) {
+    return &group->whose[sequence & group->mask];
+}
+
+/* Its producer, and the two bits; 0: nothing. */
+static inline uint32_t noted(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t found = atomic_load_explicit(note_of(group, sequence), memory_order_seq_cst);
+    uint32_t lap = whose_word(group, sequence, 0);
+    return found >> WHOSE_LAP_SHIFT == lap >> WHOSE_LAP_SHIFT ? found ^ lap : 0;
+}
+
+/* Whose it is; 0: nobody knows. */
+static inline uint32_t whose(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t producer = noted(group, sequence) & SHMBUS_MAX_PRODUCER_ID;
+    return producer || !group->ring ? producer : owner_of(group->ring, sequence);
+}
+
 /* It has just been claimed. */
-void shmbus_group_note_whose(const struct shmbus_group *group, uint64_t sequence);
+static inline void note_whose(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t producer = group->rows && group->ring ? owner_of(group->ring, sequence) : 0;
+    if (producer) /* else the ring was faster, and who comes later knows no less */
+        atomic_store_explicit(note_of(group, sequence), whose_word(group, sequence, producer), memory_order_relaxed);
+}
+
 /* It has been taken once more: noted already, unless its first holder was killed before that. */
 void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence);
 /* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us. */

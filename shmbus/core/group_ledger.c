@@ -50,31 +50,10 @@ enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - HELD - SUMS * (int)GROUP_ROW_WO
 #define WRITER_BITS 7
 #define UNDER_WAY (1ull << WRITER_BITS)
 #define TICKET_STEP (UNDER_WAY << 1)
-#define WAS_HELD (1u << SHMBUS_PRODUCER_BITS)
-#define LET_GO (WAS_HELD << 1)
-#define WHOSE_LAP_SHIFT (SHMBUS_PRODUCER_BITS + 2)
 
 static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell);
 
 /* ---- whose a message is ---------------------------------------------------------------------------------------------- */
-
-/* What is noted of a message: whose it is; then, that it was booked as delivered because somebody held it; then, that it was let
- * go since, which is booked by whoever notes it. A claimer that was stopped for long, and notes its own over another's, is found
- * out by the lap. */
-static uint32_t whose_word(const struct shmbus_group *group, uint64_t sequence, uint32_t producer) {
-    return (uint32_t)lap_of(group, sequence) << WHOSE_LAP_SHIFT | producer;
-}
-
-static _Atomic uint32_t *note_of(const struct shmbus_group *group, uint64_t sequence) {
-    return &group->whose[sequence & group->mask];
-}
-
-/* Its producer, and the two bits; 0: nothing. */
-static uint32_t noted(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t found = atomic_load_explicit(note_of(group, sequence), memory_order_seq_cst);
-    uint32_t lap = whose_word(group, sequence, 0);
-    return found >> WHOSE_LAP_SHIFT == lap >> WHOSE_LAP_SHIFT ? found ^ lap : 0;
-}
 
 static bool change_note(const struct shmbus_group *group, uint64_t sequence, uint32_t from, uint32_t to) {
     uint32_t lap = whose_word(group, sequence, 0), before = lap | from;
@@ -83,23 +62,12 @@ static bool change_note(const struct shmbus_group *group, uint64_t sequence, uin
 }
 
 uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence) {
-    if (!group->rows)
-        return 0;
-    uint32_t producer = noted(group, sequence) & SHMBUS_MAX_PRODUCER_ID;
-    return producer || !group->ring ? producer : shmbus_owner(group->ring, sequence);
-}
-
-void shmbus_group_note_whose(const struct shmbus_group *group, uint64_t sequence) {
-    if (!group->rows || !group->ring)
-        return;
-    uint32_t producer = shmbus_owner(group->ring, sequence);
-    if (producer) /* else the ring was faster, and who comes later knows no less */
-        atomic_store_explicit(note_of(group, sequence), whose_word(group, sequence, producer), memory_order_relaxed);
+    return group->rows ? whose(group, sequence) : 0;
 }
 
 void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence) {
     if (group->rows && !noted(group, sequence))
-        shmbus_group_note_whose(group, sequence);
+        note_whose(group, sequence);
 }
 
 static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
@@ -344,8 +312,8 @@ static bool commit(const struct draft *draft, uint64_t *moved) {
 /* Of one producer, in what is being passed. */
 struct sum {
     uint32_t producer;
-    uint32_t uncounted;  /* after the message at `at`: their numbers could not be read */
     uint64_t messages, at;
+    uint64_t uncounted; /* after the message at `at`: their numbers could not be read */
     uint64_t ended[SHMBUS_ENDED_DEAD + 1];
 };
 
@@ -372,25 +340,25 @@ static struct sum *sum_of(struct sums *sums, uint32_t producer) {
     return &sums->of[sums->last];
 }
 
-/* False: it must wait for the next commit, as the log has no room for one producer more. */
-static bool add(const struct shmbus_group *group, struct sums *sums, uint64_t sequence, uint32_t producer,
+/* `count` that ended alike, up to `last`. False: they must wait for the next commit, the log has no room for another producer. */
+static bool add(const struct shmbus_group *group, struct sums *sums, uint64_t last, uint64_t count, uint32_t producer,
                 enum shmbus_ending ending) {
     if (ending == SHMBUS_ENDED_VOID)
         return true;
     if (!has_row(group, producer)) {
-        sums->unread += producer == 0; /* dropped; or whoever settled it came so late that the ring does not say whose it was */
+        sums->unread += producer == 0 ? count : 0; /* dropped; or whoever settled it came so late that the ring does not say whose it was */
         return true;
     }
     struct sum *sum = sum_of(sums, producer);
     if (!sum)
         return false;
-    sum->ended[ending]++;
+    sum->ended[ending] += count;
     if (ending == SHMBUS_ENDED_REPEATED)
         return true;
-    sum->messages++;
-    sum->uncounted++;
+    sum->messages += count;
+    sum->uncounted += count;
     if (ending != SHMBUS_ENDED_CORRUPT) {
-        sum->at = sequence;
+        sum->at = last;
         sum->uncounted = 0;
     }
     return true;
@@ -464,25 +432,66 @@ static void put_sums(struct draft *draft, const struct sums *sums, bool exact, u
     put(draft, FLOOR, floor); /* last: who sees the floor sees the rows */
 }
 
-static bool add_settled(const struct shmbus_group *group, struct sums *sums, uint64_t sequence) {
-    uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
-    return lap_in(word) == lap_of(group, sequence) && state_in(word) == SETTLED &&
-           add(group, sums, sequence, producer_in(word), ending_in(word));
+/* How many from there on are settled and ended alike, `most` at most; `*word` is that of the first. */
+static uint64_t settled_run(const struct shmbus_group *group, uint64_t sequence, uint64_t most, uint64_t *word) {
+    uint64_t count = 1;
+    *word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
+    if (lap_in(*word) != lap_of(group, sequence) || state_in(*word) != SETTLED)
+        return 0;
+    for (; count < most; count++) {
+        uint64_t alike = lap_of(group, sequence + count) << LAP_SHIFT | (*word & ~(LAP_MASK << LAP_SHIFT));
+        if (atomic_load_explicit(word_of(group, sequence + count), memory_order_seq_cst) != alike)
+            break;
+    }
+    return count;
+}
+
+/* What is settled there, and all after it that ended alike. How many; 0: none, or not in this commit. */
+static uint64_t add_settled(const struct shmbus_group *group, struct sums *sums, uint64_t sequence, uint64_t most) {
+    uint64_t word, count = settled_run(group, sequence, most, &word);
+    return count && add(group, sums, sequence + count - 1, count, producer_in(word), ending_in(word)) ? count : 0;
+}
+
+/* Nearly always all of them were delivered, and their numbers go on where the row ends: then that is all that changes. */
+static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t *moved) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t word, number, count = settled_run(group, floor, (uint64_t)group->mask + 1, &word);
+    uint32_t producer = producer_in(word);
+    if (!count || ending_in(word) != SHMBUS_ENDED_DELIVERED || !has_row(group, producer) || !group->ring || unexplained(group))
+        return false;
+    uint64_t last = load(group, producer, LAST);
+    if (number_in(last) == 0 || number_in(last) + count >= NUMBER_MASK ||
+        !shmbus_number_at(group->ring, floor + count - 1, producer, &number) || number != number_in(last) + count)
+        return false;
+    put(draft, FIRST_ROW + place_of(producer, LAST), last + count);
+    put(draft, FLOOR, floor + count);
+    commit(draft, moved);
+    return true;
+}
+
+static bool book_some(struct draft *draft, uint64_t floor, uint64_t *moved) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t run = 0, window = (uint64_t)group->mask + 1, more;
+    struct sums sums;
+    clear(&sums);
+    while (run < window && (more = add_settled(group, &sums, floor + run, window - run)))
+        run += more;
+    if (run == 0)
+        return false;
+    put_sums(draft, &sums, true, floor + run);
+    commit(draft, moved);
+    return true;
 }
 
 uint64_t shmbus_group_book(const struct shmbus_group *group) {
-    uint64_t moved = 0;
+    uint64_t moved = 0, word;
     for (;;) {
         struct draft draft = begin(group, &moved);
-        struct sums sums;
-        clear(&sums);
-        uint64_t floor = shmbus_group_floor(group), run = 0;
-        while (run <= group->mask && add_settled(group, &sums, floor + run))
-            run++;
-        if (run == 0)
+        uint64_t floor = shmbus_group_floor(group);
+        if (!settled_run(group, floor, 1, &word))
             return moved;
-        put_sums(&draft, &sums, true, floor + run);
-        commit(&draft, &moved);
+        if (!book_delivered(&draft, floor, &moved) && !book_some(&draft, floor, &moved))
+            return moved;
     }
 }
 
@@ -491,11 +500,11 @@ uint64_t shmbus_group_book(const struct shmbus_group *group) {
 static bool add_passed(const struct shmbus_group *group, struct sums *sums, uint64_t sequence) {
     uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
     if (lap_in(word) != lap_of(group, sequence) || state_in(word) != TAKEN)
-        return add_settled(group, sums, sequence);
+        return add_settled(group, sums, sequence, 1) != 0;
     uint32_t producer = noted(group, sequence) & SHMBUS_MAX_PRODUCER_ID;
     if (producer && sums->held_count == MOST_HELD)
         return false;
-    if (!add(group, sums, sequence, producer, producer ? SHMBUS_ENDED_DELIVERED : SHMBUS_ENDED_OVERRUN))
+    if (!add(group, sums, sequence, 1, producer, producer ? SHMBUS_ENDED_DELIVERED : SHMBUS_ENDED_OVERRUN))
         return false;
     if (producer)
         sums->held[sums->held_count++] = sequence;

@@ -248,6 +248,12 @@ static inline uint32_t position_distance(uint64_t a, uint64_t b) {
     return (packed_position(a) - packed_position(b)) & POSITION_MASK;
 }
 
+/* Who claimed what stands at that sequence of a ring; 0: nobody, or it stands there no more. */
+static inline uint32_t owner_of(const struct shmbus_ring *ring, uint64_t sequence) {
+    uint64_t word = atomic_load_explicit(&ring->slots[sequence & ring->slot_mask].word, memory_order_relaxed);
+    return word_lap(word) == (uint32_t)(sequence >> ring->lap_shift) ? word_producer(word) : 0;
+}
+
 struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);
 void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity); /* NULL: nobody */
 bool shmbus_identity_load(struct shmbus_producer *entry, struct shmbus_identity *identity);
