@@ -158,7 +158,10 @@ class Subscription(Reader):
             )
             if rings:
                 group, lane, _ = self._lanes.get(_lane(rings[0]), (None, 0, 0))
-                found += entries(group, lane, rings) if group is not None else entries(session, index, rings)
+                if group is None:
+                    found += entries(session, index, rings)
+                elif group.rows:  # else it was made by a version that did not count by producer
+                    found += entries(group, lane, rings)
         return found
 
     def __enter__(self) -> Self:
