@@ -5,10 +5,16 @@ enum { LOOK_MIN_NS = 10000000, LOOK_MAX_NS = 1000000000 };
 
 static struct shmbus_bell *bell_of(SourceObject *source) { return &source->bells->bells[source->ring->bell]; }
 
+/* Messages may be settled when the reader has let go of their ring, and it is mapped no more. */
+static const struct shmbus_group *lane_of(SourceObject *source) {
+    source->lane.ring = source->ring->segment.memory ? &source->ring->ring : NULL;
+    return &source->lane;
+}
+
 void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     if (advanced) {
         source->unsignalled += (uint32_t)advanced;
-        if (shmbus_group_unblock(&source->lane))
+        if (shmbus_group_unblock(lane_of(source)))
             shmbus_bell_signal(&bell_of(source)->data); /* a member waits for the window, not for a message */
     }
     if (!source->unsignalled || (!now && source->unsignalled < source->signal_every))
@@ -20,7 +26,7 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
 }
 
 static bool give_back(SourceObject *source, struct shmbus_taken taken) {
-    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
+    bool done = shmbus_group_return(lane_of(source), taken) != SHMBUS_PASSED;
     if (done)
         shmbus_bell_ring(&bell_of(source)->data);
     return done;
@@ -169,9 +175,9 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
     if ((!wanted || buried > 0) && !self->closed && !correlated_pass(self, (MessageObject *)message))
         wanted = -1;
     if (wanted < 0 || buried < 0)
-        shmbus_group_return(&source->lane, taken);
+        shmbus_group_return(lane_of(source), taken);
     else if (!wanted || buried)
-        shmbus_group_settle_as(&source->lane, taken, wanted ? SHMBUS_ENDED_DEAD : SHMBUS_ENDED_FILTERED, &advanced);
+        shmbus_group_settle_as(lane_of(source), taken, wanted ? SHMBUS_ENDED_DEAD : SHMBUS_ENDED_FILTERED, &advanced);
     self->filtered += !wanted;
     if (buried > 0)
         atomic_fetch_add_explicit(&source->lane.lane->dead, 1, memory_order_relaxed);
@@ -185,7 +191,7 @@ static PyObject *hand_out(ReaderObject *self, Entry *entry, struct shmbus_taken 
     int kept = self->filter || self->max_deliveries ? withheld(self, entry, taken, message) : 0;
     if (kept || self->closed) {
         if (!kept) /* closed by another thread, while Python ran: the coordinator gives back what we held */
-            shmbus_group_return(&((MessageHead *)message)->source->lane, taken);
+            shmbus_group_return(lane_of(((MessageHead *)message)->source), taken);
         Py_DECREF(message);
         return NULL;
     }
@@ -515,7 +521,7 @@ PyObject *group_ack(PyObject *reader, PyObject *message) {
     if (!source)
         return NULL;
     uint64_t advanced = 0;
-    bool done = shmbus_group_settle(&source->lane, taken, &advanced);
+    bool done = shmbus_group_settle(lane_of(source), taken, &advanced);
     group_signal(source, advanced, false);
     return PyBool_FromLong(done);
 }
@@ -535,9 +541,9 @@ static bool goes_on(const struct row *row, const SourceObject *source, struct sh
 static uint32_t settle_row(const struct row *row, const SourceObject *next) {
     if (!row->source)
         return 0;
-    uint32_t done = shmbus_group_settle_run(&row->source->lane, row->first, row->count);
+    uint32_t done = shmbus_group_settle_run(lane_of(row->source), row->first, row->count);
     if (row->source != next)
-        group_signal(row->source, shmbus_group_advance(&row->source->lane), false);
+        group_signal(row->source, shmbus_group_advance(lane_of(row->source)), false);
     return done;
 }
 
@@ -579,5 +585,5 @@ PyObject *group_nack(PyObject *reader, PyObject *message) {
 PyObject *group_extend(PyObject *reader, PyObject *message) {
     struct shmbus_taken taken;
     SourceObject *source = settled_at(reader, message, &taken);
-    return source ? PyBool_FromLong(shmbus_group_extend(&source->lane, taken, shmbus_now_ns())) : NULL;
+    return source ? PyBool_FromLong(shmbus_group_extend(lane_of(source), taken, shmbus_now_ns())) : NULL;
 }

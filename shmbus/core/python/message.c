@@ -314,8 +314,6 @@ static PyObject *source_make(PyTypeObject *type, PyObject *args, PyObject *kwarg
 }
 
 static void source_dealloc(SourceObject *self) {
-    if (self->group)
-        ring_let_go(self->ring);
     Py_XDECREF(self->ring);
     Py_DECREF(self->topic);
     Py_DECREF(self->type_name);

@@ -99,7 +99,6 @@ static bool source_join(SourceObject *source, PyObject *group, unsigned lane, un
     }
     source->group = (GroupObject *)Py_NewRef(group);
     source->lane.ring = &source->ring->ring;
-    ring_hold(source->ring); /* messages may be settled when the reader has let go of it */
     return true;
 }
 
