@@ -277,6 +277,25 @@ TEST(what_a_dead_writer_had_decided_is_read_at_once_and_carried_out_by_the_next)
     check_row(1, 4, 4, 0);
 }
 
+TEST(what_ended_between_the_look_at_it_and_the_mark_that_it_was_held_is_booked_as_what_it_was) {
+    open_group();
+    publish_many(1, 2);
+    claim(&bert, 1, 1);
+    claim(&anna, 2, 1);
+    end(&anna, 2, SHMBUS_ENDED_FILTERED); /* after bert, who died since, had found it held, and decided to pass both */
+    const uint64_t entries[][2] = {{4 + 10 * 1, 1ull << 48 | 2}, {3, 1}, {3, 2}, {0, 3}}; /* LAST, HELD twice, the floor */
+    for (int i = 0; i < 4; i++) {
+        atomic_store(&bert.logs[63].entries[i].where, entries[i][0]);
+        atomic_store(&bert.logs[63].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&bert.logs[63].count, 4);
+    atomic_store(&anna.lane->ticket, 256 + 128 + 63);
+    shmbus_group_finish(&anna);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 3);
+    check_row(1, 2, 1, 0);
+    CHECK_EQUAL(row(1).filtered, 1);
+}
+
 TEST(whatever_logs_and_tickets_say_every_call_returns) {
     uint64_t seed = check_seed();
     for (int i = 0; i < 2000; i++) {
@@ -358,6 +377,44 @@ TEST(a_claim_that_came_to_nothing_is_nobodys_loss) {
     must_tell(1, shmbus_head(&rig.ring) - 2);
     must_tell_nothing();
     CHECK_EQUAL(atomic_load(&anna.lane->unread), atomic_load(&anna.lane->explained));
+}
+
+TEST(what_is_dropped_before_a_message_that_is_settled_is_its_producers_loss_in_the_same_commit) {
+    open_group();
+    struct shmbus_group blind = rig_member(&page, 1, 5); /* which cannot say whose it was */
+    publish_many(1, 3);
+    claim(&anna, 1, 1);
+    claim(&blind, 2, 1);
+    claim(&anna, 3, 1);
+    settle(&anna, 3, 4);
+    end(&blind, 2, SHMBUS_ENDED_OVERRUN);
+    atomic_store(&rig_slot(&rig.ring, 2)->word, 0); /* nor can the ring any more */
+    settle(&anna, 1, 2);
+    CHECK_EQUAL(row(1).last - row(1).base, 3);
+    CHECK_EQUAL(row(1).base, 0);
+}
+
+TEST(a_message_whose_number_is_not_stored_yet_is_lost_when_its_producers_next_one_is_seen) {
+    open_group();
+    uint64_t word;
+    for (int i = 0; i < 2; i++)
+        rig_claim(&rig.ring, 5, 2, true, &word);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 5), 2);
+    for (uint64_t at = 1; at <= 2; at++)
+        CHECK_EQUAL(shmbus_group_pass(&anna, at), SHMBUS_OK);
+    publish(1);
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(&rig.ring, 1);
+    atomic_store(&numbers->published, 0); /* committed, and stopped before it said so */
+    publish_many(2, 60);
+    shmbus_group_skip(&anna, shmbus_head(&rig.ring));
+    check_row(1, 0, 0, 0);
+    atomic_store(&numbers->published, 1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&anna, sequence, 1);
+    settle(&anna, sequence, sequence + 1);
+    check_row(1, 2, 1, 1);
+    CHECK_EQUAL(row(1).base, 0);
 }
 
 TEST(a_page_of_the_layout_before_has_no_ledger_and_goes_on_as_it_was) {
