@@ -262,9 +262,11 @@ class Session:
         """The last of what `cursor` answers."""
     def cursor_active_ns(self, index: int, /) -> int:
         """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
-    def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int]]:
+    def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int, int]]:
         """(producer id, which one of that id, number before the first, last number, delivered, overrun, expired,
-        corrupt, filtered, repeated) of each producer of that cursor's topic, each as of one moment."""
+        corrupt, filtered, dead, repeated) of each producer of that cursor's topic, each as of one moment.
+
+        Of a group's lane, up to its floor, if it has rows; which one of that id is modulo 2^16 there."""
     def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:
         """Take a cursor into use with zeroed counters; its position holds at the gate's floor until it is set."""
     def set_position(self, index: int, position: int, /) -> None: ...
@@ -281,10 +283,19 @@ class Group(Session):
     """The page of a named subscription's members. Its cursors are the group's lanes, one a topic and lane."""
 
     @staticmethod
-    def layout(lanes: int, window: int, producers: int, /) -> int: ...  # type: ignore[override]
+    def layout(lanes: int, window: int, producers: int, rows: int, /) -> int: ...  # type: ignore[override]
     @classmethod
     def create(  # type: ignore[override]
-        cls, fd: int, *, session: int, lanes: int, window: int, producers: int, bell: int, boot_id: bytes
+        cls,
+        fd: int,
+        *,
+        session: int,
+        lanes: int,
+        window: int,
+        producers: int,
+        rows: int,
+        bell: int,
+        boot_id: bytes,
     ) -> Group: ...
     @classmethod
     def attach(cls, fd: int, *, writable: bool, boot_id: bytes) -> Group: ...
@@ -294,21 +305,26 @@ class Group(Session):
     def producers(self) -> int:
         """Ids whose duplicates are removed; 0: none are."""
     @property
+    def rows(self) -> int:
+        """Of its ledger, by producer id; 0: it has none, as in layout 2."""
+    @property
     def record(self) -> bytes:
         """What the coordinator remembers of the group."""
     @record.setter
     def record(self, record: bytes, /) -> None: ...
-    def place(self, lane: int, sequence: int, /) -> None:
-        """Begin there. Only while nobody uses the lane."""
-    def reap(self, lane: int, member: int, /) -> int:
-        """Give back what a member holds that is dead or has left; how much."""
+    def place(self, lane: int, sequence: int, ring: Ring | None, /) -> None:
+        """Begin there, in that ring. Only while nobody uses the lane."""
+    def reap(self, lane: int, member: int, own: bool, ring: Ring | None, /) -> int:
+        """Give back what a member holds that is dead or has left (`own`: it is ourselves), and read there; how much."""
+    def finish(self) -> None:
+        """Complete what a dead coordinator had begun in the ledger, before anything else is done here."""
     def expire(self, lane: int, now_ns: int, limit_ns: int, /) -> int:
         """Give back what has been held for too long; how much."""
-    def bridge(self, lane: int, sealed: int, first: int, /) -> bool:
-        """Everything before the seal is settled: go on in the successor."""
-    def give_up(self, lane: int, sealed: int, first: int, /) -> int:
+    def bridge(self, lane: int, sealed: int, first: int, member: int, /) -> bool:
+        """Everything before the seal is settled, and we are that member: go on in the successor."""
+    def give_up(self, lane: int, sealed: int, first: int, ring: Ring | None, /) -> int:
         """The ring goes, read or not, and the group goes on in the successor; how many are lost by that."""
-    def forget_producer(self, lane: int, producer: int, /) -> None: ...
+    def forget_producer(self, lane: int, producer: int, ring: Ring | None, /) -> None: ...
     def set_member(
         self, member: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, subscription: int, /
     ) -> None: ...

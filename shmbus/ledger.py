@@ -3,7 +3,9 @@
 It stands in shared memory, in the page of the subscription's client, and what a producer has published stands in the
 topic's ring. So whoever may read both can tell at any moment, also of processes that were killed, for each producer
 
-    published = delivered + overrun + expired + corrupt + filtered + in flight
+    published = delivered + overrun + expired + corrupt + filtered + dead + in flight
+
+The members of a durable subscription have one account together, in its page: what they have not settled is in flight.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +17,7 @@ from shmbus.message import Producer
 _Numbers = tuple[Ring, dict[int, tuple[int, int, bool]]]
 """A ring and what it says of its producers, by id: their last number, which one of those who had the id, durable."""
 
+_VERSION: Final = 0xFFFF  # bits
 LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
 
 
@@ -25,32 +28,34 @@ class LedgerEntry(NamedTuple):
     lane: Literal["normal", "urgent"]
     producer: Producer | None  # None: it has left, and nothing in the ring is its any more
     published: int
-    delivered: int  # handed out
+    delivered: int  # handed out; of a durable subscription: and settled
     overrun: int  # lost: the ring went round before they were read
     expired: int  # lost: past their time
     corrupt: int  # lost: their checksum or bounds were wrong
     filtered: int  # read, and not wanted
-    repeated: int  # handed out once more: published again under a number that had been there (not among the others)
-    in_flight: int  # published, and not read yet
+    dead: int  # of a durable subscription: sent to its dead letters
+    repeated: int  # published again under a number that had been there (not among the others): handed out, or removed
+    in_flight: int  # published, and not read yet; of a durable subscription: not settled yet, with all before it
 
     @property
     def lost(self) -> int:
-        """What was wanted, or may have been, and is gone."""
+        """What was wanted, or may have been, and is gone. (What went to the dead letters is there.)"""
         return self.overrun + self.expired + self.corrupt
 
 
 def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[LedgerEntry]:
     """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
-    rows = session.ledger(cursor)  # before what is published: that only grows
-    numbers = [(ring, ring.all_numbers()) for ring in rings]
+    # Before what is published: that only grows. Versions as far as all pages have them.
+    rows = [(producer, version & _VERSION, *counts) for producer, version, *counts in session.ledger(cursor)]
+    numbers = [(ring, _numbers(ring)) for ring in rings]
     published = _published(numbers)
     known = {(producer, version) for producer, version, *_ in rows}
     for (producer, version), number in published.items():
         # Whoever was there when the subscription began has a row from then on.
         if number and (producer, version) not in known and _whose(numbers, producer, version):
-            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0))
+            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     found = []
-    for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, repeated in sorted(rows):
+    for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated in sorted(rows):
         reached = max(last, published.get((producer, version), 0))
         whose = _whose(numbers, producer, version)
         if whose is None and reached == base:
@@ -67,11 +72,17 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
                 expired=expired,
                 corrupt=corrupt,
                 filtered=filtered,
+                dead=dead,
                 repeated=repeated,
                 in_flight=reached - last,
             )
         )
     return found
+
+
+def _numbers(ring: Ring) -> dict[int, tuple[int, int, bool]]:
+    found = ring.all_numbers()
+    return {producer: (number, version & _VERSION, durable) for producer, (number, version, durable) in found.items()}
 
 
 def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:

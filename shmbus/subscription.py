@@ -106,7 +106,7 @@ class Subscription(Reader):
         self._close()
         if not self._forked:
             for group, lane, member, bell in self._lanes.values():
-                group.reap(lane, member)  # also where there is no coordinator to do it, nor to wake who waits for it
+                group.reap(lane, member, True, None)  # also where no coordinator does it, nor wakes who waits for it
                 self._bus._bells.ring(bell)
                 self._bus._bells.ring_space(bell)
             self._lanes.clear()
@@ -146,16 +146,25 @@ class Subscription(Reader):
         return sorted({counters[0].topic for counters in self._counters()})
 
     def ledger(self) -> list[LedgerEntry]:
-        """What it got and missed of each producer, and what it has not read yet, in every topic that is still open."""
+        """What it got and missed of each producer, and what it has not read yet, in every topic that is still open.
+
+        A durable subscription's members have one account together: each tells all of it.
+        """
         held = [ring for ring, _ in self._held()]
         waiting = [arrival.ring for arrival in self._successors.values()]
         found = []
         for number, index in self._cursors:
             session = self._bus._pages.sessions[number]
             bound = session.cursor(index)[6]
-            rings = [ring for ring in (*held, *waiting) if _as_bound(ring) == bound]
+            rings = sorted(
+                (ring for ring in (*held, *waiting) if _as_bound(ring) == bound), key=lambda ring: ring.generation
+            )
             if rings:
-                found += entries(session, index, sorted(rings, key=lambda ring: ring.generation))
+                group, lane, *_ = self._lanes.get(_lane(rings[0]), (None, 0, 0, 0))
+                if group is None:
+                    found += entries(session, index, rings)
+                elif group.rows:  # else it was made by a version that did not count by producer
+                    found += entries(group, lane, rings)
         return found
 
     def __enter__(self) -> Self:
@@ -219,8 +228,8 @@ class Subscription(Reader):
             (ring, position), arrival = self._finished[key], self._successors[key]
             pattern = self._matched[ring.topic_id, ring.lane]
             if _lane(ring) in self._lanes:
-                group, lane, *_ = self._lanes[_lane(ring)]
-                group.bridge(lane, position, arrival.ring.first_sequence)
+                group, lane, member, _ = self._lanes[_lane(ring)]
+                group.bridge(lane, position, arrival.ring.first_sequence, member)
             if self._reads(ring):
                 self._remove(ring)
             if not self._reads(arrival.ring):

@@ -7,20 +7,21 @@ that is continued elsewhere, a session that ends) is taken as it is.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 from shmbus import segment
-from shmbus._core import AttachError, Ring, Session
+from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import ConnectError, SegmentError, ShmbusError
 from shmbus.ledger import LedgerEntry, entries
 from shmbus.process import Identity, is_alive
+from shmbus.v1.control_pb2 import DurableRecord
 
 _Key = TypeVar("_Key")
-_Mapped = TypeVar("_Mapped", Ring, Session)
+_Mapped = TypeVar("_Mapped", Ring, Session, Group)
 
 RingKey = tuple[int, int, int]
 """Topic id, lane, generation."""
@@ -91,6 +92,19 @@ class TopicReading:
     @property
     def fill(self) -> float:
         return max((ring.fill for ring in self.rings.values()), default=0.0)
+
+
+class Account(NamedTuple):
+    """What one subscription got and missed in one topic and lane. A durable one's members have one together."""
+
+    reader: str  # the client, or the durable subscription
+    pid: int | None  # None: durable
+    subscription: int | None
+    entries: list[LedgerEntry]
+
+    @property
+    def durable(self) -> bool:
+        return self.pid is None
 
 
 class SessionReading(NamedTuple):
@@ -177,6 +191,7 @@ class Probe:
         self._directory = self._attach_directory()
         self._rings = _Attached[RingKey, Ring](lambda fd: Ring.attach(fd, writable=False, boot_id=self._boot_id))
         self._sessions = _Attached[int, Session](lambda fd: Session.attach(fd, writable=False, boot_id=self._boot_id))
+        self._groups = _Attached[int, Group](lambda fd: Group.attach(fd, writable=False, boot_id=self._boot_id))
 
     def read(self) -> Reading:
         """What there is now."""
@@ -198,25 +213,43 @@ class Probe:
             parted=parted,
         )
 
-    def ledger(self, reading: Reading) -> list[tuple[SessionReading, CursorReading, list[LedgerEntry]]]:
+    def ledger(self, reading: Reading) -> list[Account]:
         """Of every subscription in every topic that was there at that reading: what it got and missed, of whom."""
-        rings: dict[tuple[int, int], Ring] = {}
-        for topic in reading.topics:
-            for key in topic.rings:
-                if (ring := self._rings.known(key)) is not None:
-                    rings[key[0], key[1]] = ring
+        segments = segment.list_segments(self._uid, self._bus)
+        rings = self._all_rings(segments)
+        groups = self._read_groups(segments)
+        durable = {member[4:] for group in groups for member in map(group.member, range(MEMBERS)) if member}
         found = []
         for session in reading.sessions:
-            page = self._sessions.known(session.entry.session)
+            page, client = self._sessions.known(session.entry.session), session.entry
             for index, cursor in session.cursors.items() if page is not None else ():
                 read = rings.get((cursor.topic_id, cursor.lane))
-                if read is not None and page is not None:
-                    found.append((session, cursor, entries(page, index, [read])))
-        return found
+                if read and page is not None and (client.session, cursor.subscription) not in durable:
+                    its = entries(page, index, read)
+                    found.append(Account(client.client, client.process.pid, cursor.subscription, its))
+        return found + [account for group in groups for account in _accounts(group, rings)]
+
+    def _all_rings(self, segments: Iterable[segment.SegmentName]) -> dict[tuple[int, int], list[Ring]]:
+        """By topic and lane, the oldest generation first: those before the newest may still be read."""
+        found: dict[tuple[int, int], list[Ring]] = {}
+        for name, (topic, lane, generation) in _finished(segments, "ring"):
+            ring = self._rings.get((topic, lane, generation), name)
+            if ring is not None:
+                found.setdefault((topic, lane), []).append(ring)
+        return {place: sorted(rings, key=lambda ring: ring.generation) for place, rings in found.items()}
+
+    def _read_groups(self, segments: Iterable[segment.SegmentName]) -> list[Group]:
+        """Those that have a ledger."""
+        names = {number: name for name, (number,) in _finished(segments, "group")}
+        for _ in self._groups.part(names):
+            pass
+        groups = [self._groups.get(number, name) for number, name in sorted(names.items())]
+        return [group for group in groups if group is not None and group.rows]
 
     def close(self) -> None:
         self._rings.close()
         self._sessions.close()
+        self._groups.close()
         self._directory.close()
 
     def __enter__(self) -> Self:
@@ -265,6 +298,25 @@ class Probe:
         for _ in self._sessions.part(one.entry.session for one in found):
             pass
         return tuple(found)
+
+
+def _finished(segments: Iterable[segment.SegmentName], kind: str) -> Iterator[tuple[str, list[int]]]:
+    """Names of that kind, and the numbers in them."""
+    for one in segments:
+        what, *numbers = one.what.split(".")
+        if one.maker is None and what == kind:
+            yield one.name, [int(number) for number in numbers]
+
+
+def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> list[Account]:
+    name = DurableRecord.FromString(group.record).durable.name
+    found = []
+    for lane in range(group.capacity):
+        position, *_, topic, lane_and_one = group.cursor(lane)
+        read = rings.get((topic, lane_and_one - 1))
+        if position and lane_and_one and read:
+            found.append(Account(name, None, None, entries(group, lane, read)))
+    return found
 
 
 def _read_ring(ring: Ring) -> RingReading:

@@ -213,6 +213,7 @@ class Adoption:
         if not record.durable.name:
             self._store.give_up(made)  # killed while it was made: nobody was told of it
             return
+        group.finish()
         page = Page(number, made, group)
         self.last_page = max(self.last_page, number)
         self._registry.pages[number] = page

@@ -155,7 +155,7 @@ class Groups:
             lane = group.lanes.get(topic.key)
             if lane is not None:
                 first = following.ring.first_sequence
-                self._page(lane.session).give_up(lane.place, generation.ring.tail, first)
+                self._page(lane.session).give_up(lane.place, generation.ring.tail, first, generation.ring)
                 self._bells.ring(topic.bell)  # a member that waited at the seal need not any more
 
     def hold(self, topic: Topic, generation: "Generation") -> bool:
@@ -187,7 +187,7 @@ class Groups:
         for group in self._registry.durables.values():
             if topic.key in group.lanes:
                 lane = group.lanes[topic.key]
-                self._page(lane.session).forget_producer(lane.place, producer)
+                self._page(lane.session).forget_producer(lane.place, producer, topic.live.ring)
 
     def adopted(self, record: wire.DurableRecord) -> Durable:
         """One that a dead coordinator made; its segments and lanes are the caller's to add."""
@@ -240,10 +240,10 @@ class Groups:
     def _reap(self, group: Durable, member: int) -> None:
         """What it held is given back; the others are woken for it, and publishers, as the floor may have moved, too."""
         for key, lane in group.lanes.items():
-            self._page(lane.session).reap(lane.place, member)
-            bell = self._registry.lane(*key).bell
-            self._bells.ring(bell)
-            self._bells.ring_space(bell)
+            topic = self._registry.lane(*key)
+            self._page(lane.session).reap(lane.place, member, False, self.generations(topic, group)[0].ring)
+            self._bells.ring(topic.bell)
+            self._bells.ring_space(topic.bell)
 
     def _make(self, asked: wire.Durable, uid: int, patterns: tuple[str, ...]) -> Durable:
         if len(self._registry.durables) >= self._capacity:
@@ -277,16 +277,19 @@ class Groups:
 
     def _add_page(self, group: Durable, patterns: Sequence[str]) -> Page:
         number, lanes = self._sessions.next_number(), min(FIRST_LANES << len(group.pages), MOST_LANES)
-        window, producers = group.settings.window, self._producers if group.settings.exactly_once else 0
+        window, rows = group.settings.window, self._producers
+        producers = rows if group.settings.exactly_once else 0
 
         def initialise(descriptor: int) -> Group:
             return Group.create(
-                descriptor, session=number, lanes=lanes, window=window, producers=producers, bell=0,
+                descriptor, session=number, lanes=lanes, window=window, producers=producers, rows=rows, bell=0,
                 boot_id=self._store.boot_id,
             )  # fmt: skip
 
         made, its = self._store.make(
-            segment.group_name(self._store.bus, number), Group.layout(lanes, window, producers), initialise
+            segment.group_name(self._store.bus, number),
+            Group.layout(lanes, window, producers, self._producers),
+            initialise,
         )
         page = Page(number, made, its)
         group.patterns = tuple(patterns)
@@ -317,7 +320,7 @@ class Groups:
     def _place(self, topic: Topic, group: Durable, lane: CursorRef, start: Resolved | None) -> None:
         page = self._page(lane.session)
         if start is None:
-            return page.place(lane.place, topic.live.ring.first_sequence)
+            return page.place(lane.place, topic.live.ring.first_sequence, topic.live.ring)
         # Held at the head first, and only then looked at, so that nobody drops what is found.
         page.set_position(lane.place, 0)
         for generation in topic.generations:
@@ -326,8 +329,8 @@ class Groups:
         if isinstance(start, LastPerKey):
             start = after_kept(topic.kept.writer.folded[topic.lane] if topic.kept else None)
         found = zip(rings, places(start, rings), strict=True)
-        begin = next((place for ring, place in found if place < ring.tail), rings[-1].tail)
-        page.place(lane.place, begin)
+        begin, ring = next(((place, ring) for ring, place in found if place < ring.tail), (rings[-1].tail, rings[-1]))
+        page.place(lane.place, begin, ring)
 
     def _hold(self, topic: Topic, group: Durable, lane: CursorRef) -> None:
         for generation in self.generations(topic, group):

@@ -49,7 +49,14 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             3: "a ledger, where its row count is not zero",
         },
     ),
-    "group": Layout(*CORE["group"], {1: "laps of 32 bits", 2: "laps of 48 bits, and what a producer had judged"}),
+    "group": Layout(
+        *CORE["group"],
+        {
+            1: "laps of 32 bits",
+            2: "laps of 48 bits, and what a producer had judged",
+            3: "a ledger, where its row count is not zero",
+        },
+    ),
     "ring": Layout(
         *CORE["ring"],
         {

@@ -46,34 +46,18 @@
  */
 #include <string.h>
 
+#include "group.h"
 #include "killpoint.h"
-#include "layout.h"
-
-enum given { SETTLED = 0, TAKEN = 1, RETURNED = 2 };
 
 #define TIME_SHIFT 20
 #define NUMBER_SHIFT 16
-#define LAP_SHIFT 16
-#define LAP_MASK (UINT64_MAX >> LAP_SHIFT)
 #define NS_PER_MS 1000000u
 
-static uint64_t make_word(uint64_t lap, enum given state, uint32_t tries, uint32_t member) {
-    return lap << LAP_SHIFT | (uint64_t)state << 14 | (uint64_t)tries << 6 | (uint64_t)member;
-}
-static uint64_t lap_in(uint64_t word) { return word >> LAP_SHIFT; }
-static enum given state_in(uint64_t word) { return (enum given)(word >> 14 & 3); }
-static uint32_t tries_in(uint64_t word) { return (uint32_t)(word >> 6 & 0xff); }
-static uint32_t member_in(uint64_t word) { return (uint32_t)(word & 0x3f); }
-
-static uint64_t lap_of(const struct shmbus_group *group, uint64_t sequence) { return sequence >> group->shift & LAP_MASK; }
 /* How many laps a is ahead of b. */
 static int64_t laps_between(uint64_t a, uint64_t b) { return (int64_t)((a - b) << LAP_SHIFT) >> LAP_SHIFT; }
 /* Is the word that of an earlier lap, so that nobody was given the sequence yet? */
 static bool unclaimed(const struct shmbus_group *group, uint64_t word, uint64_t sequence) {
     return laps_between(lap_in(word), lap_of(group, sequence)) < 0;
-}
-static _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequence) {
-    return &group->words[sequence & group->mask];
 }
 
 /* ---- layout -------------------------------------------------------------------------------------------------------- */
@@ -81,21 +65,28 @@ static _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequ
 static size_t page_up(size_t bytes) { return (bytes + 4095) & ~(size_t)4095; }
 
 static size_t lane_bytes(const struct shmbus_group_setup *setup) {
-    size_t words = 2 * (size_t)setup->window + setup->producers;
-    return (sizeof(struct shmbus_group_lane) + words * sizeof(uint64_t) + 127) & ~(size_t)127;
+    size_t words = 2 * (size_t)setup->window + setup->producers + (size_t)setup->rows * GROUP_ROW_WORDS;
+    size_t whose = setup->rows ? setup->window * sizeof(uint32_t) : 0;
+    return (sizeof(struct shmbus_group_lane) + words * sizeof(uint64_t) + whose + 127) & ~(size_t)127;
 }
 
 static size_t page_offset(uint32_t lanes) { return page_up(shmbus_session_bytes(lanes, 0)); }
 
-static size_t lanes_offset(uint32_t lanes) { return page_offset(lanes) + page_up(sizeof(struct shmbus_group_page)); }
+static size_t logs_offset(uint32_t lanes) { return page_offset(lanes) + page_up(sizeof(struct shmbus_group_page)); }
+
+static size_t lanes_offset(const struct shmbus_group_setup *setup) {
+    size_t logs = setup->rows ? (SHMBUS_MEMBERS + 1) * sizeof(struct shmbus_group_log) : 0;
+    return logs_offset(setup->lanes) + page_up(logs);
+}
 
 static bool setup_valid(const struct shmbus_group_setup *setup) {
     return setup->lanes >= 1 && setup->lanes <= 1u << 16 && setup->window >= 2 && setup->window <= SHMBUS_MAX_WINDOW &&
-           (setup->window & (setup->window - 1)) == 0 && setup->producers <= SHMBUS_MAX_PRODUCERS + 1;
+           (setup->window & (setup->window - 1)) == 0 && setup->producers <= SHMBUS_MAX_PRODUCERS + 1 &&
+           setup->rows <= SHMBUS_MAX_PRODUCERS + 1;
 }
 
 size_t shmbus_group_bytes(const struct shmbus_group_setup *setup) {
-    return setup_valid(setup) ? lanes_offset(setup->lanes) + setup->lanes * lane_bytes(setup) : 0;
+    return setup_valid(setup) ? lanes_offset(setup) + setup->lanes * lane_bytes(setup) : 0;
 }
 
 struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
@@ -104,10 +95,11 @@ struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
 
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
     struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
-    page->layout_version = SHMBUS_GROUP_LAYOUT;
+    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_LAYOUT - 1;
     page->lanes = setup->lanes;
     page->window = setup->window;
     page->producers = setup->producers;
+    page->rows = setup->rows;
     atomic_store_explicit(&page->magic, GROUP_MAGIC, memory_order_relaxed);
     /* the session's magic comes last, with release: pairs with the acquire in shmbus_session_check() */
     struct shmbus_session_setup as_session = *session;
@@ -117,7 +109,7 @@ void shmbus_group_init(void *memory, const struct shmbus_session_setup *session,
 }
 
 static struct shmbus_group_page *checked_page(const void *memory, size_t size, uint32_t lanes) {
-    bool fits = lanes > 0 && lanes <= 1u << 16 && size >= lanes_offset(lanes);
+    bool fits = lanes > 0 && lanes <= 1u << 16 && size >= logs_offset(lanes);
     return fits ? shmbus_group_page((void *)(uintptr_t)memory, lanes) : NULL;
 }
 
@@ -139,7 +131,8 @@ enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uin
         return SHMBUS_FOREIGN;
     if (!shmbus_layout_known(&shmbus_group_layout, page->layout_version))
         return SHMBUS_OTHER_LAYOUT;
-    *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers};
+    /* Where the layout before this one has nothing there is zero. */
+    *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers, page->rows};
     return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
 }
 
@@ -147,13 +140,18 @@ bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct sh
                        uint32_t member) {
     if (lane >= setup->lanes || member >= SHMBUS_MEMBERS)
         return false;
-    unsigned char *at = (unsigned char *)memory + lanes_offset(setup->lanes) + lane * lane_bytes(setup);
+    unsigned char *at = (unsigned char *)memory + lanes_offset(setup) + lane * lane_bytes(setup);
     group->cursor = &((struct shmbus_session_page *)memory)->cursors[lane];
     group->lane = (void *)at;
     group->words = group->lane->words;
     group->times = group->words + setup->window;
     group->judged = group->times + setup->window;
-    group->member = member;
+    group->account = group->judged + setup->producers;
+    group->whose = (void *)(group->account + (size_t)setup->rows * GROUP_ROW_WORDS);
+    group->logs = (void *)((unsigned char *)memory + logs_offset(setup->lanes));
+    group->ring = NULL;
+    group->rows = setup->rows;
+    group->writer = group->member = member;
     group->mask = setup->window - 1;
     group->shift = (uint32_t)__builtin_ctz(setup->window);
     group->producers = setup->producers;
@@ -165,7 +163,15 @@ void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
         atomic_store_explicit(word_of(group, sequence + i), make_word(lap_of(group, sequence + i) - 1, SETTLED, 0, 0),
                               memory_order_relaxed);
         atomic_store_explicit(&group->times[i], 0, memory_order_relaxed);
+        if (group->rows)
+            atomic_store_explicit(&group->whose[i], 0, memory_order_relaxed);
     }
+    for (size_t i = 0; i < (size_t)group->rows * GROUP_ROW_WORDS; i++)
+        atomic_store_explicit(&group->account[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->unread, 0, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->explained, 0, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->seen, atomic_load_explicit(&group->lane->owed, memory_order_relaxed),
+                          memory_order_relaxed);
     for (uint32_t i = 0; i < group->producers; i++)
         atomic_store_explicit(&group->judged[i], 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->verdict, 0, memory_order_relaxed);
@@ -225,7 +231,8 @@ bool shmbus_group_unblock(const struct shmbus_group *group) {
            atomic_exchange_explicit(&group->lane->blocked, 0, memory_order_seq_cst);
 }
 
-uint64_t shmbus_group_advance(const struct shmbus_group *group) {
+/* Without a ledger the floor moves by itself. */
+static uint64_t advance_floor(const struct shmbus_group *group) {
     uint64_t total = 0;
     for (;;) {
         uint64_t floor = shmbus_group_floor(group), run = 0;
@@ -243,6 +250,12 @@ uint64_t shmbus_group_advance(const struct shmbus_group *group) {
             total += run;
         KILLPOINT("group.advanced");
     }
+}
+
+uint64_t shmbus_group_advance(const struct shmbus_group *group) {
+    if (!group->rows)
+        return advance_floor(group);
+    return shmbus_group_book(group);
 }
 
 /* The time at which a message was given out is stored after its word, so it says which word it belongs to. */
@@ -268,10 +281,24 @@ static void move_next(const struct shmbus_group *group, uint64_t sequence, uint3
         atomic_store_explicit(&group->lane->next, sequence + count, memory_order_relaxed);
 }
 
-/* A word has gone to a later lap: its message was still held, or had just been given back, when the floor passed it. */
-static void count_abandoned(const struct shmbus_group *group, uint64_t word) {
-    if (state_in(word) != SETTLED)
+/* The 64-bit sequence that a word of this lap stands for, near the floor. */
+static uint64_t sequence_at(const struct shmbus_group *group, uint64_t index, uint64_t lap) {
+    uint64_t near = (shmbus_group_floor(group) & ~(uint64_t)group->mask) | index;
+    return near + ((uint64_t)laps_between(lap, lap_of(group, near)) << group->shift);
+}
+
+/* A message that was dropped while somebody still held it, or had just given it back when the floor passed it. */
+static void count_abandoned(const struct shmbus_group *group, uint64_t sequence) {
+    if (group->rows)
+        shmbus_group_let_go(group, sequence, SHMBUS_ENDED_OVERRUN, true);
+    else
         atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+}
+
+/* The word has gone to a later lap. */
+static void count_replaced(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    if (state_in(word) != SETTLED)
+        count_abandoned(group, sequence_at(group, sequence & group->mask, lap_in(word)));
 }
 
 /* From an older lap to `made`, whoever else tries it. */
@@ -285,7 +312,7 @@ static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t 
         if (sequence - floor > group->mask)
             return SHMBUS_WINDOW;
         if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire)) {
-            count_abandoned(group, word);
+            count_replaced(group, sequence, word);
             return SHMBUS_OK;
         }
     }
@@ -304,6 +331,7 @@ enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint
         KILLPOINT("group.claimed");
         if (result != SHMBUS_OK)
             break;
+        note_whose(group, at);
         note_time(group, at, made, now_ns);
     }
     if (*count || result == SHMBUS_PASSED)
@@ -317,7 +345,7 @@ enum shmbus_result shmbus_group_claim(const struct shmbus_group *group, uint64_t
 }
 
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence) {
-    enum shmbus_result result = first_word(group, sequence, make_word(lap_of(group, sequence), SETTLED, 0, 0));
+    enum shmbus_result result = first_word(group, sequence, settled_word(group, sequence, SHMBUS_ENDED_VOID, 0));
     if (result != SHMBUS_WINDOW)
         move_next(group, sequence, 1);
     return result;
@@ -382,6 +410,8 @@ static enum shmbus_result judgement(const struct shmbus_group *group, uint64_t s
 }
 
 void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer) {
+    if (group->rows)
+        shmbus_group_close_row(group, producer);
     if (producer >= group->producers)
         return;
     uint64_t seen = atomic_load_explicit(&group->judged[producer], memory_order_seq_cst);
@@ -400,7 +430,8 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
     if (verdict == SHMBUS_PASSED)
         return verdict;
     bool duplicate = verdict == SHMBUS_STEPPED;
-    uint64_t made = make_word(lap_of(group, sequence), duplicate ? SETTLED : TAKEN, duplicate ? 0 : 1, group->member);
+    uint64_t made = duplicate ? settled_word(group, sequence, SHMBUS_ENDED_REPEATED, producer & SHMBUS_MAX_PRODUCER_ID)
+                              : make_word(lap_of(group, sequence), TAKEN, 1, group->member);
     enum shmbus_result result = first_word(group, sequence, made);
     KILLPOINT("group.claimed");
     if (result == SHMBUS_WINDOW)
@@ -408,10 +439,12 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
     move_next(group, sequence, 1);
     if (result != SHMBUS_OK)
         return result;
-    if (duplicate)
+    if (duplicate) {
         atomic_fetch_add_explicit(&group->lane->duplicates, 1, memory_order_relaxed);
-    else
-        note_time(group, sequence, made, now_ns);
+        return verdict;
+    }
+    note_whose(group, sequence);
+    note_time(group, sequence, made, now_ns);
     return verdict;
 }
 
@@ -426,11 +459,18 @@ static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t
                                                    memory_order_relaxed);
 }
 
-bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken) {
-    uint64_t settled = make_word(lap_of(group, taken.sequence), SETTLED, taken.tries, 0);
+static bool settle_word(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending) {
+    uint32_t producer = group->rows ? whose(group, taken.sequence) : 0;
+    uint64_t settled = settled_word(group, taken.sequence, ending, producer);
     bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
     KILLPOINT("group.settled");
+    if (done && ending != SHMBUS_ENDED_DELIVERED)
+        shmbus_group_let_go(group, taken.sequence, ending, false);
     return done;
+}
+
+bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken) {
+    return settle_word(group, taken, SHMBUS_ENDED_DELIVERED);
 }
 
 uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count) {
@@ -440,18 +480,23 @@ uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus
     return done;
 }
 
-bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
-    bool done = shmbus_group_settle_quietly(group, taken);
+bool shmbus_group_settle_as(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending,
+                            uint64_t *advanced) {
+    bool done = settle_word(group, taken, ending);
     *advanced += shmbus_group_advance(group);
     return done;
+}
+
+bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
+    return shmbus_group_settle_as(group, taken, SHMBUS_ENDED_DELIVERED, advanced);
 }
 
 /* What was given back and has been dropped by the ring is nobody's to give out again. */
 static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
     if (sequence >= shmbus_group_floor(group))
         return false;
-    if (change(group, sequence, word, make_word(lap_in(word), SETTLED, tries_in(word), 0)))
-        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    if (change(group, sequence, word, settled_word(group, sequence, SHMBUS_ENDED_OVERRUN, 0)))
+        count_abandoned(group, sequence);
     return true;
 }
 
@@ -493,6 +538,7 @@ bool shmbus_group_retake_at(const struct shmbus_group *group, uint64_t sequence,
     if (!change(group, sequence, word, made))
         return false;
     KILLPOINT("group.retaken");
+    shmbus_group_note_whose_again(group, sequence);
     note_time(group, sequence, made, now_ns);
     atomic_fetch_add_explicit(&group->lane->redelivered, 1, memory_order_relaxed);
     *taken = (struct shmbus_taken){sequence, tries};
@@ -517,12 +563,6 @@ bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken t
 }
 
 /* ---- for those who do not settle themselves ----------------------------------------------------------------------------- */
-
-/* The 64-bit sequence that a word of this lap stands for, near the floor. */
-static uint64_t sequence_at(const struct shmbus_group *group, uint32_t index, uint64_t lap) {
-    uint64_t near = (shmbus_group_floor(group) & ~(uint64_t)group->mask) | index;
-    return near + ((uint64_t)laps_between(lap, lap_of(group, near)) << group->shift);
-}
 
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member) {
     uint32_t count = 0;
@@ -562,18 +602,31 @@ static uint64_t drop(const struct shmbus_group *group, uint64_t from, uint64_t t
     uint64_t lost = 0;
     for (uint64_t at = from; at < to; at++) {
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
-        uint64_t settled = make_word(lap_of(group, at), SETTLED, 0, 0);
+        uint64_t settled = settled_word(group, at, SHMBUS_ENDED_OVERRUN, 0);
         while (unclaimed(group, word, at) || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED)) {
             if (!atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
                                                        memory_order_seq_cst))
                 continue;
             if (unclaimed(group, word, at))
-                count_abandoned(group, word);
+                count_replaced(group, at, word);
+            else
+                shmbus_group_let_go(group, at, SHMBUS_ENDED_OVERRUN, true);
             lost++;
             break;
         }
     }
     return lost;
+}
+
+/* Move the floor on from there to `head`, over what somebody still holds, too. Where it stands then, if we did that: not at
+ * `head` yet, if only a part could be booked at a time. 0: we did not. */
+static uint64_t pass(const struct shmbus_group *group, uint64_t floor, uint64_t head) {
+    if (group->rows)
+        return shmbus_group_book_past(group, floor, head);
+    return atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, head, memory_order_seq_cst,
+                                                   memory_order_relaxed)
+               ? head
+               : 0;
 }
 
 uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
@@ -582,14 +635,15 @@ uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
         uint64_t to = head - floor > group->mask ? floor + group->mask + 1 : head;
         lost += drop(group, floor, to);
         KILLPOINT("group.dropped");
-        /* Over what somebody still holds, too; then the second look, see above. Beyond the window nobody was given anything,
-         * so whoever moves the floor counts that. */
-        if (atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, head, memory_order_seq_cst,
-                                                    memory_order_relaxed))
-            lost += head - to + drop(group, floor, to);
+        /* Then the second look, see above. Beyond the window nobody was given anything, so whoever moves the floor counts that. */
+        uint64_t passed = pass(group, floor, head);
+        lost += passed > to ? passed - to : 0;
+        lost += drop(group, floor, passed < to ? passed : to);
     }
     shmbus_group_next(group);
     shmbus_group_advance(group); /* what was settled from head on, while what stood before it was held */
+    if (group->rows && group->ring)
+        shmbus_group_explain(group);
     return lost;
 }
 

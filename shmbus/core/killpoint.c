@@ -18,7 +18,7 @@ const char *const shmbus_killpoint_sites[] = {
     "attach.mapped",   "attach.checked",   "create.unready",   "create.ready",    "repair.claimed",
     "repair.aborted",  "skip.before",      "skip.done",        "seal.announced",  "seal.done",
     "group.claimed",   "group.judged",     "group.settled",    "group.advanced",  "group.returned",
-    "group.retaken",   "group.dropped",    "group.bridged",
+    "group.retaken",   "group.dropped",    "group.bridged",    "group.booked",
     NULL,
 };
 

@@ -31,13 +31,18 @@
  * group segment
  *
  *   0x0000  a session page whose cursors are the group's lanes
- *   page    magic u64 · layout version · lanes · window · producers
+ *   page    magic u64 · layout version · lanes · window · producers · rows
  *   0x0080  member[64]      64 bytes each, written by the coordinator
  *           record          length u32, then what the coordinator remembers of the group
- *   page    lane[]          next · verdict · returned · blocked · counters, then word[window] · time[window] · judged[producers]
+ *   page    log[65]         what one of those who write here is going to change: its members, and the coordinator
+ *   page    lane[]          next · verdict · ticket · returned · blocked · counters, then word[window] · time[window] ·
+ *                           judged[producers] · row[rows], by producer id · whose[window], 32 bits each
  *
- *           word    {lap : 48, state : 2, tries : 8, member : 6}
+ *           word    {lap : 48, state : 2, tries : 8, member : 6}, or, settled, {lap : 48, ending : 4 of 2 + 2, producer : 12}
  *           time    {milliseconds : 44, tries : 8, lap : 12}
+ *           row     ten words {which owner of the id : 16, number : 48}, see group_ledger.c
+ *           whose   {lap : 20, producer : 12}
+ *           ticket  {how many changes : 56, under way : 1, whose log : 7}
  *           judged  {number : 48, forgotten : 16}
  *           verdict {sequence : 63, duplicate : 1}
  *
@@ -167,20 +172,35 @@ static inline size_t shmbus_ledger_offset(uint32_t cursors) {
 
 struct shmbus_group_page {
     _Atomic uint64_t magic;
-    uint32_t layout_version, lanes, window, producers;
+    uint32_t layout_version, lanes, window, producers, rows;
     _Alignas(128) struct shmbus_producer members[SHMBUS_MEMBERS];
     _Atomic uint32_t record_bytes;
     unsigned char record[SHMBUS_GROUP_RECORD - 4];
 };
 _Static_assert(offsetof(struct shmbus_group_page, members) == 0x80, "members stand at 0x80");
 
+#define GROUP_ROW_WORDS 10u
+
+/* What is going to be written where, by one commit: see group_ledger.c. */
+enum { GROUP_LOG_ENTRIES = 84 };
+struct shmbus_group_log {
+    _Alignas(128) _Atomic uint64_t count;
+    struct {
+        _Atomic uint64_t where, value;
+    } entries[GROUP_LOG_ENTRIES];
+};
+_Static_assert(sizeof(struct shmbus_group_log) == 1408, "a log takes eleven pairs of cache lines");
+
 struct shmbus_group_lane {
     _Alignas(128) _Atomic uint64_t next;     /* where to look for what nobody was given; exact where duplicates are removed */
     _Atomic uint64_t verdict;                /* of the message that is being judged */
+    _Atomic uint64_t ticket;                 /* of the ledger: whose log is being carried out */
+    _Atomic uint64_t unread, explained;      /* sequences the ring dropped; so many of them are somebody's loss by now, or nobody's */
     _Alignas(128) _Atomic uint64_t returned; /* grows with every message that is given back */
     _Atomic uint64_t untold;                 /* messages lost while nobody was there to be told */
     _Atomic uint64_t redelivered, duplicates, dead;
     _Atomic uint32_t blocked;                /* a member waits for the window */
+    _Atomic uint64_t owed, seen;             /* losses that are told by producer; so many there were at the last look */
     _Alignas(128) _Atomic uint64_t words[];
 };
 _Static_assert(sizeof(struct shmbus_group_lane) == 256, "a lane's own words take two pairs of cache lines");
@@ -228,6 +248,12 @@ static inline int64_t sequence_distance(uint64_t a, uint64_t b) {
 }
 static inline uint32_t position_distance(uint64_t a, uint64_t b) {
     return (packed_position(a) - packed_position(b)) & POSITION_MASK;
+}
+
+/* Who claimed what stands at that sequence of a ring; 0: nobody, or it stands there no more. */
+static inline uint32_t owner_of(const struct shmbus_ring *ring, uint64_t sequence) {
+    uint64_t word = atomic_load_explicit(&ring->slots[sequence & ring->slot_mask].word, memory_order_relaxed);
+    return word_lap(word) == (uint32_t)(sequence >> ring->lap_shift) ? word_producer(word) : 0;
 }
 
 struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);

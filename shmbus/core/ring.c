@@ -730,8 +730,19 @@ bool shmbus_numbers_used(const struct shmbus_ring *ring, uint32_t producer) {
 }
 
 uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence) {
-    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_relaxed);
-    return word_lap(word) == lap_of(ring, sequence) ? word_producer(word) : 0;
+    return owner_of(ring, sequence);
+}
+
+bool shmbus_number_at(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer, uint64_t *number) {
+    uint64_t word = atomic_load_explicit(&slot_of(ring, sequence)->word, memory_order_acquire);
+    if (word_lap(word) != lap_of(ring, sequence) || word_state(word) != COMMITTED || word_producer(word) != producer)
+        return false;
+    struct shmbus_frame frame = header_at(ring, sequence);
+    *number = frame.producer_sequence;
+    /* pairs with the release fence in shmbus_publish(), as in shmbus_take() */
+    FENCE(memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_acquire);
+    return frame.sequence == sequence && frame.producer == producer && sequence_distance(head, pack(sequence, 0)) <= 0;
 }
 
 /* What was published before a sequence.

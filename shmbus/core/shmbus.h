@@ -28,7 +28,7 @@ extern "C" {
 #define SHMBUS_SESSION_OLDEST 1u
 #define SHMBUS_BELLS_LAYOUT 2u
 #define SHMBUS_BELLS_OLDEST 1u
-#define SHMBUS_GROUP_LAYOUT 2u
+#define SHMBUS_GROUP_LAYOUT 3u
 #define SHMBUS_GROUP_OLDEST 2u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
@@ -314,6 +314,8 @@ bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint6
  * of a publisher that died this instant. */
 #define SHMBUS_UNASKED UINT64_MAX
 enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint32_t producers);
+/* The number of the producer's message at that sequence, as its frame says. False: it stands there no more. */
+bool shmbus_number_at(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer, uint64_t *number);
 /* Who claimed what stands at that sequence; 0: nobody, or it stands there no more. */
 uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence);
 /* Let a cursor hold retirement back; `floor` counts until the cursor is placed. Session 0 frees the entry. */
@@ -372,7 +374,7 @@ struct shmbus_ledger {
 
 struct shmbus_entry { /* what a row says */
     uint32_t producer, version;
-    uint64_t last, base, delivered, overrun, expired, corrupt, filtered, repeated;
+    uint64_t last, base, delivered, overrun, expired, corrupt, filtered, repeated, dead; /* dead: of a group's */
 };
 
 /* Of what was read. What was overrun is told by shmbus_row_lose(). */
@@ -414,19 +416,37 @@ enum shmbus_result shmbus_bells_check(const void *memory, size_t size, const uin
 
 struct shmbus_group_page;
 struct shmbus_group_lane;
+struct shmbus_group_log;
 
 struct shmbus_group_setup {
     uint32_t lanes;
     uint32_t window;    /* power of two: so many messages at most are given out and not settled, in each lane */
     uint32_t producers; /* ids of producers whose duplicates are removed, 0: duplicates are not looked for */
+    uint32_t rows;      /* of the ledger, by producer id from 0 on; 0: none, as in the layout before this one */
 };
 
 /* One lane, as one member sees it. */
 struct shmbus_group {
     struct shmbus_cursor *cursor; /* its position is the floor: everything before it is settled */
     struct shmbus_group_lane *lane;
-    _Atomic uint64_t *words, *times, *judged;
-    uint32_t member, mask, shift, producers;
+    _Atomic uint64_t *words, *times, *judged, *account;
+    _Atomic uint32_t *whose;
+    struct shmbus_group_log *logs;
+    uint32_t member, mask, shift, producers, rows;
+    uint32_t writer;                /* whose log is ours: the member's, or SHMBUS_MEMBERS for the coordinator, who sets it */
+    const struct shmbus_ring *ring; /* for the caller to set: where it reads now; NULL: numbers and names of producers are not known */
+};
+
+/* How a message ended that is settled. Of one the ring has dropped, the producer is found out by numbers. */
+enum shmbus_ending {
+    SHMBUS_ENDED_DELIVERED,
+    SHMBUS_ENDED_VOID, /* it was no message */
+    SHMBUS_ENDED_FILTERED,
+    SHMBUS_ENDED_REPEATED, /* a duplicate that was removed */
+    SHMBUS_ENDED_OVERRUN,
+    SHMBUS_ENDED_EXPIRED,
+    SHMBUS_ENDED_CORRUPT,
+    SHMBUS_ENDED_DEAD, /* it went to the dead letters */
 };
 
 struct shmbus_taken {
@@ -468,13 +488,17 @@ enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint
  * settled by us. `number` counts the messages of `producer`. */
 enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, uint64_t number,
                                       uint64_t now_ns);
-/* The producer's id will be another's, whose numbers begin anew; every message of the one before has been judged. */
+/* The producer's id will be another's, whose numbers begin anew; every message of the one before has been judged. If `ring` is
+ * where the group reads, what it lost of the one before is told without a name from now on. */
 void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer);
 /* Nothing is there to be given out: settle it in passing. */
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence);
 /* Done with it, for good. False: it was not ours any more. `advanced` grows by how far the floor moved. */
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced);
-/* The same without a look at the floor, for the first of many. */
+/* The same of one that ended otherwise. */
+bool shmbus_group_settle_as(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending,
+                            uint64_t *advanced);
+/* As shmbus_group_settle() without a look at the floor, for the first of many. */
 bool shmbus_group_settle_quietly(const struct shmbus_group *group, struct shmbus_taken taken);
 /* That for `count` in a row, all given out as often as the first. How many of them were still ours. */
 uint32_t shmbus_group_settle_run(const struct shmbus_group *group, struct shmbus_taken first, uint32_t count);
@@ -499,6 +523,35 @@ uint32_t shmbus_group_expire(const struct shmbus_group *group, uint64_t now_ns, 
 uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head);
 /* The ring was sealed at `sealed` and everything before that is settled: go on at `first`, in its successor. */
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);
+
+/* The ledger of a lane, see group_ledger.c. Of each producer, at any moment, whoever was killed:
+ *
+ *   last - base = delivered + overrun + expired + corrupt + filtered + dead
+ *
+ * of what stands before the floor; what was published since `last` is in flight. */
+
+/* Whose the message is that was claimed at that sequence; 0: nobody knows, or there is no ledger. */
+uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence);
+/* Carry out what somebody had begun: before its place as a writer is given to another. */
+void shmbus_group_finish(const struct shmbus_group *group);
+/* What each producer had published before the lane began, after shmbus_group_place(), with `ring` set. It begins further on, and
+ * that is told as lost, where the ring has dropped what it was to begin with. */
+void shmbus_group_begin(const struct shmbus_group *group);
+/* Whose loss is what the ring has dropped? False: some of it is told with the next messages of its producers. */
+bool shmbus_group_explain(const struct shmbus_group *group);
+/* Something is to be told as lost? */
+bool shmbus_group_owes(const struct shmbus_group *group);
+/* How many messages. */
+uint64_t shmbus_group_untold(const struct shmbus_group *group);
+/* So many messages of that producer (0: nobody knows whose) are told as lost by the caller now. False: there is nothing to
+ * be told any more. */
+bool shmbus_group_tell(const struct shmbus_group *group, uint32_t *producer, uint64_t *count);
+/* They could not be told after all: they are told later, but without a name. */
+void shmbus_group_untell(const struct shmbus_group *group, uint64_t count);
+/* Look at all rows for what is to be told: who booked it may have been killed before it said so. */
+void shmbus_group_look(const struct shmbus_group *group);
+/* What the lane's row of that producer says, as of one moment. False: nothing. Its version has 16 bits. */
+bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, struct shmbus_entry *entry);
 
 /* ---- waking ------------------------------------------------------------------------------------------------------ */
 

@@ -143,8 +143,8 @@ void rig_session_close(struct rig_session *session) {
     munmap(session->page, shmbus_session_bytes(session->ref.capacity, 0));
 }
 
-struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers) {
-    struct rig_group group = {.setup = {lanes, window, producers}};
+struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows) {
+    struct rig_group group = {.setup = {lanes, window, producers, rows}};
     struct shmbus_session_setup setup = {.session = session, .boot_id = "the same boot 1"};
     group.size = shmbus_group_bytes(&group.setup);
     CHECK(group.size != 0);
@@ -158,6 +158,12 @@ struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, ui
 struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member) {
     struct shmbus_group view;
     CHECK(shmbus_group_view(&view, group->memory, &group->setup, lane, member));
+    return view;
+}
+
+struct shmbus_group rig_coordinator(const struct rig_group *group, uint32_t lane) {
+    struct shmbus_group view = rig_member(group, lane, 0);
+    view.writer = SHMBUS_MEMBERS;
     return view;
 }
 

@@ -67,8 +67,10 @@ struct rig_group {
     struct shmbus_group_setup setup;
     struct shmbus_session_ref ref; /* for gates: its cursors are the lanes */
 };
-struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers);
+/* `rows` of its ledger, 0: it has none. */
+struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows);
 struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member);
+struct shmbus_group rig_coordinator(const struct rig_group *group, uint32_t lane); /* nobody's member */
 void rig_group_close(struct rig_group *group);
 
 /* Claim the next slot as a process does that is stopped before it writes, by copying the ring's own word. Returns the

@@ -13,6 +13,7 @@ import pytest
 
 import shmbus
 from process.buses import coordinator, eventually, python
+from process.durables import impatient
 from process.rings import small
 from shmbus.errors import ReceiveTimeout
 from shmbus.tools.snapshot import Probe
@@ -23,12 +24,13 @@ import shmbus
 with shmbus.connect(sys.argv[1], name="collector") as bus, bus.publisher("lab.x", name=sys.argv[2]) as publisher:
     print("ready", flush=True)
     count = int(sys.argv[3])
-    number = 0
-    while number != count:
-        number += 1
-        publisher.publish(b"%d" % number, priority=200 if number % 7 == 0 else 0)
-    print("done", flush=True)
-    sys.stdin.readline()
+    while True:
+        number = 0
+        while number != count:
+            number += 1
+            publisher.publish(b"%d" % number, priority=200 if number % 7 == 0 else 0)
+        print("done", flush=True)
+        sys.stdin.readline()  # once more, then
 """
 READS = """
 import sys
@@ -41,7 +43,8 @@ with shmbus.connect(sys.argv[1], name="reader") as bus, bus.subscribe("lab.#") a
 
 
 def adds_up(entry):
-    accounted = entry.delivered + entry.overrun + entry.expired + entry.corrupt + entry.filtered + entry.in_flight
+    accounted = entry.delivered + entry.overrun + entry.expired + entry.corrupt + entry.filtered
+    accounted += entry.dead + entry.in_flight
     return entry.published == accounted
 
 
@@ -54,7 +57,7 @@ def ledger_of(bus_name, client):
     with Probe(bus_name) as probe:
         reading = probe.read()
         found = probe.ledger(reading)
-    return [entry for session, _, entries in found if session.entry.client == client for entry in entries]
+    return [entry for account in found if account.reader == client for entry in account.entries]
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_it_tells_delivered_lost_and_waiting_of_each_producer(bus):
         found = by_producer(subscription.ledger())
         assert set(found) == {"one", "other"} and all(map(adds_up, found.values()))
         assert (found["one"].published, found["one"].overrun, found["one"].in_flight) == (4, 4, 0)
-        assert found["other"][3:] == (20, 5, 5, 0, 0, 0, 0, 10)
+        assert found["other"][3:] == (20, 5, 5, 0, 0, 0, 0, 0, 10)
         assert (subscription.delivered, subscription.lost) == (5, 9)
         one.close()
         other.close()
@@ -219,11 +222,251 @@ def test_the_command_prints_it(bus_name):
         assert ledger_of(bus_name, "agent") == subscription.ledger()
         command = [sys.executable, "-m", "shmbus.tools", "ledger", "--bus", bus_name]
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        titles = "topic reads publisher publ. deliv. overrun expired corrupt filtered waiting"
+        titles = "topic reads publisher publ. deliv. overrun expired corrupt filtered dead waiting"
         assert shown[0].split() == titles.split()
-        assert shown[1].split() == ["lab.x", "agent", "one", "20", "4", "0", "0", "0", "0", "16"]
+        assert shown[1].split() == ["lab.x", "agent", "one", "20", "4", "0", "0", "0", "0", "0", "16"]
         said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
         (fact,) = map(json.loads, said.splitlines())
         assert (fact["subscriber"], fact["publisher"], fact["delivered"], fact["in_flight"]) == ("agent", "one", 4, 16)
         none = subprocess.run([*command, "--lost"], capture_output=True, text=True, check=True).stdout
         assert none == f"nobody on the bus '{bus_name}' has anything to account for\n"
+
+
+# ---- durable subscriptions: what their members settle together ----
+
+MEMBER = """
+import sys, time
+import shmbus
+with shmbus.connect(sys.argv[1], name="member") as bus, bus.subscribe("lab.#", durable=DURABLE) as subscription:
+    print("ready", flush=True)
+    for count in range(1_000_000_000):
+        found = subscription.receive_many(limit=7, timeout=30)
+        if count % 5 == 4:
+            for message in found:
+                isinstance(message, shmbus.Message) and subscription.nack(message)
+        else:
+            subscription.ack_many(found)
+"""
+
+
+def member(stack, bus_name, durable='shmbus.Durable("agent", window=64)'):
+    child = stack.enter_context(python(MEMBER.replace("DURABLE", durable), bus_name))
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def kill(*children):
+    for child in children:
+        child.kill()
+        child.wait(20)
+
+
+def in_flight(bus_name):
+    return sum(entry.in_flight for entry in ledger_of(bus_name, "agent"))
+
+
+def test_members_of_a_durable_subscription_have_one_account_of_what_they_settled(bus):
+    one, other = bus.publisher("lab.x", name="one"), bus.publisher("lab.x", name="other")
+    with bus.subscribe("lab.x", durable="agent") as first, bus.subscribe("lab.x", durable="agent") as second:
+        one.publish_many([b"x"] * 4)
+        other.publish_many([b"x"] * 6)
+        held = first.receive_many(limit=5)
+        second.ack_many(second.receive_many(limit=5))
+        assert all(entry.in_flight == entry.published for entry in first.ledger())  # what stands before them is held
+        first.ack_many(held[:3])
+        first.nack(held[3])
+        found = by_producer(first.ledger())
+        assert second.ledger() == first.ledger() and all(map(adds_up, found.values()))
+        assert [(found[name].delivered, found[name].in_flight) for name in ("one", "other")] == [(3, 1), (0, 6)]
+        second.ack(second.receive())
+        first.ack(held[4])
+        assert {name: entry[3:5] for name, entry in by_producer(first.ledger()).items()} == {
+            "one": (4, 4),
+            "other": (6, 6),
+        }
+    one.close()
+    other.close()
+
+
+def test_how_a_message_of_a_durable_subscription_ended_is_told_by_producer(bus):
+    durable = shmbus.Durable("agent", max_deliveries=1, exactly_once=True)
+    wanted = shmbus.Filter(min_priority=10)
+    with (
+        bus.publisher("lab.x", name="one", durable=True) as publisher,
+        bus.subscribe("lab.x", durable=durable, filter=wanted) as subscription,
+    ):
+        publisher.publish_many([b"low"] * 2)
+        publisher.publish_many([b"high"] * 3, priority=20)
+        publisher.publish_many([b"brief"] * 2, ttl=0.000_001, priority=20)
+        publisher.publish(b"last", number=100, priority=20)
+        time.sleep(0.001)
+        *found, bad = [one for one in subscription.receive_many() if isinstance(one, shmbus.Message)]
+        subscription.ack_many(found)
+        subscription.nack(bad)
+        assert subscription.try_receive() is None
+        (entry,) = subscription.ledger()
+        assert (entry.delivered, entry.filtered, entry.expired, entry.dead) == (3, 2, 2, 1)
+        assert (entry.published, entry.in_flight) == (8, 0) and adds_up(entry)  # 92 numbers were never used
+
+
+def test_gaps_of_a_durable_subscription_name_whose_messages_were_dropped(bus):
+    with ExitStack() as stack:
+        publishers = [stack.enter_context(bus.publisher("lab.x", name=name)) for name in ("one", "other", "quiet")]
+        with bus.subscribe("lab.x", durable="agent") as subscription:
+            publishers[0].publish_many([b"x"] * 2)
+            subscription.ack(subscription.receive())
+        publishers[2].publish(b"x")
+        for _ in range(10):
+            publishers[0].publish_many([b"x"] * 2)
+            publishers[1].publish(b"x")
+        with bus.subscribe("lab.x", durable="agent") as subscription:
+            found = subscription.receive_many(limit=100)
+            gaps = {gap.producer.name: gap.count for gap in found if isinstance(gap, shmbus.Gap)}
+            messages = Counter(message.producer.name for message in found if isinstance(message, shmbus.Message))
+            assert gaps.keys() == {"one", "other", "quiet"} and gaps["quiet"] == 1
+            assert {name: gaps[name] + messages[name] for name in gaps} == {"one": 21, "other": 10, "quiet": 1}
+            subscription.ack_many(found)
+            for entry in subscription.ledger():
+                assert adds_up(entry) and entry.in_flight == 0 and entry.overrun == gaps[entry.producer.name]
+
+
+def test_a_demoted_durable_subscription_is_told_whose_messages_it_missed():
+    with (
+        shmbus.embedded(impatient(), name="lab") as bus,
+        bus.publisher("lab.x", name="one") as one,
+        bus.publisher("lab.x", name="other") as other,
+        bus.subscribe("lab.x", durable="agent") as subscription,
+    ):
+        one.publish_many([b"x"] * 10)
+        held = subscription.receive_many(limit=4)
+        for _ in range(30):
+            other.publish(b"x", timeout=20)
+        assert all(subscription.ack(message) for message in held)
+        told = Counter()
+        for found in subscription.receive_many(limit=100):
+            if isinstance(found, shmbus.Message):
+                subscription.ack(found)
+            elif found.reason == "overrun":
+                told[found.producer.name] += found.count
+        entries = by_producer(subscription.ledger())
+        assert entries["one"][3:6] == (10, 4, 6) == (10, 4, told["one"])
+        assert entries["other"].overrun == told["other"] > 0 and entries["other"].published == 30
+        assert all(adds_up(entry) and entry.in_flight == 0 for entry in entries.values())
+
+
+def test_an_id_that_another_gets_while_nobody_reads_is_counted_to_the_last_message(bus):
+    bus.subscribe("lab.x", durable="agent").close()
+    for _ in range(200):  # more than there are ids
+        with bus.publisher("lab.x", name="brief") as publisher:
+            publisher.publish_many([b"x"] * 3)
+    with bus.subscribe("lab.x", durable="agent") as subscription:
+        told = Counter()
+        for found in subscription.receive_many(limit=1000):
+            told[type(found).__name__] += found.count if isinstance(found, shmbus.Gap) else 1
+            isinstance(found, shmbus.Message) and subscription.ack(found)
+        assert told.total() == 600 and told["Message"] > 0
+        assert all(adds_up(entry) and entry.in_flight == 0 for entry in subscription.ledger())
+
+
+def test_the_account_of_a_durable_subscription_goes_on_in_the_topics_successor(bus):
+    with bus.publisher("lab.x", name="one") as publisher, bus.subscribe("lab.x", durable="agent") as subscription:
+        publisher.publish_many([b"x"] * 3)
+        publisher.publish_many([b"x"] * 2, priority=200)
+        bus.resize("lab.x", slots=32)
+        publisher.publish_many([b"x"] * 20)
+        subscription.ack(subscription.receive())  # by now it knows of the new ring
+        lanes = {entry.lane: entry for entry in subscription.ledger()}
+        assert (lanes["normal"].published, lanes["normal"].in_flight) == (23, 23)
+        for _ in range(24):
+            subscription.ack(subscription.receive(timeout=5))
+        lanes = {entry.lane: entry for entry in subscription.ledger()}
+        assert lanes["urgent"][3:5] == (2, 2) and lanes["normal"][3:5] == (23, 23)
+    for _ in range(3):  # and is given up with nobody there
+        with bus.publisher("lab.x", name="next") as publisher:
+            publisher.publish_many([b"x"] * 40)
+        bus.resize("lab.x", slots=16)
+    with bus.publisher("lab.x", name="last") as publisher:
+        publisher.publish_many([b"x"] * 40)
+        with bus.subscribe("lab.x", durable="agent") as subscription:
+            told = Counter()
+            with suppress(ReceiveTimeout):
+                while True:
+                    found = subscription.receive(timeout=0.5)
+                    told[type(found).__name__] += found.count if isinstance(found, shmbus.Gap) else 1
+                    isinstance(found, shmbus.Message) and subscription.ack(found)
+            assert told.total() == 160 and all(map(adds_up, subscription.ledger()))
+            assert not any(entry.in_flight for entry in subscription.ledger())
+
+
+@pytest.mark.parametrize("exactly_once", [False, True])
+def test_it_ends_exact_whichever_members_are_killed_in_the_middle(bus_name, exactly_once):
+    durable = f'shmbus.Durable("agent", window=64, exactly_once={exactly_once})'
+    with coordinator(bus_name) as running, ExitStack() as stack:
+        members = [member(stack, bus_name, durable) for _ in range(3)]
+        publishers = [stack.enter_context(python(PUBLISHES, bus_name, f"p{n}", "20000")) for n in range(2)]
+        for publisher in publishers:
+            assert publisher.stdout.readline() == "ready\n"
+        for _ in range(4):
+            time.sleep(0.05)
+            os.kill(members[0].pid, signal.SIGSTOP)
+            first, second = ledger_of(bus_name, "agent"), ledger_of(bus_name, "agent")
+            assert all(map(adds_up, first)) and all(map(adds_up, second))
+            kill(members.pop(0))
+            members.append(member(stack, bus_name, durable))
+        for publisher in publishers:
+            assert publisher.stdout.readline() == "done\n"
+        eventually(lambda: in_flight(bus_name) == 0)
+        entries = ledger_of(bus_name, "agent")
+        assert Counter((entry.producer.name, entry.lane) for entry in entries).total() == 4
+        for n in range(2):
+            its = [entry for entry in entries if entry.producer.name == f"p{n}"]
+            assert sum(entry.published for entry in its) == 20_000
+            assert all(entry.delivered == entry.published and adds_up(entry) for entry in its)
+        assert "Traceback" not in "".join(running.lines)
+
+
+def test_it_ends_exact_when_all_members_are_killed_and_the_topic_goes_on_without_them(bus_name):
+    with coordinator(bus_name) as running, ExitStack() as stack, shmbus.connect(bus_name, name="last") as bus:
+        members = [member(stack, bus_name) for _ in range(2)]
+        publishers = [stack.enter_context(python(PUBLISHES, bus_name, f"p{n}", "30000")) for n in range(2)]
+        for publisher in publishers:
+            assert (publisher.stdout.readline(), publisher.stdout.readline()) == ("ready\n", "done\n")
+        kill(*members)
+        for publisher in publishers:
+            publisher.stdin.write("\n")
+            publisher.stdin.flush()
+            assert publisher.stdout.readline() == "done\n"
+        told = Counter()
+        before = {(entry.producer.name, entry.lane): entry.overrun for entry in ledger_of(bus_name, "agent")}
+        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", window=64)) as subscription:
+            for found in iter(subscription.try_receive, None):
+                if isinstance(found, shmbus.Gap):
+                    told[found.producer.name] += found.count
+                else:
+                    subscription.ack(found)
+            entries = subscription.ledger()
+        assert len(entries) == 4 and not any(before.values())
+        for n in range(2):
+            its = [entry for entry in entries if entry.producer.name == f"p{n}"]
+            assert sum(entry.published for entry in its) == 60_000 and all(map(adds_up, its))
+            assert sum(entry.overrun for entry in its) == told[f"p{n}"] > 0
+            assert not any(entry.in_flight for entry in its)
+        assert "Traceback" not in "".join(running.lines)
+
+
+def test_the_command_shows_a_durable_subscription_once_whoever_reads_for_it(bus_name):
+    with (
+        coordinator(bus_name),
+        shmbus.connect(bus_name, name="reader") as bus,
+        bus.publisher("lab.x", name="one") as publisher,
+    ):
+        command = [sys.executable, "-m", "shmbus.tools", "ledger", "--bus", bus_name]
+        with bus.subscribe("lab.x", durable="agent") as first, bus.subscribe("lab.x", durable="agent"):
+            publisher.publish_many([b"x"] * 5)
+            first.ack_many(first.receive_many(limit=4))
+            assert ledger_of(bus_name, "agent") == first.ledger()
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert [line.split() for line in shown[1:]] == [["lab.x", "[agent]", "one", "5", "4", *"00000", "1"]]
+        said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+        (fact,) = map(json.loads, said.splitlines())
+        assert (fact["subscriber"], fact["durable"], fact["subscriber_pid"], fact["dead"]) == ("agent", True, None, 0)

@@ -131,6 +131,8 @@ bool attach_page(struct segment *segment, int descriptor, bool writable, PyObjec
                  enum shmbus_result (*check)(const void *, size_t, const uint8_t *));
 /* Fill in what a session's object says of a page that has been checked. */
 void session_fill(SessionObject *self, struct segment segment, bool writable);
+/* (id, which of that id, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated) */
+PyObject *entry_object(const struct shmbus_entry *entry);
 PyObject *identity_object(struct shmbus_producer *entry); /* (name, pid, start time, namespace, session, uid) or None */
 bool identity_given(struct shmbus_identity *who, const char *name, int pid, unsigned long long start,
                     unsigned long long namespace, unsigned session, unsigned uid); /* false with an exception */

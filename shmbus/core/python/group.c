@@ -17,25 +17,25 @@ static PyObject *group_wrap(PyTypeObject *type, struct segment segment, bool wri
 
 static PyObject *group_layout(PyObject *Py_UNUSED(type), PyObject *args) {
     struct shmbus_group_setup setup;
-    if (!PyArg_ParseTuple(args, "III", &setup.lanes, &setup.window, &setup.producers))
+    if (!PyArg_ParseTuple(args, "IIII", &setup.lanes, &setup.window, &setup.producers, &setup.rows))
         return NULL;
     size_t bytes = shmbus_group_bytes(&setup);
     if (bytes == 0)
         return PyErr_Format(PyExc_ValueError, "no group can have %u lanes (1..65536), a window of %u (a power of two, 2..%u), %u "
-                            "producers (0..%u)", setup.lanes, setup.window, SHMBUS_MAX_WINDOW, setup.producers,
-                            SHMBUS_MAX_PRODUCERS + 1);
+                            "producers (0..%u), %u rows (the same)", setup.lanes, setup.window, SHMBUS_MAX_WINDOW,
+                            setup.producers, SHMBUS_MAX_PRODUCERS + 1, setup.rows);
     return PyLong_FromSize_t(bytes);
 }
 
 static PyObject *group_create(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"fd", "session", "lanes", "window", "producers", "bell", "boot_id", NULL};
+    static char *names[] = {"fd", "session", "lanes", "window", "producers", "rows", "bell", "boot_id", NULL};
     int descriptor;
     PyObject *boot;
     struct shmbus_session_setup session = {0};
     struct shmbus_group_setup setup;
     struct segment segment;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIIIS", names, &descriptor, &session.session, &setup.lanes, &setup.window,
-                                     &setup.producers, &session.bell, &boot) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIIIIS", names, &descriptor, &session.session, &setup.lanes, &setup.window,
+                                     &setup.producers, &setup.rows, &session.bell, &boot) ||
         !copy_bytes(boot, session.boot_id, sizeof session.boot_id, "boot_id"))
         return NULL;
     size_t bytes = shmbus_group_bytes(&setup);
@@ -76,34 +76,66 @@ static bool usable(GroupObject *self) {
     return false;
 }
 
+/* As the coordinator sees it, who is nobody's member. */
 static bool lane_at(GroupObject *self, unsigned lane, unsigned member, struct shmbus_group *view) {
     if (!self->session.segment.memory) {
         PyErr_SetString(PyExc_ValueError, "the group is closed");
         return false;
     }
-    if (shmbus_group_view(view, self->session.segment.memory, &self->setup, lane, member))
+    if (shmbus_group_view(view, self->session.segment.memory, &self->setup, lane, member)) {
+        view->writer = SHMBUS_MEMBERS;
         return true;
+    }
     PyErr_Format(PyExc_IndexError, "no lane %u or member %u: the group has %u and %u", lane, member, self->setup.lanes,
                  SHMBUS_MEMBERS);
     return false;
 }
 
+/* The ring that the lane reads, or None: then numbers and names of producers are found out later. */
+static bool read_by(struct shmbus_group *view, PyObject *ring) {
+    if (ring == Py_None)
+        return true;
+    if (!PyObject_TypeCheck(ring, &RingType) || ((RingObject *)ring)->closed) {
+        PyErr_SetString(PyExc_TypeError, "an open Ring, or None");
+        return false;
+    }
+    view->ring = &((RingObject *)ring)->ring;
+    return true;
+}
+
 static PyObject *group_place(GroupObject *self, PyObject *args) {
     unsigned lane;
     unsigned long long sequence;
+    PyObject *ring;
     struct shmbus_group view;
-    if (!PyArg_ParseTuple(args, "IK", &lane, &sequence) || !usable(self) || !lane_at(self, lane, 0, &view))
+    if (!PyArg_ParseTuple(args, "IKO", &lane, &sequence, &ring) || !usable(self) || !lane_at(self, lane, 0, &view) ||
+        !read_by(&view, ring))
         return NULL;
     shmbus_group_place(&view, sequence);
+    shmbus_group_begin(&view);
     Py_RETURN_NONE;
 }
 
 static PyObject *group_reap(GroupObject *self, PyObject *args) {
     unsigned lane, member;
+    int own;
+    PyObject *ring;
     struct shmbus_group view;
-    if (!PyArg_ParseTuple(args, "II", &lane, &member) || !usable(self) || !lane_at(self, lane, member, &view))
+    if (!PyArg_ParseTuple(args, "IIpO", &lane, &member, &own, &ring) || !usable(self) || !lane_at(self, lane, member, &view) ||
+        !read_by(&view, ring))
         return NULL;
+    view.writer = own ? member : SHMBUS_MEMBERS;
     return PyLong_FromUnsignedLong(shmbus_group_reap(&view, member));
+}
+
+static PyObject *group_finish(GroupObject *self, PyObject *Py_UNUSED(none)) {
+    struct shmbus_group view;
+    if (!usable(self))
+        return NULL;
+    for (uint32_t lane = 0; lane < self->setup.lanes; lane++)
+        if (shmbus_group_view(&view, self->session.segment.memory, &self->setup, lane, 0))
+            shmbus_group_finish(&view);
+    Py_RETURN_NONE;
 }
 
 static PyObject *group_expire(GroupObject *self, PyObject *args) {
@@ -119,29 +151,35 @@ static PyObject *group_expire(GroupObject *self, PyObject *args) {
 static PyObject *group_give_up(GroupObject *self, PyObject *args) {
     unsigned lane;
     unsigned long long sealed, first;
+    PyObject *ring;
     struct shmbus_group view;
-    if (!PyArg_ParseTuple(args, "IKK", &lane, &sealed, &first) || !usable(self) || !lane_at(self, lane, 0, &view))
+    if (!PyArg_ParseTuple(args, "IKKO", &lane, &sealed, &first, &ring) || !usable(self) || !lane_at(self, lane, 0, &view) ||
+        !read_by(&view, ring))
         return NULL;
     uint64_t lost = shmbus_group_skip(&view, sealed);
-    atomic_fetch_add_explicit(&view.lane->untold, lost, memory_order_seq_cst);
+    if (!view.rows)
+        atomic_fetch_add_explicit(&view.lane->untold, lost, memory_order_seq_cst);
     shmbus_group_bridge(&view, sealed, first);
     return PyLong_FromUnsignedLongLong(lost);
 }
 
 /* A member has read the ring to its seal. */
 static PyObject *group_bridge(GroupObject *self, PyObject *args) {
-    unsigned lane;
+    unsigned lane, member;
     unsigned long long sealed, first;
     struct shmbus_group view;
-    if (!PyArg_ParseTuple(args, "IKK", &lane, &sealed, &first) || !usable(self) || !lane_at(self, lane, 0, &view))
+    if (!PyArg_ParseTuple(args, "IKKI", &lane, &sealed, &first, &member) || !usable(self) || !lane_at(self, lane, member, &view))
         return NULL;
+    view.writer = member;
     return PyBool_FromLong(shmbus_group_bridge(&view, sealed, first));
 }
 
 static PyObject *group_forget_producer(GroupObject *self, PyObject *args) {
     unsigned lane, producer;
+    PyObject *ring;
     struct shmbus_group view;
-    if (!PyArg_ParseTuple(args, "II", &lane, &producer) || !usable(self) || !lane_at(self, lane, 0, &view))
+    if (!PyArg_ParseTuple(args, "IIO", &lane, &producer, &ring) || !usable(self) || !lane_at(self, lane, 0, &view) ||
+        !read_by(&view, ring))
         return NULL;
     shmbus_group_forget(&view, producer);
     Py_RETURN_NONE;
@@ -186,8 +224,24 @@ static PyObject *group_state(GroupObject *self, PyObject *arg) {
     uint64_t floor = shmbus_group_floor(&view), next = atomic_load_explicit(&view.lane->next, memory_order_relaxed);
 #define READ(field) (unsigned long long)atomic_load_explicit(&view.lane->field, memory_order_relaxed)
     return Py_BuildValue("KKKKKK", (unsigned long long)floor, (unsigned long long)(next > floor ? next : floor), READ(redelivered),
-                         READ(duplicates), READ(dead), READ(untold));
+                         READ(duplicates), READ(dead), (unsigned long long)shmbus_group_untold(&view));
 #undef READ
+}
+
+static PyObject *group_ledger(GroupObject *self, PyObject *arg) {
+    unsigned long lane = PyLong_AsUnsignedLong(arg);
+    struct shmbus_group view;
+    if (PyErr_Occurred() || !lane_at(self, (unsigned)lane, 0, &view))
+        return NULL;
+    PyObject *list = PyList_New(0);
+    for (uint32_t producer = 1; list && producer < view.rows; producer++) {
+        struct shmbus_entry entry;
+        PyObject *item = shmbus_group_entry(&view, producer, &entry) ? entry_object(&entry) : NULL;
+        if (PyErr_Occurred() || (item && PyList_Append(list, item) < 0))
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
 }
 
 static PyObject *group_get_record(GroupObject *self, void *Py_UNUSED(closure)) {
@@ -214,7 +268,8 @@ static int group_set_record(GroupObject *self, PyObject *value, void *Py_UNUSED(
 }
 
 static PyObject *group_number(GroupObject *self, void *which) {
-    return PyLong_FromUnsignedLong(which == (void *)0 ? self->setup.window : self->setup.producers);
+    const uint32_t numbers[] = {self->setup.window, self->setup.producers, self->setup.rows};
+    return PyLong_FromUnsignedLong(numbers[(uintptr_t)which]);
 }
 
 static PyMethodDef group_methods[] = {
@@ -223,6 +278,7 @@ static PyMethodDef group_methods[] = {
     {"attach", (PyCFunction)(void (*)(void))group_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"place", (PyCFunction)group_place, METH_VARARGS, NULL},
     {"reap", (PyCFunction)group_reap, METH_VARARGS, NULL},
+    {"finish", (PyCFunction)group_finish, METH_NOARGS, NULL},
     {"expire", (PyCFunction)group_expire, METH_VARARGS, NULL},
     {"bridge", (PyCFunction)group_bridge, METH_VARARGS, NULL},
     {"give_up", (PyCFunction)group_give_up, METH_VARARGS, NULL},
@@ -231,12 +287,14 @@ static PyMethodDef group_methods[] = {
     {"clear_member", (PyCFunction)group_clear_member, METH_O, NULL},
     {"member", (PyCFunction)group_get_member, METH_O, NULL},
     {"state", (PyCFunction)group_state, METH_O, NULL},
+    {"ledger", (PyCFunction)group_ledger, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef group_getset[] = {
     {"record", (getter)group_get_record, (setter)group_set_record, NULL, NULL},
     {"window", (getter)group_number, NULL, NULL, (void *)0},
     {"producers", (getter)group_number, NULL, NULL, (void *)1},
+    {"rows", (getter)group_number, NULL, NULL, (void *)2},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

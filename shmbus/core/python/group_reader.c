@@ -5,6 +5,12 @@ enum { LOOK_MIN_NS = 10000000, LOOK_MAX_NS = 1000000000 };
 
 static struct shmbus_bell *bell_of(SourceObject *source) { return &source->bells->bells[source->ring->bell]; }
 
+/* Messages may be settled when the reader has let go of their ring, and it is mapped no more. */
+static const struct shmbus_group *lane_of(SourceObject *source) {
+    source->lane.ring = source->ring->segment.memory ? &source->ring->ring : NULL;
+    return &source->lane;
+}
+
 /* Members that read more rings than they can sleep on sleep on the bus's word, see reader_words(). */
 static void wake_members(SourceObject *source) {
     shmbus_bell_ring(&bell_of(source)->data);
@@ -15,7 +21,7 @@ static void wake_members(SourceObject *source) {
 void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     if (advanced) {
         source->unsignalled += (uint32_t)advanced;
-        if (shmbus_group_unblock(&source->lane))
+        if (shmbus_group_unblock(lane_of(source)))
             wake_members(source); /* one of them waits for the window, not for a message */
     }
     /* While the receiver rests, nobody would tell of the remainder: it may be the room that the next message waits for. */
@@ -28,7 +34,7 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
 }
 
 static bool give_back(SourceObject *source, struct shmbus_taken taken) {
-    bool done = shmbus_group_return(&source->lane, taken) != SHMBUS_PASSED;
+    bool done = shmbus_group_return(lane_of(source), taken) != SHMBUS_PASSED;
     if (done)
         wake_members(source);
     return done;
@@ -46,6 +52,8 @@ void group_look_after(ReaderObject *self, uint64_t now_ns) {
         if (!entry->source->group)
             continue;
         entry->rescan = true;
+        shmbus_group_explain(&entry->source->lane);
+        shmbus_group_look(&entry->source->lane);
         if (self->ack_deadline_ns && shmbus_group_expire(&entry->source->lane, now_ns, self->ack_deadline_ns))
             wake_members(entry->source);
     }
@@ -85,11 +93,6 @@ static bool returned_waits(const Entry *entry) {
     return (entry->rescan || returned != entry->returned_seen) && is_here(entry);
 }
 
-/* seq_cst, as `returned`: orders this look after the waiting bit was set, against whoever counts and then rings */
-static bool something_untold(const struct shmbus_group *lane) {
-    return atomic_load_explicit(&lane->lane->untold, memory_order_seq_cst) != 0;
-}
-
 bool group_step_over(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
     enum shmbus_result result = shmbus_group_pass(lane, entry->position);
@@ -102,7 +105,7 @@ bool group_step_over(Entry *entry) {
 
 bool group_has_something(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    if (returned_waits(entry) || something_untold(lane))
+    if (returned_waits(entry) || shmbus_group_owes(lane))
         return true;
     struct shmbus_view view;
     switch (look(entry, &view)) {
@@ -116,21 +119,28 @@ bool group_has_something(Entry *entry) {
 
 /* ---- what is ours: handed out, or settled at once ------------------------------------------------------------------- */
 
-static void settle(Entry *entry, struct shmbus_taken taken) {
+static void settle(Entry *entry, struct shmbus_taken taken, enum shmbus_ending ending) {
     uint64_t advanced = 0;
-    shmbus_group_settle(&entry->source->lane, taken, &advanced);
+    shmbus_group_settle_as(&entry->source->lane, taken, ending, &advanced);
     group_signal(entry->source, advanced, false);
 }
 
 /* Told first: if Ctrl-C falls into the making of it, the message is given back, and found missing again. */
-static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, _Atomic uint64_t *counter) {
-    PyObject *told = reader_gap(entry, taken.sequence, 1, reason, shmbus_owner(&entry->ring->ring, taken.sequence));
+static PyObject *settle_lost(Entry *entry, struct shmbus_taken taken, const char *reason, enum shmbus_ending ending,
+                             _Atomic uint64_t *counter) {
+    const struct shmbus_group *lane = &entry->source->lane;
+    uint32_t whose = lane->rows ? shmbus_group_whose(lane, taken.sequence) : shmbus_owner(&entry->ring->ring, taken.sequence);
+    if (!whose && lane->rows) { /* the ledger finds out whose it was, and it is told then */
+        settle(entry, taken, ending);
+        return NULL;
+    }
+    PyObject *told = reader_gap(entry, taken.sequence, 1, reason, whose);
     if (!told) {
         give_back(entry->source, taken);
         return NULL;
     }
     add_to(counter, 1);
-    settle(entry, taken);
+    settle(entry, taken, ending);
     return told;
 }
 
@@ -149,19 +159,19 @@ static PyObject *settle_expired(Entry *entry, struct shmbus_taken taken) {
         entry->expired_from = taken.sequence;
     entry->expired_producer = entry->passed.producer;
     add_to(&entry->cursor->expired, 1);
-    settle(entry, taken);
+    settle(entry, taken, SHMBUS_ENDED_EXPIRED);
     return told;
 }
 
 static PyObject *settle_missing(Entry *entry, struct shmbus_taken taken, enum shmbus_result result) {
     switch (result) {
     case SHMBUS_EXPIRED: return settle_expired(entry, taken);
-    case SHMBUS_OVERRUN: return settle_lost(entry, taken, "overrun", &entry->cursor->lost);
+    case SHMBUS_OVERRUN: return settle_lost(entry, taken, "overrun", SHMBUS_ENDED_OVERRUN, &entry->cursor->lost);
     case SHMBUS_STEPPED:
         add_to(&entry->cursor->stepped, 1);
-        settle(entry, taken);
+        settle(entry, taken, SHMBUS_ENDED_VOID);
         return NULL;
-    default: return settle_lost(entry, taken, "corrupt", &entry->cursor->corrupt);
+    default: return settle_lost(entry, taken, "corrupt", SHMBUS_ENDED_CORRUPT, &entry->cursor->corrupt);
     }
 }
 
@@ -185,7 +195,7 @@ static int withheld(ReaderObject *self, Entry *entry, struct shmbus_taken taken,
     if (wanted < 0 || buried < 0)
         give_back(source, taken);
     else if (!wanted || buried)
-        shmbus_group_settle(&source->lane, taken, &advanced);
+        shmbus_group_settle_as(lane_of(source), taken, wanted ? SHMBUS_ENDED_DEAD : SHMBUS_ENDED_FILTERED, &advanced);
     self->filtered += !wanted;
     if (buried > 0)
         atomic_fetch_add_explicit(&source->lane.lane->dead, 1, memory_order_relaxed);
@@ -296,37 +306,38 @@ static PyObject *claim_run(ReaderObject *self, Entry *entry, uint32_t limit, con
 
 /* ---- what comes next ------------------------------------------------------------------------------------------------ */
 
-/* Lost while nobody was there: told to the first who comes. */
-static PyObject *tell_untold(Entry *entry) {
-    struct shmbus_group *lane = &entry->source->lane;
-    if (!something_untold(lane))
-        return NULL;
-    uint64_t count = atomic_exchange_explicit(&lane->lane->untold, 0, memory_order_seq_cst);
-    uint64_t floor = shmbus_group_floor(lane);
-    if (!count)
-        return NULL;
-    PyObject *told = reader_gap(entry, floor > count ? floor - count : 1, count, "overrun", 0);
+static PyObject *tell(Entry *entry, uint64_t upto, uint64_t count, uint32_t producer) {
+    PyObject *told = reader_gap(entry, upto > count ? upto - count : 1, count, "overrun", producer);
     if (told)
         add_to(&entry->cursor->lost, count);
     else
-        atomic_fetch_add_explicit(&lane->lane->untold, count, memory_order_seq_cst);
+        shmbus_group_untell(&entry->source->lane, count);
     return told;
 }
 
+/* Lost, and nobody was told: the next of those that are told one by one, each of another producer. */
+static PyObject *tell_untold(Entry *entry) {
+    struct shmbus_group *lane = &entry->source->lane;
+    uint32_t producer;
+    uint64_t count;
+    if (!shmbus_group_owes(lane) || !shmbus_group_tell(lane, &producer, &count))
+        return NULL;
+    return tell(entry, shmbus_group_floor(lane), count, producer);
+}
+
+enum { SKIPS = 8 };
+
 static PyObject *skip_overrun(Entry *entry) {
     struct shmbus_group *lane = &entry->source->lane;
-    uint64_t head = shmbus_head(&entry->ring->ring), floor = shmbus_group_floor(lane);
-    uint64_t lost = shmbus_group_skip(lane, head), moved = shmbus_group_floor(lane) - floor;
+    uint64_t floor = shmbus_group_floor(lane), head = shmbus_head(&entry->ring->ring), lost = shmbus_group_skip(lane, head);
+    for (int skips = 1; lost && skips < SKIPS && !shmbus_group_explain(lane); skips++)
+        shmbus_group_skip(lane, head = shmbus_head(&entry->ring->ring)); /* publishers were faster than we looked */
+    uint64_t moved = shmbus_group_floor(lane) - floor;
     if (moved) /* whatever was lost; or else nobody is woken for it */
         group_signal(entry->source, moved, true);
-    if (!lost)
-        return NULL;
-    PyObject *told = reader_gap(entry, head - lost, lost, "overrun", 0);
-    if (told)
-        add_to(&entry->cursor->lost, lost);
-    else
-        atomic_fetch_add_explicit(&lane->lane->untold, lost, memory_order_seq_cst);
-    return told;
+    if (lane->rows)
+        return tell_untold(entry);
+    return lost ? tell(entry, head, lost, 0) : NULL;
 }
 
 static bool take_returned(Entry *entry, uint64_t now_ns, struct shmbus_taken *taken) {
@@ -414,7 +425,7 @@ static PyObject *next_new(ReaderObject *self, Entry *entry, uint64_t now_ns, boo
 enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_view *view) {
     struct shmbus_group *lane = &entry->source->lane;
     *sequence = entry->position;
-    if (something_untold(lane))
+    if (shmbus_group_owes(lane))
         return SHMBUS_OVERRUN;
     if (returned_waits(entry)) {
         entry->returned_seen = atomic_load_explicit(&lane->lane->returned, memory_order_seq_cst); /* as in take_returned() */
@@ -430,7 +441,8 @@ enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_vi
 
 bool group_stands(Entry *entry, uint64_t sequence) {
     struct shmbus_group *lane = &entry->source->lane;
-    return !something_untold(lane) && !returned_waits(entry) && shmbus_group_seek(lane, entry->position) == sequence;
+    return !shmbus_group_owes(lane) && !returned_waits(entry) &&
+           shmbus_group_seek(lane, entry->position) == sequence;
 }
 
 /* What the merge has seen there, or nothing: it has gone to another, or something has come before it. */
@@ -439,9 +451,9 @@ static PyObject *step_to(ReaderObject *self, Entry *entry, uint64_t now_ns) {
     struct shmbus_view view;
     uint64_t sequence = entry->head.at;
     bool more;
-    PyObject *found = tell_untold(entry);
-    if (found || PyErr_Occurred())
-        return found;
+    if (shmbus_group_owes(&entry->source->lane))
+        return tell_untold(entry); /* what stands at `sequence` was not looked at: nothing, if nothing is to be told after all */
+    PyObject *found = NULL;
     if (!entry->rescan || !is_here(entry)) /* another member may have gone on to the successor: nothing was given back here */
         return next_new(self, entry, now_ns, &more);
     found = skip_overrun(entry);
@@ -526,7 +538,7 @@ PyObject *group_ack(PyObject *reader, PyObject *message) {
     if (!source)
         return NULL;
     uint64_t advanced = 0;
-    bool done = shmbus_group_settle(&source->lane, taken, &advanced);
+    bool done = shmbus_group_settle(lane_of(source), taken, &advanced);
     group_signal(source, advanced, false);
     return PyBool_FromLong(done);
 }
@@ -546,9 +558,9 @@ static bool goes_on(const struct row *row, const SourceObject *source, struct sh
 static uint32_t settle_row(const struct row *row, const SourceObject *next) {
     if (!row->source)
         return 0;
-    uint32_t done = shmbus_group_settle_run(&row->source->lane, row->first, row->count);
+    uint32_t done = shmbus_group_settle_run(lane_of(row->source), row->first, row->count);
     if (row->source != next)
-        group_signal(row->source, shmbus_group_advance(&row->source->lane), false);
+        group_signal(row->source, shmbus_group_advance(lane_of(row->source)), false);
     return done;
 }
 
@@ -590,5 +602,5 @@ PyObject *group_nack(PyObject *reader, PyObject *message) {
 PyObject *group_extend(PyObject *reader, PyObject *message) {
     struct shmbus_taken taken;
     SourceObject *source = settled_at(reader, message, &taken);
-    return source ? PyBool_FromLong(shmbus_group_extend(&source->lane, taken, shmbus_now_ns())) : NULL;
+    return source ? PyBool_FromLong(shmbus_group_extend(lane_of(source), taken, shmbus_now_ns())) : NULL;
 }

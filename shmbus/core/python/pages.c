@@ -301,6 +301,13 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+PyObject *entry_object(const struct shmbus_entry *e) {
+    return Py_BuildValue("IIKKKKKKKKK", e->producer, e->version, (unsigned long long)e->base, (unsigned long long)e->last,
+                         (unsigned long long)e->delivered, (unsigned long long)e->overrun, (unsigned long long)e->expired,
+                         (unsigned long long)e->corrupt, (unsigned long long)e->filtered, (unsigned long long)e->dead,
+                         (unsigned long long)e->repeated);
+}
+
 /* What the ledger says of that cursor, producer by producer. */
 static PyObject *session_ledger(SessionObject *self, PyObject *index) {
     unsigned long at = PyLong_AsUnsignedLong(index);
@@ -313,10 +320,7 @@ static PyObject *session_ledger(SessionObject *self, PyObject *index) {
         if (!row)
             break;
         struct shmbus_entry e = shmbus_row_read(row);
-        PyObject *item = Py_BuildValue("IIKKKKKKKK", e.producer, e.version, (unsigned long long)e.base, (unsigned long long)e.last,
-                                       (unsigned long long)e.delivered, (unsigned long long)e.overrun,
-                                       (unsigned long long)e.expired, (unsigned long long)e.corrupt,
-                                       (unsigned long long)e.filtered, (unsigned long long)e.repeated);
+        PyObject *item = entry_object(&e);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);

@@ -99,6 +99,7 @@ static bool source_join(SourceObject *source, PyObject *group, unsigned lane, un
         return false;
     }
     source->group = (GroupObject *)Py_NewRef(group);
+    source->lane.ring = &source->ring->ring;
     return true;
 }
 

@@ -1,0 +1,759 @@
+/* The ledger of a group: what its members got, together, and what they missed and why, of each producer.
+ *
+ * A message is booked when the floor passes it, in the row of its producer: the word of a settled message says whose it was and
+ * how it ended, so it does not matter who settled it, whether they live, or who moves the floor. What is delivered is the case
+ * that matters, so it is not counted: a row has the number of the producer's last message before the floor, and what was
+ * delivered is what is left of last - base when the losses are taken away. What was published since is in flight.
+ *
+ * Floor and rows change together or not at all, whoever is killed or stopped. Each who writes here has a log:
+ *
+ *   L1  the ticket is not under way: what stands in the rows is whole. Work out what they will say, into one's own log
+ *   L2  ticket -> {n + 1, under way, that log}, by compare-and-swap from the ticket of L1: it is decided
+ *   L3  carry out the log
+ *   L4  ticket -> {n + 1, done}
+ *
+ * Whoever finds a ticket under way does L3 and L4 in the place of whoever began it. All that a log writes only grows, and is
+ * written by compare-and-swap to what it says, or left if it is there already or further: so it may be carried out by any
+ * number of helpers, at any time, also by one that was stopped for long. A log is written again only by the one whose it is,
+ * after it was done (the coordinator does that for the dead before their place is given away), so a helper that has copied it
+ * and finds the ticket unchanged has copied the log of that ticket.
+ *
+ * Words from the floor on that are settled do not change before the floor has passed them, and that is what the ticket is for:
+ * what L1 read of them still holds at L2. (A floor that is moved by shmbus_group_bridge() stood at the seal: no words are
+ * settled there.)
+ *
+ * What the ring has dropped. How many sequences went by unread, `unread`, is booked with the floor; whose loss they are is told
+ * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
+ * missing before the floor are its losses, as far as there are sequences to explain, and else numbers that it did not use.
+ * What somebody holds when the floor passes it counts as delivered, of the producer that was noted when it was claimed, and that
+ * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, by whoever notes
+ * that first. Who is killed, or late, between the change of its word and that leaves it booked as delivered: it was handed out.
+ *
+ * An id that is given to another producer: every number in a row has 16 bits of which owner of the id it is of. A later owner's
+ * are larger, whatever they count, and an earlier owner's count as zero.
+ */
+#include <string.h>
+
+#include "group.h"
+#include "killpoint.h"
+
+enum field { LAST, BASE, OVERRUN, EXPIRED, CORRUPT, FILTERED, DEAD, REPEATED, OWED, TOLD };
+_Static_assert(TOLD + 1 == GROUP_ROW_WORDS, "a row's words are these");
+/* OWED: of those overrun, so many have to be told, and TOLD: so many were. */
+
+enum { FLOOR, UNREAD, EXPLAINED, HELD, FIRST_ROW }; /* what a log's entries are about */
+/* How many producers, and messages that somebody holds, one commit can take. */
+enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - HELD - SUMS * (int)GROUP_ROW_WORDS, LOOKS = 1000, TRIES = 64 };
+
+#define NUMBER_BITS 48
+#define NUMBER_MASK ((1ull << NUMBER_BITS) - 1)
+#define WRITER_BITS 7
+#define UNDER_WAY (1ull << WRITER_BITS)
+#define TICKET_STEP (UNDER_WAY << 1)
+
+static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell);
+
+/* ---- whose a message is ---------------------------------------------------------------------------------------------- */
+
+static bool change_note(const struct shmbus_group *group, uint64_t sequence, uint32_t from, uint32_t to) {
+    uint32_t lap = whose_word(group, sequence, 0), before = lap | from;
+    return atomic_compare_exchange_strong_explicit(note_of(group, sequence), &before, lap | to, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
+uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence) {
+    return group->rows ? whose(group, sequence) : 0;
+}
+
+void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence) {
+    if (group->rows && !noted(group, sequence))
+        note_whose(group, sequence);
+}
+
+static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t note = noted(group, sequence);
+    if (note && !(note & WAS_HELD)) /* else it has been marked, or the word has gone to another lap */
+        change_note(group, sequence, note, note | WAS_HELD);
+}
+
+/* Its producer, if it was booked as delivered and we are the first to note that it was let go; else 0. */
+static uint32_t take_note(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t note = noted(group, sequence);
+    bool first = note & WAS_HELD && !(note & LET_GO) && change_note(group, sequence, note, note | LET_GO);
+    return first ? note & SHMBUS_MAX_PRODUCER_ID : 0;
+}
+
+void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending, bool tell) {
+    uint32_t producer = group->rows ? take_note(group, sequence) : 0;
+    if (producer)
+        rebook(group, producer, ending, tell);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------------------------------ */
+
+static uint32_t version_in(uint64_t word) { return (uint32_t)(word >> NUMBER_BITS); }
+static uint64_t number_in(uint64_t word) { return word & NUMBER_MASK; }
+static uint64_t versioned(uint32_t version, uint64_t number) {
+    return (uint64_t)(version & 0xffff) << NUMBER_BITS | (number < NUMBER_MASK ? number : NUMBER_MASK);
+}
+/* Modulo 2^16, as often as an id may be given out unseen. */
+static bool is_later(uint32_t version, uint32_t than) { return (int16_t)(uint16_t)(version - than) > 0; }
+
+static uint32_t place_of(uint32_t producer, enum field field) { return producer * GROUP_ROW_WORDS + field; }
+
+static uint64_t load(const struct shmbus_group *group, uint32_t producer, enum field field) {
+    return atomic_load_explicit(&group->account[place_of(producer, field)], memory_order_acquire);
+}
+
+static uint64_t get(const struct shmbus_group *group, uint32_t producer, enum field field, uint32_t version) {
+    uint64_t word = load(group, producer, field);
+    return version_in(word) == version ? number_in(word) : 0;
+}
+
+static bool has_row(const struct shmbus_group *group, uint32_t producer) { return producer && producer < group->rows; }
+
+/* Which owner of the id the group reads now: as its ring says, if that is not the ring before the one we look at. Costs a line
+ * that the publisher writes all the time. */
+static uint32_t version_of(const struct shmbus_group *group, uint32_t producer) {
+    uint64_t last = load(group, producer, LAST);
+    if (!group->ring)
+        return version_in(last);
+    uint32_t version = shmbus_producer_tag(group->ring, producer) >> SHMBUS_PRODUCER_BITS & 0xffff;
+    return last == 0 || is_later(version, version_in(last)) ? version : version_in(last);
+}
+
+/* How many of its losses have to be told yet, and the word that says how many were. */
+static uint64_t owed_to(const struct shmbus_group *group, uint32_t producer, uint64_t *told) {
+    uint32_t version = version_in(load(group, producer, LAST));
+    *told = load(group, producer, TOLD);
+    uint64_t owed = get(group, producer, OWED, version), before = version_in(*told) == version ? number_in(*told) : 0;
+    return owed > before ? owed - before : 0;
+}
+
+/* So many are told by us now: whoever is first. */
+static uint64_t take_owed(const struct shmbus_group *group, uint32_t producer) {
+    uint64_t told, owed = owed_to(group, producer, &told);
+    uint32_t version = version_in(load(group, producer, LAST));
+    uint64_t all = (version_in(told) == version ? number_in(told) : 0) + owed;
+    bool first = owed && atomic_compare_exchange_strong_explicit(&group->account[place_of(producer, TOLD)], &told,
+                                                                 versioned(version, all), memory_order_seq_cst,
+                                                                 memory_order_relaxed);
+    return first ? owed : 0;
+}
+
+/* What the one who had the id before is owed is told without its name: nobody knows that any more. */
+static void disown(const struct shmbus_group *group, uint32_t producer) {
+    uint64_t owed = take_owed(group, producer);
+    if (owed)
+        atomic_fetch_add_explicit(&group->lane->untold, owed, memory_order_seq_cst);
+}
+
+/* ---- logs ------------------------------------------------------------------------------------------------------------ */
+
+struct draft {
+    const struct shmbus_group *group;
+    struct shmbus_group_log *log;
+    uint64_t ticket;
+    uint32_t count;
+};
+
+static void put(struct draft *draft, uint64_t where, uint64_t value) {
+    atomic_store_explicit(&draft->log->entries[draft->count].where, where, memory_order_relaxed);
+    atomic_store_explicit(&draft->log->entries[draft->count++].value, value, memory_order_relaxed);
+}
+
+static void put_row(struct draft *draft, uint32_t producer, enum field field, uint32_t version, uint64_t number) {
+    put(draft, FIRST_ROW + place_of(producer, field), versioned(version, number));
+}
+
+static bool is_further(uint64_t where, uint64_t value, uint64_t than) {
+    if (where < FIRST_ROW || than == 0 || version_in(value) == version_in(than))
+        return value > than;
+    return is_later(version_in(value), version_in(than));
+}
+
+static bool raise(_Atomic uint64_t *word, uint64_t where, uint64_t value) {
+    uint64_t present = atomic_load_explicit(word, memory_order_seq_cst);
+    while (is_further(where, value, present))
+        if (atomic_compare_exchange_weak_explicit(word, &present, value, memory_order_seq_cst, memory_order_seq_cst))
+            return true;
+    return false;
+}
+
+static uint64_t load_ticket(const struct shmbus_group *group) {
+    /* seq_cst, as all that decides; acquire: who finds it under way sees the log, who finds it done what that changed */
+    return atomic_load_explicit(&group->lane->ticket, memory_order_seq_cst);
+}
+
+static bool change_ticket(const struct shmbus_group *group, uint64_t from, uint64_t to) {
+    return atomic_compare_exchange_strong_explicit(&group->lane->ticket, &from, to, memory_order_seq_cst, memory_order_relaxed);
+}
+
+/* What is left to be done when a log has been carried out. */
+struct rest {
+    uint64_t moved; /* how far the floor did */
+    uint32_t count;
+    struct {
+        uint32_t producer;
+        enum shmbus_ending ending;
+        bool tell;
+    } let_go[MOST_HELD];
+};
+
+/* What was let go after it was seen to be held, and before it is marked so, is to be booked over. The other way round, whoever
+ * lets it go finds the mark: change the word, then look for the mark, against: mark it, then look at the word; seq_cst. The word
+ * is not another lap's yet: the floor has not passed it. */
+static void carry_out_held(const struct shmbus_group *group, uint64_t sequence, struct rest *rest) {
+    mark_held(group, sequence);
+    uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
+    enum shmbus_ending ending = ending_in(word);
+    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != SETTLED || ending == SHMBUS_ENDED_DELIVERED)
+        return;
+    uint32_t producer = rest->count < MOST_HELD ? take_note(group, sequence) : 0;
+    if (!producer)
+        return;
+    rest->let_go[rest->count].producer = producer;
+    rest->let_go[rest->count].ending = ending;
+    rest->let_go[rest->count++].tell = ending == SHMBUS_ENDED_OVERRUN && producer_in(word) == 0;
+}
+
+static void carry_out_floor(const struct shmbus_group *group, uint64_t floor, struct rest *rest) {
+    uint64_t before = shmbus_group_floor(group);
+    /* seq_cst, as the release that lets publishers have the space: see shmbus_cursor_place() */
+    rest->moved += raise(&group->cursor->position, FLOOR, floor) ? floor - before : 0;
+    KILLPOINT("group.advanced");
+}
+
+static void carry_out_one(const struct shmbus_group *group, uint64_t where, uint64_t value, struct rest *rest) {
+    uint64_t place = where - FIRST_ROW;
+    switch (where) {
+    case FLOOR: carry_out_floor(group, value, rest); return;
+    case UNREAD: raise(&group->lane->unread, where, value); return;
+    case EXPLAINED: raise(&group->lane->explained, where, value); return;
+    case HELD: carry_out_held(group, value, rest); return;
+    default: break;
+    }
+    if (place >= (uint64_t)group->rows * GROUP_ROW_WORDS)
+        return; /* not what any of us writes */
+    if (raise(&group->account[place], where, value) && place % GROUP_ROW_WORDS == OWED)
+        atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst); /* after it: who looks then, sees it */
+}
+
+static void carry_out(const struct shmbus_group *group, const struct shmbus_group_log *log, uint64_t ticket, uint64_t *moved) {
+    struct rest rest;
+    rest.moved = rest.count = 0;
+    for (uint64_t i = 0, count = atomic_load_explicit(&log->count, memory_order_relaxed); i < count; i++)
+        carry_out_one(group, atomic_load_explicit(&log->entries[i].where, memory_order_relaxed),
+                      atomic_load_explicit(&log->entries[i].value, memory_order_relaxed), &rest);
+    change_ticket(group, ticket, ticket & ~UNDER_WAY);
+    *moved += rest.moved;
+    for (uint32_t i = 0; i < rest.count; i++)
+        rebook(group, rest.let_go[i].producer, rest.let_go[i].ending, rest.let_go[i].tell);
+}
+
+static void copy_log(struct shmbus_group_log *copy, const struct shmbus_group_log *log) {
+    uint64_t count = atomic_load_explicit(&log->count, memory_order_relaxed);
+    count = count < GROUP_LOG_ENTRIES ? count : GROUP_LOG_ENTRIES;
+    atomic_store_explicit(&copy->count, count, memory_order_relaxed);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t where = atomic_load_explicit(&log->entries[i].where, memory_order_relaxed);
+        uint64_t value = atomic_load_explicit(&log->entries[i].value, memory_order_relaxed);
+        atomic_store_explicit(&copy->entries[i].where, where, memory_order_relaxed);
+        atomic_store_explicit(&copy->entries[i].value, value, memory_order_relaxed);
+    }
+}
+
+/* The log of a ticket that is under way. False: the ticket has changed meanwhile. */
+static bool log_of(const struct shmbus_group *group, uint64_t ticket, struct shmbus_group_log *copy) {
+    uint64_t writer = ticket & (UNDER_WAY - 1);
+    atomic_store_explicit(&copy->count, 0, memory_order_relaxed);
+    if (writer <= SHMBUS_MEMBERS) /* else none of us has written that ticket */
+        copy_log(copy, &group->logs[writer]);
+    /* pairs with the release fence in begin(): who has copied a byte of a later log finds another ticket */
+    FENCE(memory_order_acquire);
+    return load_ticket(group) == ticket;
+}
+
+/* The ticket, when it is not under way any more. */
+static uint64_t finish(const struct shmbus_group *group, uint64_t *moved) {
+    uint64_t ticket;
+    struct shmbus_group_log copy;
+    while ((ticket = load_ticket(group)) & UNDER_WAY)
+        if (log_of(group, ticket, &copy))
+            carry_out(group, &copy, ticket, moved);
+    return ticket;
+}
+
+void shmbus_group_finish(const struct shmbus_group *group) {
+    uint64_t moved = 0;
+    if (group->rows)
+        finish(group, &moved);
+}
+
+static struct draft begin(const struct shmbus_group *group, uint64_t *moved) {
+    struct draft draft = {.group = group, .log = &group->logs[group->writer], .ticket = finish(group, moved)};
+    FENCE(memory_order_release); /* see log_of() */
+    return draft;
+}
+
+/* False: somebody else was faster, and what was worked out is old. */
+static bool commit(const struct draft *draft, uint64_t *moved) {
+    atomic_store_explicit(&draft->log->count, draft->count, memory_order_relaxed);
+    uint64_t made = ((draft->ticket | (TICKET_STEP - 1)) + 1) | UNDER_WAY | draft->group->writer;
+    if (!change_ticket(draft->group, draft->ticket, made))
+        return false;
+    KILLPOINT("group.booked");
+    carry_out(draft->group, draft->log, made, moved);
+    return true;
+}
+
+/* ---- what the floor passes --------------------------------------------------------------------------------------------- */
+
+/* Of one producer, in what is being passed. */
+struct sum {
+    uint32_t producer;
+    uint64_t messages, at;
+    uint64_t uncounted; /* after the message at `at`: their numbers could not be read */
+    uint64_t ended[SHMBUS_ENDED_DEAD + 1];
+};
+
+struct sums {
+    struct sum of[SUMS];
+    uint32_t count, last, held_count;
+    uint64_t unread, held[MOST_HELD];
+};
+
+static void clear(struct sums *sums) {
+    sums->count = sums->last = sums->held_count = 0;
+    sums->unread = 0;
+}
+
+static struct sum *sum_of(struct sums *sums, uint32_t producer) {
+    if (sums->count && sums->of[sums->last].producer == producer)
+        return &sums->of[sums->last];
+    for (uint32_t i = 0; i < sums->count; i++)
+        if (sums->of[i].producer == producer)
+            return &sums->of[sums->last = i];
+    if (sums->count == SUMS)
+        return NULL;
+    sums->of[sums->last = sums->count++] = (struct sum){.producer = producer};
+    return &sums->of[sums->last];
+}
+
+/* `count` that ended alike, up to `last`. False: they must wait for the next commit, the log has no room for another producer. */
+static bool add(const struct shmbus_group *group, struct sums *sums, uint64_t last, uint64_t count, uint32_t producer,
+                enum shmbus_ending ending) {
+    if (ending == SHMBUS_ENDED_VOID)
+        return true;
+    if (!has_row(group, producer)) {
+        sums->unread += producer == 0 ? count : 0; /* dropped; or whoever settled it came so late that the ring does not say whose it was */
+        return true;
+    }
+    struct sum *sum = sum_of(sums, producer);
+    if (!sum)
+        return false;
+    sum->ended[ending] += count;
+    if (ending == SHMBUS_ENDED_REPEATED)
+        return true;
+    sum->messages += count;
+    sum->uncounted += count;
+    if (ending != SHMBUS_ENDED_CORRUPT) {
+        sum->at = last;
+        sum->uncounted = 0;
+    }
+    return true;
+}
+
+static const enum field field_of[] = {
+    [SHMBUS_ENDED_FILTERED] = FILTERED, [SHMBUS_ENDED_REPEATED] = REPEATED, [SHMBUS_ENDED_OVERRUN] = OVERRUN,
+    [SHMBUS_ENDED_EXPIRED] = EXPIRED,   [SHMBUS_ENDED_CORRUPT] = CORRUPT,   [SHMBUS_ENDED_DEAD] = DEAD,
+};
+
+static uint64_t unexplained(const struct shmbus_group *group) {
+    uint64_t unread = atomic_load_explicit(&group->lane->unread, memory_order_relaxed);
+    uint64_t explained = atomic_load_explicit(&group->lane->explained, memory_order_relaxed);
+    return unread > explained ? unread - explained : 0;
+}
+
+/* A producer's numbers up to `last`, of which `missing` were never read: what it lost of them, and what it did not use.
+ * `*left`: how many unread sequences may still be somebody's. */
+static void put_missing(struct draft *draft, uint32_t producer, uint32_t version, uint64_t missing, uint64_t *left,
+                        uint64_t more_overrun) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t lost = missing < *left ? missing : *left;
+    *left -= lost;
+    if (missing > lost)
+        put_row(draft, producer, BASE, version, get(group, producer, BASE, version) + missing - lost);
+    if (lost + more_overrun)
+        put_row(draft, producer, OVERRUN, version, get(group, producer, OVERRUN, version) + lost + more_overrun);
+    if (lost)
+        put_row(draft, producer, OWED, version, get(group, producer, OWED, version) + lost);
+}
+
+/* `exact`: the ring has what is passed, so numbers can be looked up. */
+static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint64_t *left) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t row = load(group, sum->producer, LAST), number = 0, missing = 0, repeated = 0;
+    uint32_t version = version_in(row);
+    bool known = exact && sum->at && group->ring && shmbus_number_at(group->ring, sum->at, sum->producer, &number);
+    /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
+    if (number_in(row) == 0 || *left || !known || number != number_in(row) + sum->messages - sum->uncounted)
+        version = version_of(group, sum->producer);
+    if (version != version_in(row))
+        disown(group, sum->producer);
+    uint64_t before = get(group, sum->producer, LAST, version), last = before + sum->messages;
+    if (known) {
+        uint64_t expected = last - sum->uncounted;
+        missing = number > expected && number < NUMBER_MASK ? number - expected : 0;
+        repeated = number < expected ? expected - (number > before ? number : before) : 0;
+        last += missing - repeated;
+    }
+    put_row(draft, sum->producer, LAST, version, last);
+    put_missing(draft, sum->producer, version, missing, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
+    for (uint32_t ending = SHMBUS_ENDED_FILTERED; ending <= SHMBUS_ENDED_DEAD; ending++) {
+        uint64_t count = sum->ended[ending] + (ending == SHMBUS_ENDED_REPEATED ? repeated : 0);
+        if (count && ending != SHMBUS_ENDED_OVERRUN)
+            put_row(draft, sum->producer, field_of[ending], version,
+                    get(group, sum->producer, field_of[ending], version) + count);
+    }
+}
+
+static void put_sums(struct draft *draft, const struct sums *sums, bool exact, uint64_t floor) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t unread = unexplained(group) + sums->unread, left = unread; /* what is dropped may stand before what is not */
+    for (uint32_t i = 0; i < sums->count; i++)
+        put_sum(draft, &sums->of[i], exact, &left);
+    if (left < unread)
+        put(draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
+    if (sums->unread)
+        put(draft, UNREAD, atomic_load_explicit(&group->lane->unread, memory_order_relaxed) + sums->unread);
+    for (uint32_t i = 0; i < sums->held_count; i++)
+        put(draft, HELD, sums->held[i]);
+    put(draft, FLOOR, floor); /* last: who sees the floor sees the rows */
+}
+
+/* How many from there on are settled and ended alike, `most` at most; `*word` is that of the first. */
+static uint64_t settled_run(const struct shmbus_group *group, uint64_t sequence, uint64_t most, uint64_t *word) {
+    uint64_t count = 1;
+    *word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
+    if (lap_in(*word) != lap_of(group, sequence) || state_in(*word) != SETTLED)
+        return 0;
+    for (; count < most; count++) {
+        uint64_t alike = lap_of(group, sequence + count) << LAP_SHIFT | (*word & ~(LAP_MASK << LAP_SHIFT));
+        if (atomic_load_explicit(word_of(group, sequence + count), memory_order_seq_cst) != alike)
+            break;
+    }
+    return count;
+}
+
+/* What is settled there, and all after it that ended alike. How many; 0: none, or not in this commit. */
+static uint64_t add_settled(const struct shmbus_group *group, struct sums *sums, uint64_t sequence, uint64_t most) {
+    uint64_t word, count = settled_run(group, sequence, most, &word);
+    return count && add(group, sums, sequence + count - 1, count, producer_in(word), ending_in(word)) ? count : 0;
+}
+
+/* Nearly always all of them were delivered, and their numbers go on where the row ends: then that is all that changes. */
+static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t *moved) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t word, number, count = settled_run(group, floor, (uint64_t)group->mask + 1, &word);
+    uint32_t producer = producer_in(word);
+    if (!count || ending_in(word) != SHMBUS_ENDED_DELIVERED || !has_row(group, producer) || !group->ring || unexplained(group))
+        return false;
+    uint64_t last = load(group, producer, LAST);
+    if (number_in(last) == 0 || number_in(last) + count >= NUMBER_MASK ||
+        !shmbus_number_at(group->ring, floor + count - 1, producer, &number) || number != number_in(last) + count)
+        return false;
+    put(draft, FIRST_ROW + place_of(producer, LAST), last + count);
+    put(draft, FLOOR, floor + count);
+    commit(draft, moved);
+    return true;
+}
+
+static bool book_some(struct draft *draft, uint64_t floor, uint64_t *moved) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t run = 0, window = (uint64_t)group->mask + 1, more;
+    struct sums sums;
+    clear(&sums);
+    while (run < window && (more = add_settled(group, &sums, floor + run, window - run)))
+        run += more;
+    if (run == 0)
+        return false;
+    put_sums(draft, &sums, true, floor + run);
+    commit(draft, moved);
+    return true;
+}
+
+uint64_t shmbus_group_book(const struct shmbus_group *group) {
+    uint64_t moved = 0, word;
+    for (;;) {
+        struct draft draft = begin(group, &moved);
+        uint64_t floor = shmbus_group_floor(group);
+        if (!settled_run(group, floor, 1, &word))
+            return moved;
+        if (!book_delivered(&draft, floor, &moved) && !book_some(&draft, floor, &moved))
+            return moved;
+    }
+}
+
+/* The same for one that somebody may hold. Who has not noted yet whose it is, and never will if killed, holds what is booked as
+ * unread: the numbers tell that its producer lost it. */
+static bool add_passed(const struct shmbus_group *group, struct sums *sums, uint64_t sequence) {
+    uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
+    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != TAKEN)
+        return add_settled(group, sums, sequence, 1) != 0;
+    uint32_t producer = noted(group, sequence) & SHMBUS_MAX_PRODUCER_ID;
+    if (producer && sums->held_count == MOST_HELD)
+        return false;
+    if (!add(group, sums, sequence, 1, producer, producer ? SHMBUS_ENDED_DELIVERED : SHMBUS_ENDED_OVERRUN))
+        return false;
+    if (producer)
+        sums->held[sums->held_count++] = sequence;
+    return true;
+}
+
+uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from, uint64_t head) {
+    uint64_t moved = 0, window = (uint64_t)group->mask + 1, run = 0;
+    struct draft draft = begin(group, &moved);
+    struct sums sums;
+    clear(&sums);
+    if (shmbus_group_floor(group) != from)
+        return 0;
+    while (run < window && from + run < head && add_passed(group, &sums, from + run))
+        run++;
+    if (run == 0)
+        return 0;
+    uint64_t to = from + run;
+    if (run == window && to < head) { /* nobody was given anything there */
+        sums.unread += head - to;
+        to = head;
+    }
+    put_sums(&draft, &sums, false, to);
+    return commit(&draft, &moved) ? to : 0;
+}
+
+/* What was booked as delivered has ended otherwise after all. */
+static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell) {
+    if (!has_row(group, producer)) {
+        if (producer && tell)
+            atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+        return;
+    }
+    uint64_t moved = 0;
+    for (;;) {
+        struct draft draft = begin(group, &moved);
+        uint32_t version = version_in(load(group, producer, LAST));
+        enum field field = field_of[ending];
+        put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
+        if (tell)
+            put_row(&draft, producer, OWED, version, get(group, producer, OWED, version) + 1);
+        if (commit(&draft, &moved))
+            return;
+    }
+}
+
+/* ---- whose loss it was ------------------------------------------------------------------------------------------------- */
+
+static uint32_t ids(const struct shmbus_group *group) {
+    return group->rows <= group->ring->producers ? group->rows : group->ring->producers + 1;
+}
+
+/* What the rows say of those who have published, for shmbus_numbers_before(). */
+static void ask(const struct shmbus_group *group, uint64_t *numbers) {
+    numbers[0] = SHMBUS_UNASKED;
+    for (uint32_t producer = 1; producer < ids(group); producer++)
+        numbers[producer] = shmbus_numbers_used(group->ring, producer)
+                                ? get(group, producer, LAST, version_of(group, producer))
+                                : SHMBUS_UNASKED;
+}
+
+/* So many producers may have published a message whose number they have not stored yet: it is told with their next. */
+static uint64_t uncounted(const struct shmbus_group *group) {
+    uint64_t count = 0;
+    for (uint32_t producer = 1; producer <= group->ring->producers; producer++) {
+        uint64_t published = 0, claiming = 0;
+        shmbus_numbers_get(group->ring, producer, &published, &claiming);
+        count += claiming > published;
+    }
+    return count;
+}
+
+/* One commit. `*more`: it had no room for all. */
+static bool explain_some(const struct shmbus_group *group, bool *more) {
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
+    *more = false;
+    struct draft draft = begin(group, &moved);
+    uint64_t unread = unexplained(group), floor = shmbus_group_floor(group);
+    if (unread == 0)
+        return true;
+    if (floor < group->ring->header->first_sequence || floor > shmbus_tail(group->ring))
+        return false; /* the others read another ring */
+    uint64_t unstored = uncounted(group); /* before the numbers: what is stored meanwhile is counted twice rather than not at all */
+    ask(group, numbers);
+    if (shmbus_numbers_before(group->ring, floor, numbers, ids(group) - 1) != SHMBUS_OK)
+        return false;
+    left = unread;
+    for (uint32_t producer = 1; producer < ids(group) && !*more; producer++) {
+        uint32_t version = version_of(group, producer);
+        uint64_t last = get(group, producer, LAST, version);
+        if (numbers[producer] == SHMBUS_UNASKED || numbers[producer] <= last || numbers[producer] > NUMBER_MASK)
+            continue;
+        *more = draft.count + 5 > GROUP_LOG_ENTRIES;
+        if (*more)
+            break;
+        if (version != version_in(load(group, producer, LAST)))
+            disown(group, producer);
+        put_row(&draft, producer, LAST, version, numbers[producer]);
+        put_missing(&draft, producer, version, numbers[producer] - last, &left, 0);
+    }
+    uint64_t unknown = !*more && left > unstored ? left - unstored : 0;
+    uint64_t voids = atomic_load_explicit(&group->ring->header->aborted, memory_order_relaxed);
+    bool stranger = unknown && group->ring->producers >= group->rows; /* some of them have no row */
+    voids = voids < unknown ? voids : unknown; /* claims that came to nothing */
+    left -= stranger ? unknown : voids;
+    if (left < unread)
+        put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
+    else if (draft.count == 0)
+        return true;
+    if (!commit(&draft, &moved))
+        *more = true; /* once more, then */
+    else if (stranger)
+        atomic_fetch_add_explicit(&group->lane->untold, unknown - voids, memory_order_seq_cst);
+    return true;
+}
+
+bool shmbus_group_explain(const struct shmbus_group *group) {
+    bool more = group->rows && group->ring, done = true;
+    while (more && done)
+        done = explain_some(group, &more);
+    return done;
+}
+
+void shmbus_group_begin(const struct shmbus_group *group) {
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
+    if (!group->rows || !group->ring || (group->ring->header->generation == 0 && from <= group->ring->header->first_sequence))
+        return; /* it gets what was published from the first on: all that is missing is lost */
+    bool known = false;
+    for (int tries = 0; !known && tries < TRIES; tries++) {
+        ask(group, numbers);
+        known = shmbus_numbers_before(group->ring, from, numbers, ids(group) - 1) == SHMBUS_OK;
+        from = known ? from : shmbus_head(group->ring);
+    }
+    if (from > shmbus_group_floor(group)) { /* that it wanted to begin with, and nobody knows whose it was */
+        uint64_t gone = from - shmbus_group_floor(group);
+        shmbus_group_place(group, from);
+        atomic_fetch_add_explicit(&group->lane->untold, gone, memory_order_seq_cst);
+    }
+    for (uint32_t producer = 1; known && producer < ids(group); producer++) {
+        if (numbers[producer] == SHMBUS_UNASKED)
+            continue;
+        uint64_t made = versioned(version_of(group, producer), numbers[producer]);
+        atomic_store_explicit(&group->account[place_of(producer, BASE)], made, memory_order_relaxed);
+        atomic_store_explicit(&group->account[place_of(producer, LAST)], made, memory_order_release);
+    }
+}
+
+void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer) {
+    if (!has_row(group, producer) || !group->ring || shmbus_group_floor(group) < group->ring->header->first_sequence)
+        return; /* the group reads the ring before this one, where the id is its last owner's: see version_of() */
+    shmbus_group_skip(group, shmbus_head(group->ring)); /* all of its messages are gone from the ring */
+    uint64_t published = 0, claiming = 0, moved = 0;
+    shmbus_numbers_get(group->ring, producer, &published, &claiming);
+    for (bool done = false; !done;) { /* if it could not be explained as publishers were too fast */
+        struct draft draft = begin(group, &moved);
+        uint32_t version = version_of(group, producer);
+        uint64_t last = get(group, producer, LAST, version), unread = unexplained(group), left = unread;
+        if (published <= last || unread == 0)
+            break;
+        put_row(&draft, producer, LAST, version, published);
+        put_missing(&draft, producer, version, published - last, &left, 0);
+        put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
+        done = commit(&draft, &moved);
+    }
+    disown(group, producer);
+}
+
+/* ---- what is told ------------------------------------------------------------------------------------------------------ */
+
+/* seq_cst: a member looks here after it has set the waiting bit, against whoever counts and then rings */
+bool shmbus_group_owes(const struct shmbus_group *group) {
+    return atomic_load_explicit(&group->lane->untold, memory_order_seq_cst) ||
+           atomic_load_explicit(&group->lane->owed, memory_order_seq_cst) !=
+               atomic_load_explicit(&group->lane->seen, memory_order_relaxed);
+}
+
+uint64_t shmbus_group_untold(const struct shmbus_group *group) {
+    uint64_t untold = atomic_load_explicit(&group->lane->untold, memory_order_relaxed), told;
+    for (uint32_t producer = 1; producer < group->rows; producer++)
+        untold += owed_to(group, producer, &told);
+    return untold;
+}
+
+void shmbus_group_look(const struct shmbus_group *group) {
+    atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst);
+}
+
+bool shmbus_group_tell(const struct shmbus_group *group, uint32_t *producer, uint64_t *count) {
+    *producer = 0;
+    if (atomic_load_explicit(&group->lane->untold, memory_order_relaxed)) {
+        *count = atomic_exchange_explicit(&group->lane->untold, 0, memory_order_seq_cst);
+        if (*count)
+            return true;
+    }
+    uint64_t owed = atomic_load_explicit(&group->lane->owed, memory_order_seq_cst);
+    if (owed == atomic_load_explicit(&group->lane->seen, memory_order_relaxed))
+        return false;
+    for (*producer = 1; *producer < group->rows; ++*producer)
+        if ((*count = take_owed(group, *producer)))
+            return true;
+    atomic_store_explicit(&group->lane->seen, owed, memory_order_seq_cst);
+    return false;
+}
+
+void shmbus_group_untell(const struct shmbus_group *group, uint64_t count) {
+    atomic_fetch_add_explicit(&group->lane->untold, count, memory_order_seq_cst);
+}
+
+/* ---- what the rows say ------------------------------------------------------------------------------------------------- */
+
+/* As it will be when the log is carried out. */
+static uint64_t seen_with(const struct shmbus_group *group, const struct shmbus_group_log *log, uint32_t producer,
+                          enum field field) {
+    uint64_t word = load(group, producer, field), where = FIRST_ROW + place_of(producer, field);
+    for (uint64_t i = 0; log && i < atomic_load_explicit(&log->count, memory_order_relaxed); i++) {
+        uint64_t value = atomic_load_explicit(&log->entries[i].value, memory_order_relaxed);
+        if (atomic_load_explicit(&log->entries[i].where, memory_order_relaxed) == where && is_further(where, value, word))
+            word = value;
+    }
+    return word;
+}
+
+bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, struct shmbus_entry *entry) {
+    struct shmbus_group_log copy;
+    uint64_t words[GROUP_ROW_WORDS];
+    if (!has_row(group, producer))
+        return false;
+    for (unsigned looks = 0; looks < LOOKS; looks++) {
+        uint64_t ticket = load_ticket(group);
+        bool under_way = ticket & UNDER_WAY;
+        if (under_way && !log_of(group, ticket, &copy))
+            continue;
+        for (uint32_t field = 0; field < GROUP_ROW_WORDS; field++)
+            words[field] = seen_with(group, under_way ? &copy : NULL, producer, (enum field)field);
+        FENCE(memory_order_acquire);
+        uint64_t again = load_ticket(group);
+        if (again == ticket || (under_way && again == (ticket & ~UNDER_WAY)))
+            break;
+    }
+    uint32_t version = version_in(words[LAST]);
+    for (uint32_t field = 0; field < GROUP_ROW_WORDS; field++)
+        words[field] = version_in(words[field]) == version ? number_in(words[field]) : 0;
+    *entry = (struct shmbus_entry){
+        .producer = producer, .version = version, .last = words[LAST], .base = words[BASE], .overrun = words[OVERRUN],
+        .expired = words[EXPIRED], .corrupt = words[CORRUPT], .filtered = words[FILTERED], .repeated = words[REPEATED],
+        .dead = words[DEAD],
+    };
+    uint64_t missed = entry->overrun + entry->expired + entry->corrupt + entry->filtered + entry->dead;
+    uint64_t all = entry->last - entry->base;
+    entry->delivered = all > missed ? all - missed : 0;
+    return words[LAST] != 0 || version != 0;
+}

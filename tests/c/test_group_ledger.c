@@ -1,0 +1,435 @@
+/* The ledger of a group: what its rows say when one thing happens after the other. Races are stress_group.c's. */
+#include <string.h>
+
+#include "rig.h"
+
+enum { WINDOW = 64, PRODUCERS = 16, LENGTH = 40 };
+
+static struct rig rig;
+static struct rig_group page;
+static struct shmbus_group anna, bert, coordinator;
+static struct shmbus_writer writers[PRODUCERS + 1];
+
+static struct shmbus_group looking(struct shmbus_group lane) {
+    lane.ring = &rig.ring;
+    return lane;
+}
+
+static void open_at(uint64_t sequence, uint32_t producers) {
+    page = rig_group(9, 2, WINDOW, producers, PRODUCERS + 1);
+    anna = looking(rig_member(&page, 1, 3));
+    bert = looking(rig_member(&page, 1, 63));
+    coordinator = looking(rig_coordinator(&page, 1));
+    shmbus_group_place(&coordinator, sequence);
+    shmbus_group_begin(&coordinator);
+}
+
+static void open_ring(void) {
+    rig = rig_small(32, 1u << 14);
+    for (uint32_t p = 1; p <= PRODUCERS; p++) {
+        shmbus_numbers_begin(&rig.ring, p, false);
+        shmbus_writer_init(&writers[p], &rig.ring, p);
+    }
+}
+
+static void open_group(void) {
+    open_ring();
+    open_at(1, 0);
+}
+
+static uint64_t publish(uint32_t producer) {
+    return rig_must_publish(&writers[producer], writers[producer].producer_sequence + 1, LENGTH);
+}
+
+static void publish_many(uint32_t producer, uint64_t count) {
+    while (count--)
+        publish(producer);
+}
+
+static struct shmbus_taken taken(uint64_t sequence) { return (struct shmbus_taken){sequence, 1}; }
+
+static void claim(const struct shmbus_group *who, uint64_t from, uint32_t count) {
+    uint32_t all = count;
+    CHECK_EQUAL(shmbus_group_claim_run(who, from, &count, 1), SHMBUS_OK);
+    CHECK_EQUAL(count, all);
+}
+
+static void end(const struct shmbus_group *who, uint64_t sequence, enum shmbus_ending ending) {
+    uint64_t advanced = 0;
+    CHECK(shmbus_group_settle_as(who, taken(sequence), ending, &advanced));
+}
+
+static void settle(const struct shmbus_group *who, uint64_t from, uint64_t to) {
+    for (uint64_t at = from; at < to; at++)
+        end(who, at, SHMBUS_ENDED_DELIVERED);
+}
+
+static struct shmbus_entry row(uint32_t producer) {
+    struct shmbus_entry entry = {0};
+    shmbus_group_entry(&anna, producer, &entry);
+    CHECK_EQUAL(entry.last - entry.base, entry.delivered + entry.overrun + entry.expired + entry.corrupt + entry.filtered +
+                                             entry.dead);
+    return entry;
+}
+
+static void check_row(uint32_t producer, uint64_t last, uint64_t delivered, uint64_t overrun) {
+    CHECK_EQUAL(row(producer).last, last);
+    CHECK_EQUAL(row(producer).delivered, delivered);
+    CHECK_EQUAL(row(producer).overrun, overrun);
+}
+
+static void must_tell(uint32_t producer, uint64_t count) {
+    uint32_t whose = UINT32_MAX;
+    uint64_t told = 0;
+    CHECK(shmbus_group_owes(&anna));
+    CHECK(shmbus_group_tell(&anna, &whose, &told));
+    CHECK_EQUAL(whose, producer);
+    CHECK_EQUAL(told, count);
+}
+
+static void must_tell_nothing(void) {
+    uint32_t whose;
+    uint64_t told;
+    CHECK(!shmbus_group_tell(&anna, &whose, &told));
+    CHECK(!shmbus_group_owes(&anna));
+}
+
+TEST(a_message_is_booked_when_the_floor_passes_it) {
+    open_group();
+    publish_many(1, 2);
+    publish_many(2, 2);
+    claim(&anna, 1, 2);
+    claim(&bert, 3, 2);
+    settle(&bert, 3, 5);
+    check_row(2, 0, 0, 0); /* the floor stands at what anna holds */
+    settle(&anna, 1, 3);
+    check_row(1, 2, 2, 0);
+    check_row(2, 2, 2, 0);
+}
+
+TEST(how_a_message_ended_is_booked_with_it) {
+    open_group();
+    publish_many(1, 8);
+    claim(&anna, 1, 8);
+    for (uint32_t ending = SHMBUS_ENDED_DELIVERED; ending <= SHMBUS_ENDED_DEAD; ending++)
+        if (ending != SHMBUS_ENDED_VOID && ending != SHMBUS_ENDED_REPEATED)
+            end(&anna, ending + 1, (enum shmbus_ending)ending);
+    settle(&anna, 2, 3);
+    settle(&anna, 4, 5);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 9);
+    check_row(1, 8, 3, 1);
+    struct shmbus_entry entry = row(1);
+    CHECK_EQUAL(entry.filtered + entry.expired + entry.corrupt + entry.dead, 4);
+    CHECK_EQUAL(entry.filtered * entry.expired * entry.corrupt * entry.dead, 1);
+    must_tell_nothing(); /* who found it overrun has told that */
+}
+
+TEST(numbers_that_a_producer_left_out_are_no_messages_and_those_it_used_again_no_more_of_them) {
+    open_group();
+    publish_many(1, 3);
+    writers[1].producer_sequence = 100;
+    publish_many(1, 2); /* 101, 102 */
+    writers[1].producer_sequence = 100;
+    publish(1); /* once more */
+    claim(&anna, 1, 6);
+    settle(&anna, 1, 7);
+    CHECK_EQUAL(row(1).base, 97);
+    CHECK_EQUAL(row(1).repeated, 1);
+    check_row(1, 102, 5, 0);
+}
+
+TEST(duplicates_that_are_removed_are_counted_apart) {
+    open_ring();
+    open_at(1, PRODUCERS + 1);
+    publish_many(1, 2);
+    CHECK_EQUAL(shmbus_group_judge(&anna, 1, 1, 5, 1), SHMBUS_OK);
+    CHECK_EQUAL(shmbus_group_judge(&anna, 2, 1, 5, 1), SHMBUS_STEPPED);
+    settle(&anna, 1, 2);
+    CHECK_EQUAL(row(1).repeated, 1);
+    CHECK_EQUAL(row(1).delivered, 1);
+}
+
+TEST(what_the_ring_has_dropped_is_told_once_by_producer) {
+    open_group();
+    publish_many(1, 2);
+    claim(&anna, 1, 2);
+    settle(&anna, 1, 3);
+    for (int i = 0; i < 20; i++) {
+        publish(2);
+        publish_many(3, 2);
+    }
+    uint64_t head = shmbus_head(&rig.ring);
+    CHECK_EQUAL(shmbus_group_skip(&anna, head), head - 3);
+    must_tell(2, row(2).overrun);
+    must_tell(3, row(3).overrun);
+    must_tell_nothing();
+    check_row(1, 2, 2, 0);
+    CHECK_EQUAL(row(2).overrun + row(3).overrun, head - 3);
+    claim(&bert, head, 31);
+    settle(&bert, head, head + 31);
+    CHECK_EQUAL(row(2).delivered + row(2).overrun, 20);
+    CHECK_EQUAL(row(3).delivered + row(3).overrun, 40);
+}
+
+TEST(an_overrun_of_more_producers_and_held_messages_than_one_commit_takes_is_booked_whole) {
+    open_group();
+    for (uint64_t at = 1; at <= 48; at++) {
+        publish(1 + at % PRODUCERS);
+        if (at <= 32)
+            claim(&anna, at, 1);
+    }
+    publish_many(PRODUCERS, 40);
+    uint64_t head = shmbus_head(&rig.ring);
+    shmbus_group_skip(&bert, head);
+    CHECK_EQUAL(shmbus_group_floor(&bert), head);
+    for (uint32_t p = 1; p < PRODUCERS; p++)
+        check_row(p, 3, 2, 1);
+    CHECK_EQUAL(row(PRODUCERS).overrun, head - 33 - (PRODUCERS - 1));
+    for (uint32_t p = 1; p < PRODUCERS; p++)
+        must_tell(p, 1);
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 32);
+    for (uint32_t p = 1; p < PRODUCERS; p++)
+        check_row(p, 3, 0, 3);
+}
+
+TEST(settled_by_turns_of_more_producers_than_one_commit_takes_all_are_booked) {
+    open_group();
+    for (uint64_t round = 0; round < 10; round++) {
+        for (uint32_t p = 1; p <= PRODUCERS; p++)
+            publish(p);
+        claim(&anna, round * PRODUCERS + 1, PRODUCERS);
+        for (uint64_t at = (round + 1) * PRODUCERS; at > round * PRODUCERS; at--)
+            settle(&anna, at, at + 1); /* the first is the last to be settled, and moves the floor over all */
+    }
+    for (uint32_t p = 1; p <= PRODUCERS; p++)
+        check_row(p, 10, 10, 0);
+}
+
+static uint64_t overrun_what_anna_holds(void) {
+    open_group();
+    publish_many(1, 4);
+    claim(&anna, 1, 4);
+    publish_many(2, 60);
+    uint64_t head = shmbus_head(&rig.ring);
+    shmbus_group_skip(&bert, head);
+    check_row(1, 4, 4, 0);
+    must_tell(2, head - 5);
+    must_tell_nothing();
+    return head;
+}
+
+TEST(what_is_held_when_the_floor_passes_it_is_delivered_unless_it_is_let_go) {
+    uint64_t head = overrun_what_anna_holds();
+    settle(&anna, 1, 2);
+    check_row(1, 4, 4, 0);
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(2)), SHMBUS_OVERRUN);
+    check_row(1, 4, 3, 1);
+    must_tell(1, 1);
+    end(&anna, 3, SHMBUS_ENDED_FILTERED);
+    CHECK_EQUAL(row(1).filtered, 1);
+    must_tell_nothing();
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 1);
+    check_row(1, 4, 1, 2);
+    must_tell(1, 1);
+    must_tell_nothing();
+    CHECK_EQUAL(shmbus_group_floor(&anna), head);
+}
+
+TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
+    uint64_t at = overrun_what_anna_holds();
+    for (; at <= WINDOW + 4; at++) {
+        publish(2);
+        if (shmbus_head(&rig.ring) > at)
+            shmbus_group_skip(&bert, shmbus_head(&rig.ring));
+        else {
+            claim(&bert, at, 1);
+            settle(&bert, at, at + 1);
+        }
+    }
+    check_row(1, 4, 0, 4);
+    CHECK(!shmbus_group_settle_quietly(&anna, taken(1)));
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 0);
+    check_row(1, 4, 0, 4);
+}
+
+/* ---- commits ---- */
+
+TEST(what_a_dead_writer_had_decided_is_read_at_once_and_carried_out_by_the_next) {
+    open_group();
+    publish_many(1, 4);
+    claim(&anna, 1, 4);
+    settle(&anna, 1, 3);
+    struct shmbus_group_log *log = &anna.logs[3];
+    uint64_t floor = 0, last = 3, ticket = atomic_load(&anna.lane->ticket);
+    for (uint64_t where = 0; where < 2; where++) {
+        atomic_store(&log->entries[where].where, where == 0 ? 4 + 10 * 1 : floor); /* LAST of producer 1, then the floor */
+        atomic_store(&log->entries[where].value, where == 0 ? (1ull << 48 | last) : 4);
+    }
+    atomic_store(&log->count, 2);
+    CHECK(shmbus_group_settle_quietly(&anna, taken(3)));
+    atomic_store(&anna.lane->ticket, ticket + 256 + 128); /* the next one, under way, by member 3 */
+    check_row(1, 3, 3, 0);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 3);
+    shmbus_group_finish(&bert);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 4);
+    check_row(1, 3, 3, 0);
+    settle(&anna, 4, 5);
+    check_row(1, 4, 4, 0);
+}
+
+TEST(what_ended_between_the_look_at_it_and_the_mark_that_it_was_held_is_booked_as_what_it_was) {
+    open_group();
+    publish_many(1, 2);
+    claim(&bert, 1, 1);
+    claim(&anna, 2, 1);
+    end(&anna, 2, SHMBUS_ENDED_FILTERED); /* after bert, who died since, had found it held, and decided to pass both */
+    const uint64_t entries[][2] = {{4 + 10 * 1, 1ull << 48 | 2}, {3, 1}, {3, 2}, {0, 3}}; /* LAST, HELD twice, the floor */
+    for (int i = 0; i < 4; i++) {
+        atomic_store(&bert.logs[63].entries[i].where, entries[i][0]);
+        atomic_store(&bert.logs[63].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&bert.logs[63].count, 4);
+    atomic_store(&anna.lane->ticket, 256 + 128 + 63);
+    shmbus_group_finish(&anna);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 3);
+    check_row(1, 2, 1, 0);
+    CHECK_EQUAL(row(1).filtered, 1);
+}
+
+TEST(whatever_logs_and_tickets_say_every_call_returns) {
+    uint64_t seed = check_seed();
+    for (int i = 0; i < 2000; i++) {
+        open_group();
+        publish_many(1, 20);
+        claim(&anna, 1, 10);
+        for (uint32_t writer = 0; writer <= SHMBUS_MEMBERS; writer++) {
+            atomic_store(&anna.logs[writer].count, check_random(&seed) % 200);
+            for (uint32_t e = 0; e < GROUP_LOG_ENTRIES; e++) {
+                atomic_store(&anna.logs[writer].entries[e].where, check_random(&seed) >> check_random(&seed) % 64);
+                atomic_store(&anna.logs[writer].entries[e].value, check_random(&seed) >> check_random(&seed) % 64);
+            }
+        }
+        atomic_store(&anna.lane->ticket, check_random(&seed));
+        uint64_t advanced = 0;
+        struct shmbus_entry entry;
+        shmbus_group_entry(&bert, 1, &entry);
+        shmbus_group_settle(&anna, taken(1), &advanced);
+        shmbus_group_explain(&bert);
+        shmbus_group_untold(&bert);
+        CHECK_EQUAL(atomic_load(&anna.lane->ticket) & 128, 0);
+        rig_group_close(&page);
+        rig_close(&rig);
+    }
+}
+
+/* ---- ids, beginnings, layouts ---- */
+
+TEST(an_id_that_is_given_to_another_begins_a_row_anew_and_what_was_not_told_is_told_without_a_name) {
+    open_group();
+    publish_many(1, 2);
+    publish_many(2, 40);
+    shmbus_group_forget(&coordinator, 1); /* its messages are gone from the ring: lost, all of them */
+    check_row(1, 2, 0, 2);
+    CHECK_EQUAL(shmbus_group_untold(&anna), shmbus_head(&rig.ring) - 1);
+    shmbus_numbers_begin(&rig.ring, 1, false);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&anna, sequence, 1);
+    settle(&anna, sequence, sequence + 1);
+    check_row(1, 1, 1, 0);
+    CHECK_EQUAL(row(1).version, 2);
+    must_tell(0, 2);
+    must_tell(2, 40);
+    must_tell_nothing();
+}
+
+TEST(who_begins_late_has_nothing_to_do_with_what_was_before) {
+    open_ring();
+    publish_many(1, 5);
+    publish_many(2, 3);
+    open_at(7, 0);
+    claim(&anna, 7, 2);
+    settle(&anna, 7, 9);
+    CHECK_EQUAL(row(1).base, 5);
+    CHECK_EQUAL(row(2).base, 1);
+    check_row(2, 3, 2, 0);
+}
+
+TEST(who_begins_with_what_is_gone_is_told_and_goes_on_where_the_ring_does) {
+    open_ring();
+    publish_many(1, 50);
+    uint64_t head = shmbus_head(&rig.ring);
+    open_at(2, 0);
+    CHECK_EQUAL(shmbus_group_floor(&anna), head);
+    must_tell(0, head - 2);
+    CHECK_EQUAL(row(1).base, head - 1);
+}
+
+TEST(a_claim_that_came_to_nothing_is_nobodys_loss) {
+    open_group();
+    uint64_t word;
+    rig_claim(&rig.ring, 5, 2, true, &word);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 5), 1);
+    publish_many(1, 60);
+    shmbus_group_skip(&anna, shmbus_head(&rig.ring));
+    check_row(1, shmbus_head(&rig.ring) - 2, 0, shmbus_head(&rig.ring) - 2);
+    must_tell(1, shmbus_head(&rig.ring) - 2);
+    must_tell_nothing();
+    CHECK_EQUAL(atomic_load(&anna.lane->unread), atomic_load(&anna.lane->explained));
+}
+
+TEST(what_is_dropped_before_a_message_that_is_settled_is_its_producers_loss_in_the_same_commit) {
+    open_group();
+    struct shmbus_group blind = rig_member(&page, 1, 5); /* which cannot say whose it was */
+    publish_many(1, 3);
+    claim(&anna, 1, 1);
+    claim(&blind, 2, 1);
+    claim(&anna, 3, 1);
+    settle(&anna, 3, 4);
+    end(&blind, 2, SHMBUS_ENDED_OVERRUN);
+    atomic_store(&rig_slot(&rig.ring, 2)->word, 0); /* nor can the ring any more */
+    settle(&anna, 1, 2);
+    CHECK_EQUAL(row(1).last - row(1).base, 3);
+    CHECK_EQUAL(row(1).base, 0);
+}
+
+TEST(a_message_whose_number_is_not_stored_yet_is_lost_when_its_producers_next_one_is_seen) {
+    open_group();
+    uint64_t word;
+    for (int i = 0; i < 2; i++)
+        rig_claim(&rig.ring, 5, 2, true, &word);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 5), 2);
+    for (uint64_t at = 1; at <= 2; at++)
+        CHECK_EQUAL(shmbus_group_pass(&anna, at), SHMBUS_OK);
+    publish(1);
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(&rig.ring, 1);
+    atomic_store(&numbers->published, 0); /* committed, and stopped before it said so */
+    publish_many(2, 60);
+    shmbus_group_skip(&anna, shmbus_head(&rig.ring));
+    check_row(1, 0, 0, 0);
+    atomic_store(&numbers->published, 1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&anna, sequence, 1);
+    settle(&anna, sequence, sequence + 1);
+    check_row(1, 2, 1, 1);
+    CHECK_EQUAL(row(1).base + row(2).base, 0);
+}
+
+TEST(a_page_of_the_layout_before_has_no_ledger_and_goes_on_as_it_was) {
+    open_ring();
+    page = rig_group(9, 2, WINDOW, 0, 0);
+    struct shmbus_group_setup setup;
+    CHECK_EQUAL(shmbus_group_check(page.memory, page.size, rig_boot, &setup), SHMBUS_OK);
+    CHECK_EQUAL(setup.rows, 0);
+    CHECK_EQUAL(shmbus_group_number(page.memory, page.size), SHMBUS_GROUP_LAYOUT - 1);
+    anna = looking(rig_member(&page, 1, 3));
+    shmbus_group_place(&anna, 1);
+    shmbus_group_begin(&anna);
+    publish_many(1, 60);
+    CHECK_EQUAL(shmbus_group_skip(&anna, shmbus_head(&rig.ring)), shmbus_head(&rig.ring) - 1);
+    struct shmbus_entry entry;
+    CHECK(!shmbus_group_entry(&anna, 1, &entry));
+    must_tell_nothing();
+}
