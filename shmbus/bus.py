@@ -96,7 +96,7 @@ class Bus:
         self._closed = False
         self._target = target
         self._coordinator = Reconnect()
-        self._duty = Duty(self)
+        self._duty = Duty()
         self._published = 0  # messages of publishers that are closed
         self._refused = 0  # messages that found no room
         self._auth_info = bearer_info(bearer)
@@ -661,7 +661,7 @@ class Bus:
         coordinator is gone or did not start this process, and nothing is registered. May be called again, after a
         SIGHUP say.
         """
-        return self._duty.announce()
+        return self._duty.announce(self)
 
     def beat(self, health: int = HEALTHY) -> None:
         """Say that the thread that does the work still moves: to be called by it, and by no other.

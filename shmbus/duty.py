@@ -18,10 +18,9 @@ TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this
 
 
 class Duty:
-    """Of one connection."""
+    """Of one connection, which it does not refer to: one that nobody keeps is to go at once, with what it has mapped."""
 
-    def __init__(self, bus: "Bus") -> None:
-        self._bus = bus
+    def __init__(self) -> None:
         self._token = os.environ.get(TOKEN_VARIABLE)
         self._heart: Heart | None = None  # of a collector whose health somebody wants to know
         self.ready = False  # has been announced
@@ -37,15 +36,15 @@ class Duty:
         if self._token is not None:
             os.environ.pop(TOKEN_VARIABLE, None)
 
-    def announce(self) -> float | None:
+    def announce(self, bus: "Bus") -> float | None:
         """Answers the seconds within which it is to beat, None: nobody looks."""
         self.ready = True
         intervals = [request.heartbeat_interval_ms for request in self.registered.values()]
         try:
-            with self._bus._request(wire.AnnounceReady()) as answer:
+            with bus._request(wire.AnnounceReady()) as answer:
                 noted: wire.ReadyNoted = answer.message
                 intervals.append(noted.heartbeat_ms)
-                self._have_heart(noted)
+                self._have_heart(bus, noted)
         except ConnectionLost:
             pass  # the next coordinator is told when this process comes back to it
         return min(filter(None, intervals), default=0) / 1000 or None
@@ -55,11 +54,11 @@ class Duty:
         if self._heart is not None:
             self._heart.beat(health)
 
-    def _have_heart(self, noted: wire.ReadyNoted) -> None:
+    def _have_heart(self, bus: "Bus", noted: wire.ReadyNoted) -> None:
         seconds = noted.heartbeat_ms / 1000
         if not (seconds and noted.collector):
             self._heart = None
         elif self._heart is None:
-            self._heart = Heart(self._bus, noted.collector, seconds)
+            self._heart = Heart(bus, noted.collector, seconds)
         else:
             self._heart.interval = seconds
