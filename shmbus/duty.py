@@ -18,7 +18,7 @@ TOKEN_VARIABLE: Final = "SHMBUS_COLLECTOR_TOKEN"  # the coordinator started this
 
 
 class Duty:
-    """Of one connection, which it does not refer to: one that nobody keeps is to go at once, with what it has mapped."""
+    """Of one connection, which it does not refer to: one that nobody keeps goes at once, with what it has mapped."""
 
     def __init__(self) -> None:
         self._token = os.environ.get(TOKEN_VARIABLE)

@@ -205,7 +205,7 @@ def test_nobody_cancels_a_call_in_another_s_name():
         "from shmbus.v1.eventbus_pb2 import RpcRequestPayload\n"
         "from shmbus.v1.rpc_pb2 import RpcRequest\n"
         "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
-        "    client._exchange._service(make_ask('lab', HEALTH_CHECK, None, 5, None, False))\n"
+        "    client._exchange._first(make_ask('lab', HEALTH_CHECK, None, 5, None, False))\n"
         "    as_other(client, sessions(bus)['victim'])\n"
         "    request = RpcRequest(request_id='x', client_id=sys.argv[2], cancels=sys.argv[3])\n"
         "    client._exchange._services['lab'].publisher.publish(RpcRequestPayload(request=request))\n"
@@ -323,7 +323,7 @@ def test_who_may_only_read_what_a_collector_is_asked_holds_no_caller_and_is_none
 SPOIL = HOSTILE + (
     "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
     "    ask = make_ask('lab', HEALTH_CHECK, None, 5, None, False)\n"
-    "    spoil(sys.argv[2], client._exchange._service(ask).publisher._ring.topic.encode())\n"
+    "    spoil(sys.argv[2], client._exchange._first(ask).publisher._ring.topic.encode())\n"
     "    print('spoilt', flush=True)\n"
     "    if sys.argv[2] == 'name':\n"
     "        as_other(client, sessions(bus)['victim'])\n"
