@@ -57,10 +57,10 @@ class Lab:
         self.ring, self._descriptor = make_ring(shape, bell=RING_BELL)
         self.raw = Raw(self._descriptor, shape)
         self.writer = TestWriter(self.ring, 1, self.bells)
-        descriptor = memory(Group.layout(1, 4, 0))
-        self.group = Group.create(descriptor, session=5, lanes=1, window=4, producers=0, bell=0, boot_id=BOOT)
+        descriptor = memory(Group.layout(1, 4, 0, 9))
+        self.group = Group.create(descriptor, session=5, lanes=1, window=4, producers=0, rows=9, bell=0, boot_id=BOOT)
         os.close(descriptor)
-        self.group.place(0, self.ring.first_sequence)
+        self.group.place(0, self.ring.first_sequence, self.ring)
 
     def member(self, number=0):
         member = Member(self.bells)
