@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LANE_SHIFT: Final = 31  # a cursor tells its topic and, in the highest bit, its lane
 LOOKS: Final = 20  # at what a topic keeps, for one whose end is still in the ring
 STEP_OVER_SECONDS: Final = 0.25  # how long the coordinator is left to repair what a dead publisher left unfinished
+_NO_TOPICS: Final[frozenset[int]] = frozenset()
 
 
 class Arrival(NamedTuple):
@@ -90,7 +91,8 @@ class Subscription(Reader):
         self._places: dict[tuple[int, int, int], int] = {}  # where to begin in successors that were there before
         # Read to their seal, their successor not here yet.
         self._finished: dict[tuple[int, int, int], tuple[Ring, int]] = {}
-        self._to_hand_out: set[int] = set()  # topics whose last messages come before what is in their rings
+        # Topics whose last messages come before what is in their rings. An empty set takes 216 bytes, so all share one.
+        self._to_hand_out: frozenset[int] = _NO_TOPICS
         self._states: dict[int, StateReader] = {}  # of topics that begin with what they keep, until that is looked at
         self._kept: dict[int, Snapshot] = {}  # what it was then
         self._cursors: list[tuple[int, int]] = []  # (session, index) of every cursor in use
@@ -309,13 +311,14 @@ class Subscription(Reader):
 
     def _take_arrivals(self) -> None:
         """Whatever a signal handler raises in between, no arrival is lost: each goes when it has been begun."""
-        self._to_hand_out |= {arrival.ring.topic_id for arrival in self._arrivals} & self._states.keys()
+        if self._states:
+            self._to_hand_out |= {arrival.ring.topic_id for arrival in self._arrivals} & self._states.keys()
         while self._arrivals:
             self._take(self._arrivals[0])
             self._arrivals.pop(0)
         if self._to_hand_out:
             self._hand_out_kept(self._to_hand_out)
-            self._to_hand_out.clear()
+            self._to_hand_out = _NO_TOPICS
 
     def _take(self, arrival: Arrival) -> None:
         ring = arrival.ring
@@ -378,7 +381,7 @@ class Subscription(Reader):
             state.close()
         return self._kept.get(ring.topic_id)
 
-    def _hand_out_kept(self, topics: set[int]) -> None:
+    def _hand_out_kept(self, topics: frozenset[int]) -> None:
         """The last messages of these topics come before anything that is in their rings."""
         rings = {_lane(ring): ring for ring, *_ in self._counters() if ring.topic_id in topics}
         found = []
