@@ -189,7 +189,8 @@ class Topics:
         killpoint("successor.told")
         old.ring.seal(successor.number)
         old.sealed = True
-        for producer in durable:  # nobody publishes there any more, so these are the last ones
+        # Nobody publishes there any more, so these are the last ones: whoever begins to read in the successor goes by them.
+        for producer in old.producers.active | durable:
             successor.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
         topic.generations.append(successor)
         self.successors += 1

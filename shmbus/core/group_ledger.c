@@ -577,6 +577,26 @@ static uint64_t uncounted(const struct shmbus_group *group) {
     return count;
 }
 
+/* What is missing before those numbers, of producers that may skip some or of the others: see shmbus_may_skip_numbers(). False:
+ * the log has no room for all. */
+static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, uint64_t *left) {
+    const struct shmbus_group *group = draft->group;
+    for (uint32_t producer = 1; producer < ids(group); producer++) {
+        uint32_t version = version_of(group, producer);
+        uint64_t last = get(group, producer, LAST, version);
+        if (numbers[producer] == SHMBUS_UNASKED || numbers[producer] <= last || numbers[producer] > NUMBER_MASK ||
+            shmbus_may_skip_numbers(group->ring, producer) != skips)
+            continue;
+        if (draft->count + 5 > GROUP_LOG_ENTRIES)
+            return false;
+        if (version != version_in(load(group, producer, LAST)))
+            disown(group, producer);
+        put_row(draft, producer, LAST, version, numbers[producer]);
+        put_missing(draft, producer, version, numbers[producer] - last, left, 0);
+    }
+    return true;
+}
+
 /* One commit. `*more`: it had no room for all. */
 static bool explain_some(const struct shmbus_group *group, bool *more) {
     uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
@@ -592,19 +612,7 @@ static bool explain_some(const struct shmbus_group *group, bool *more) {
     if (shmbus_numbers_before(group->ring, floor, numbers, ids(group) - 1) != SHMBUS_OK)
         return false;
     left = unread;
-    for (uint32_t producer = 1; producer < ids(group) && !*more; producer++) {
-        uint32_t version = version_of(group, producer);
-        uint64_t last = get(group, producer, LAST, version);
-        if (numbers[producer] == SHMBUS_UNASKED || numbers[producer] <= last || numbers[producer] > NUMBER_MASK)
-            continue;
-        *more = draft.count + 5 > GROUP_LOG_ENTRIES;
-        if (*more)
-            break;
-        if (version != version_in(load(group, producer, LAST)))
-            disown(group, producer);
-        put_row(&draft, producer, LAST, version, numbers[producer]);
-        put_missing(&draft, producer, version, numbers[producer] - last, &left, 0);
-    }
+    *more = !put_found(&draft, numbers, false, &left) || !put_found(&draft, numbers, true, &left);
     uint64_t unknown = !*more && left > unstored ? left - unstored : 0;
     uint64_t voids = atomic_load_explicit(&group->ring->header->aborted, memory_order_relaxed);
     bool stranger = unknown && group->ring->producers >= group->rows; /* some of them have no row */

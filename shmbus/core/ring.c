@@ -833,7 +833,12 @@ bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint6
         return false;
     *published = atomic_load_explicit(&numbers->published, memory_order_acquire);
     *claiming = atomic_load_explicit(&numbers->claiming, memory_order_acquire);
-    return atomic_load_explicit(&numbers->durable, memory_order_relaxed) != 0;
+    return shmbus_may_skip_numbers(ring, producer);
+}
+
+bool shmbus_may_skip_numbers(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    return numbers && atomic_load_explicit(&numbers->durable, memory_order_relaxed) != 0;
 }
 
 /* ---- where to begin ------------------------------------------------------------------------------------------------ */

@@ -307,6 +307,9 @@ uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer
 void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number);
 /* Is it durable? Its last number, and that of the message it is (or was) at. */
 bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming);
+/* A durable publisher gives its messages what numbers it likes, as long as they grow. So where numbers tell whose losses unread
+ * sequences are, those who may skip some come last: they have lost at most what is left by the others. */
+bool shmbus_may_skip_numbers(const struct shmbus_ring *ring, uint32_t producer);
 /* What each producer had published before `from`. For every id up to `producers`, `numbers` holds a number that it had surely
  * reached, or SHMBUS_UNASKED; now it holds that of its last message before that. SHMBUS_OVERRUN: the ring's head has passed
  * `from`, and what was found is void. Looks at no more slots than it has to: those up to the first message of the last producer

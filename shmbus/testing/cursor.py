@@ -61,10 +61,11 @@ class Cursor:
         """What `next` would find first."""
         if self.position < self.lane.head:
             return Look.GO_ON
-        if self.position == self.lane.tail:
-            return Look.GO_ON if self._expired else Look.NOTHING
-        content = self.lane.at(self.position)
-        return Look.GO_ON if self._expired or self.lane.is_past(content) else content
+        return Look.NOTHING if self.position == self.lane.tail else self.lane.at(self.position)
+
+    def idle(self) -> Gap | None:
+        """What was put off, as nothing else comes now."""
+        return self._tell_expired() if self._expired else None
 
     def unread(self) -> Iterator[Content]:
         """All that the lane still has for this subscription."""
@@ -96,8 +97,8 @@ class Cursor:
                     return message
                 if reader.by_producer:
                     return None
-        if self._expired:
-            return self._tell_expired()
+        if (told := self.idle()) is not None:
+            return told
         return self._tell_overrun(reader) if self.position < self.lane.head else None
 
     def _move(self, reader: "MemorySubscription", position: int) -> None:
@@ -112,14 +113,18 @@ class Cursor:
 
     def _tell_overrun(self, reader: "MemorySubscription") -> Gap:
         unknown = self.lane.head - self.position - self._gone.total()  # it began before what there was
-        lost: list[tuple[Producer | None, int]] = [*self._gone.items()]
-        lost += [(None, unknown)] if unknown else []
+        known = sorted(self._gone.items(), key=self._turn)
+        lost: list[tuple[Producer | None, int]] = [*known, *([(None, unknown)] if unknown else [])]
         gaps = [self._gap(self.position, count, "overrun", producer) for producer, count in lost]
         self._gone.clear()
         self.lost += self.lane.head - self.position
         self._move(reader, self.lane.head)
         self._told = gaps[1:]
         return gaps[0]
+
+    def _turn(self, lost: tuple[Producer, int]) -> tuple[bool, int]:
+        """Whose loss is told first: of those whose numbers have no gaps."""
+        return lost[0].name in self.lane.durables, self.lane.producers.index(lost[0])
 
     def _expire(self, sequence: int, producer: Producer) -> None:
         self._expired_from = self._expired_from if self._expired else sequence

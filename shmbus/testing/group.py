@@ -1,5 +1,6 @@
 """Groups: durable subscriptions. Members share what comes, and what nobody settles comes again."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from weakref import ref
@@ -8,7 +9,7 @@ from shmbus._core import MAX_TRIES, Ring
 from shmbus.coordinator.requests import checked_durable
 from shmbus.durable import Durable
 from shmbus.errors import DurableError
-from shmbus.message import Gap
+from shmbus.message import Gap, Producer
 from shmbus.start import Resolved, places
 from shmbus.testing.lane import Lane
 from shmbus.topic import most_specific
@@ -33,6 +34,7 @@ class Word:
     """What is known of a message that was given out and is not settled."""
 
     taken: Taken
+    producer: Producer
     since_ns: int
     returned: bool = False
 
@@ -42,11 +44,16 @@ class GroupLane:
 
     def __init__(self, group: "Group", lane: Lane, position: int) -> None:
         self.group, self.lane = group, lane
-        self.floor = self.next = position
-        self.untold = 0  # lost while nobody was there
+        self.floor = self.next = max(position, lane.head)
+        # Lost, and not told yet. Whose that was is known of what came since it began, or from the first message on.
+        from_the_first = position <= lane.first_sequence
+        self.untold: Counter[Producer | None] = Counter()
+        if position < lane.head:
+            self.untold.update(lane.dropped if from_the_first else {None: lane.head - position})
         self.demoted = False
         self._words: dict[int, Word] = {}
         self._settled: set[int] = set()
+        self._gone: dict[int, Producer] = {}  # what the lane does not have any more, and the floor has not passed
         self._moved_ns = 0
 
     @property
@@ -71,7 +78,7 @@ class GroupLane:
     def take_next(self, member: int) -> Taken:
         """The next one is that member's."""
         taken = Taken(self.next, 1, member)
-        self._words[self.next] = Word(taken, self.lane.clock.now_ns())
+        self._words[self.next] = Word(taken, self.lane.at(self.next).producer, self.lane.clock.now_ns())
         self.next += 1
         return taken
 
@@ -84,8 +91,9 @@ class GroupLane:
         returned = self.returned()
         if returned is None:
             return None
-        taken = Taken(returned, min(self._words[returned].taken.tries + 1, MAX_TRIES), member)
-        self._words[returned] = Word(taken, self.lane.clock.now_ns())
+        before = self._words[returned]
+        taken = Taken(returned, min(before.taken.tries + 1, MAX_TRIES), member)
+        self._words[returned] = Word(taken, before.producer, self.lane.clock.now_ns())
         return taken
 
     def settle(self, taken: Taken) -> bool:
@@ -102,8 +110,7 @@ class GroupLane:
         if not self._is_held(taken):
             return False
         if taken.sequence < self.floor:
-            del self._words[taken.sequence]
-            self.untold += 1
+            self.untold[self._words.pop(taken.sequence).producer] += 1
         else:
             self._words[taken.sequence].returned = True
         self.group.hub.tell()
@@ -130,19 +137,28 @@ class GroupLane:
             if word.since_ns <= due:
                 self.give_back(word.taken)
 
-    def skip_dropped(self) -> int:
-        """Go on at what the lane still has; how many are lost by that. What somebody holds stays theirs."""
-        lost = 0
+    def dropped(self, sequence: int, producer: Producer) -> None:
+        """The lane does not have it any more."""
+        if sequence >= self.floor:
+            self._gone[sequence] = producer
+
+    def skip_dropped(self) -> None:
+        """Go on at what the lane still has; the rest is lost. What somebody holds stays theirs."""
         for sequence in range(self.floor, self.lane.head):
-            word = self._words.get(sequence)
+            word, producer = self._words.get(sequence), self._gone.pop(sequence)
             if word is None or word.returned:
                 self._words.pop(sequence, None)
-                lost += sequence not in self._settled
+                if sequence not in self._settled:
+                    self.untold[producer] += 1
             self._settled.discard(sequence)
         self.floor = max(self.floor, self.lane.head)
         self.next = max(self.next, self.floor)
         self._advance()
-        return lost
+
+    def take_untold(self) -> tuple[Producer | None, int]:
+        """Of one producer at a time; first what is nobody's."""
+        producer = None if None in self.untold else min(filter(None, self.untold), key=self.lane.producers.index)
+        return producer, self.untold.pop(producer)
 
     def _is_held(self, taken: Taken) -> bool:
         word = self._words.get(taken.sequence)
@@ -153,6 +169,8 @@ class GroupLane:
         while self.floor in self._settled:
             self._settled.remove(self.floor)
             self.floor += 1
+        for sequence in range(before, self.floor):
+            self._gone.pop(sequence, None)
         if self.floor != before:
             self._moved_ns = self.lane.clock.now_ns()
             self.group.hub.tell()

@@ -37,6 +37,9 @@ class Holder(Protocol):
     def demote(self) -> None:
         """It holds nothing from now on, and is told."""
 
+    def dropped(self, sequence: int, producer: Producer) -> None:
+        """The lane does not have it any more."""
+
 
 class Numbers:
     """How far a producer has come, and who publishes under its name."""
@@ -60,6 +63,7 @@ class Lane:
         self.groups: dict[str, GroupLane] = {}
         self.durables: dict[str, Numbers] = {}  # of durable publishers
         self.dropped: Counter[Producer] = Counter()  # ever
+        self.producers: list[Producer] = []  # as they came
         self._contents: deque[Content] = deque()
         self._units = 0
         self._stalls = StallWatch()
@@ -117,8 +121,9 @@ class Lane:
             content = self._contents.popleft()
             self._units -= content.units
             self.dropped[content.producer] += 1
-            for cursor in self.cursors:
-                cursor.dropped(self.head, content.producer)
+            readers: list[Holder] = [*self.cursors, *self.groups.values()]
+            for reader in readers:
+                reader.dropped(self.head, content.producer)
             self.head += 1
         return dropped
 

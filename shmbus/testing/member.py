@@ -32,11 +32,10 @@ class Member(Cursor):
         if sequence is None:
             sequence = self.shared.next
             if sequence >= self.lane.tail:
-                return Look.GO_ON if self._expired else Look.NOTHING
+                return Look.NOTHING
             if not self.shared.is_open():
                 return Look.HELD_UP
-        content = self.lane.at(sequence)
-        return Look.GO_ON if self.lane.is_past(content) else content
+        return self.lane.at(sequence)
 
     def unread(self) -> Iterator[Content]:
         """All that the lane still has for anybody."""
@@ -52,8 +51,9 @@ class Member(Cursor):
         looks, stop = self.shared.group.settings.window, self.lane.tail
         while looks or self.shared.next < stop:
             if self.shared.floor < self.lane.head:
-                if lost := self.shared.skip_dropped():
-                    return self._tell_lost(self.lane.head - lost, lost)
+                self.shared.skip_dropped()
+                if self.shared.untold:
+                    return self._tell_untold()
                 if reader.by_producer:
                     return None
             taken = self.shared.take_returned(self.number) if looks else None
@@ -64,7 +64,7 @@ class Member(Cursor):
                 taken = self.shared.take_next(self.number)
             if (found := self._found(reader, taken)) is not None or reader.by_producer:
                 return found
-        return self._tell_expired() if self._expired else None
+        return self.idle()
 
     def _found(self, reader: "MemorySubscription", taken: Taken) -> Found | None:
         content = self.lane.at(taken.sequence)
@@ -99,9 +99,6 @@ class Member(Cursor):
         return withheld and self.shared.settle(taken)
 
     def _tell_untold(self) -> Gap:
-        count, self.shared.untold = self.shared.untold, 0
-        return self._tell_lost(max(1, self.shared.floor - count), count)
-
-    def _tell_lost(self, first: int, count: int) -> Gap:
+        producer, count = self.shared.take_untold()
         self.lost += count
-        return self._gap(first, count, "overrun", None)
+        return self._gap(max(1, self.shared.floor - count), count, "overrun", producer)

@@ -18,7 +18,7 @@ class Merge(Turns):
         while (cursor := self._choose()) is not None:
             if (found := cursor.next(reader)) is not None:
                 return found
-        return None
+        return next((told for cursor in self._cursors if (told := cursor.idle()) is not None), None)
 
     def _choose(self) -> Cursor | None:
         looks = [(cursor, cursor.look()) for cursor in self._cursors]

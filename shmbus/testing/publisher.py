@@ -47,6 +47,8 @@ class MemoryPublisher:
         self._bus, self._hub, self._asked, self._numbers = bus, bus.hub, asked, numbers
         self.client: Final = bus.client
         self._producer = bus.client.producer(asked.name)
+        if self._producer not in lane.producers:
+            lane.producers.append(self._producer)
         self._ids = os.urandom(8).hex() + "-"
         self._urgent: MemoryPublisher | None = None
         self._closed = False

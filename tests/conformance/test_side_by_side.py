@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import shmbus
@@ -157,6 +157,45 @@ class Side:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(OPERATIONS, min_size=1, max_size=40))
+@example(  # what is past its time has its turn all the same
+    [
+        ("publish", "lab.x", 0, None),
+        ("publish", "lab.x", 200, 1e-9),
+        ("subscribe", ("lab.#",), "lossy", 1, 0, "producer"),
+        ("receive", 0, 1),
+    ]
+)
+@example(  # what has been dropped is told first
+    [
+        ("set_limits", "lab.x", 1),
+        ("publish", "lab.y", 0, None),
+        ("publish", "lab.x", 0, None),
+        ("publish", "lab.x", 0, None),
+        ("set_limits", "lab.x", 1),
+        ("subscribe", ("lab.#",), "lossy", 1, 0, "producer"),
+        ("receive", 0, 1),
+    ]
+)
+@example(  # whose numbers have gaps is not blamed for what others have lost
+    [
+        ("publish_numbered", "lab.x", 2, 1),
+        ("publish", "lab.x", 0, None),
+        ("set_limits", "lab.x", 1),
+        ("publish", "lab.x", 0, None),
+        ("subscribe", ("lab.#",), "lossy", 1, 0, None),
+        ("receive", 0, 9),
+    ]
+)
+@example(  # nor is a member of a durable subscription told so
+    [
+        ("publish_numbered", "lab.x", 2, 1),
+        ("publish", "lab.x", 0, None),
+        ("set_limits", "lab.x", 1),
+        ("publish", "lab.x", 0, None),
+        ("subscribe", ("lab.#",), "patient", 1, 0, None),
+        ("receive", 0, 9),
+    ]
+)
 def test_both_answer_the_same_whatever_is_done(operations):
     clock = ManualClock()
     with shmbus.embedded(small(), name="lab") as real, MemoryBus(small(), clock=clock, name="lab") as memory:

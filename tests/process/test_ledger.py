@@ -131,6 +131,28 @@ def test_both_lanes_and_all_generations_of_a_topic_are_in_it(bus):
         assert lanes["normal"].delivered == 3 + 4 and lanes["normal"].overrun == found[0].count
 
 
+def test_whoever_begins_in_a_successor_is_told_of_no_messages_before_it(bus):
+    with (
+        bus.publisher("lab.x", name="early") as early,
+        bus.publisher("lab.x", name="late") as late,
+        bus.subscribe("lab.x", lossless=True) as keeper,
+    ):
+        early.publish_many([b"before"] * 5)
+        keeper.receive_many()
+        bus.resize("lab.x", slots=64)
+        with bus.subscribe("lab.x") as subscription:
+            late.publish(b"dropped")
+            keeper.receive_many()
+            bus.set_limits("lab.x", max_messages=1)
+            for _ in range(2):
+                early.publish(b"here")
+                keeper.receive_many()
+            *gaps, message = subscription.receive_many()
+            assert [(gap.producer.name, gap.count) for gap in gaps] == [("early", 1), ("late", 1)]
+            assert message.payload == b"here"
+            assert {entry.producer.name: entry.published for entry in subscription.ledger()} == {"early": 2, "late": 1}
+
+
 def test_whoever_joins_late_has_nothing_to_do_with_what_was_before(bus):
     with bus.publisher("lab.x", name="one") as publisher:
         publisher.publish_many([b"x"] * 100)

@@ -247,8 +247,11 @@ class RingMachine(RuleBasedStateMachine):
         for index, reader in old.gates.items():
             self.ring.set_gate(index, *self._cursor_of(reader), self.ring.first_sequence)
             self.model.gates[index] = reader
+        self.ring.carry_numbers(ring)
         assert ring.seal(len(self.rings) - 1) == old.next
         assert ring.seal(len(self.rings) - 1) == old.next
+        for producer in range(1, ring.producer_capacity + 1):
+            self.ring.raise_numbers(producer, ring.settle_numbers(producer))
         old.sealed, old.unhelped, old.successor = True, False, self.model
         assert ring.sealed and ring.successor == len(self.rings) - 1
         for writer in self.writers.values():

@@ -194,11 +194,18 @@ static bool add_gap(Entry *entry, PyObject *gaps, uint64_t first, uint64_t count
     return added;
 }
 
-/* Gaps of all who lost something of `*budget` sequences, which loses as much. False with an exception. */
-static bool gaps_of(Entry *entry, PyObject *gaps, const uint64_t *numbers, uint64_t first, uint64_t *budget) {
+/* The row of a producer of which something may be missing, if its turn is in this pass: see shmbus_may_skip_numbers(). */
+static struct shmbus_row *row_in_turn(const Entry *entry, const uint64_t *numbers, uint32_t producer, bool skips) {
+    if (numbers[producer] == SHMBUS_UNASKED || shmbus_may_skip_numbers(&entry->ring->ring, producer) != skips)
+        return NULL;
+    return entry->rows[producer].row;
+}
+
+/* Gaps of those who lost something of `*budget` sequences, which loses as much. False with an exception. */
+static bool gaps_of(Entry *entry, PyObject *gaps, const uint64_t *numbers, bool skips, uint64_t first, uint64_t *budget) {
     for (uint32_t producer = 1; producer < entry->row_count; producer++) {
-        struct shmbus_row *row = entry->rows[producer].row;
-        if (!row || numbers[producer] == SHMBUS_UNASKED)
+        struct shmbus_row *row = row_in_turn(entry, numbers, producer, skips);
+        if (!row)
             continue;
         uint64_t lost = shmbus_row_leap(row, numbers[producer] + 1);
         lost = lost < *budget ? lost : *budget;
@@ -209,16 +216,17 @@ static bool gaps_of(Entry *entry, PyObject *gaps, const uint64_t *numbers, uint6
     return true;
 }
 
-static void count_lost(Entry *entry, const uint64_t *numbers, uint64_t budget) {
+static uint64_t count_lost(Entry *entry, const uint64_t *numbers, bool skips, uint64_t budget) {
     for (uint32_t producer = 1; producer < entry->row_count; producer++) {
-        struct shmbus_row *row = entry->rows[producer].row;
-        if (!row || numbers[producer] == SHMBUS_UNASKED)
+        struct shmbus_row *row = row_in_turn(entry, numbers, producer, skips);
+        if (!row)
             continue;
         uint64_t leap = shmbus_row_leap(row, numbers[producer] + 1), lost = leap < budget ? leap : budget;
         if (leap)
             shmbus_row_lose(row, lost, leap - lost);
         budget -= lost;
     }
+    return budget;
 }
 
 /* So many producers may have published a message whose number they have not stored yet: it will be told with their next. */
@@ -256,7 +264,7 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
     }
     uint64_t range = *head - at, all = range + entry->unread, left = all, nobodys = 0, voids = 0;
     if (gaps && result == SHMBUS_OK) {
-        bool whole = gaps_of(entry, gaps, numbers, at, &left);
+        bool whole = gaps_of(entry, gaps, numbers, false, at, &left) && gaps_of(entry, gaps, numbers, true, at, &left);
         uint64_t unstored = uncounted(entry);
         voids = least(left, aborted(entry));
         nobodys = rowless || stranger ? left : left - voids > unstored ? left - voids - unstored : 0;
@@ -266,7 +274,7 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
             Py_CLEAR(gaps);
     }
     if (gaps && result == SHMBUS_OK) {
-        count_lost(entry, numbers, all);
+        count_lost(entry, numbers, true, count_lost(entry, numbers, false, all));
         add_to(&entry->cursor->lost, all - left + nobodys);
         entry->unread = rowless || stranger ? 0 : left - voids - nobodys;
         entry->voids += voids;

@@ -92,8 +92,8 @@ static enum head_state state_of(ReaderObject *self, Entry *entry) {
         return NOTHING;
     if (result == SHMBUS_BUSY || result == SHMBUS_WINDOW)
         return CLAIM;
-    if (result != SHMBUS_OK)
-        return OTHER;
+    if (result != SHMBUS_OK || entry->head.at < shmbus_head(ring_of(entry)))
+        return OTHER; /* what has been dropped may stand in its slot still */
     take_note(self, entry, &view);
     return MESSAGE;
 }
