@@ -22,7 +22,7 @@ from shmbus import schema
 from shmbus._core import MEMBERS, Bells, Group, Ring
 from shmbus.budgets import Budgets
 from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
-from shmbus.directory import DirectoryReader
+from shmbus.directory import DirectoryReader, SessionEntry
 from shmbus.durable import Durable
 from shmbus.duty import Duty
 from shmbus.errors import (
@@ -58,12 +58,11 @@ if TYPE_CHECKING:
 
 RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
-
+ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
 )
-ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 
 class Bus:
@@ -640,9 +639,14 @@ class Bus:
             return f"session {session}", 0, None
         if isinstance(page, Group):
             return durable_of(page), 0, seconds_since_active(page, cursor)
+        client = self._client_of(session)
+        name = f"session {session}" if client is None else client.client
+        return name, page.identity[0], seconds_since_active(page, cursor)
+
+    def _client_of(self, session: int) -> SessionEntry | None:
+        """The client with that session, as the coordinator attests it; None: there is none."""
         with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
-            names = [entry.client for entry in directory.snapshot().sessions if entry.session == session]
-        return names[0] if names else f"session {session}", page.identity[0], seconds_since_active(page, cursor)
+            return next((one for one in directory.snapshot().sessions if one.session == session), None)
 
     def _report_stuck(self, topic_id: int, lane: int, sequence: int, *, full: bool) -> None:
         self._tell(wire.ReportStuck(topic_id=topic_id, lane=lane, sequence=sequence, full=full))

@@ -21,19 +21,15 @@ class Duty:
     """Of one connection, which it does not refer to: one that nobody keeps goes at once, with what it has mapped."""
 
     def __init__(self) -> None:
-        self._token = os.environ.get(TOKEN_VARIABLE)
+        self.token: Final = os.environ.get(TOKEN_VARIABLE)
+        """What the coordinator that started this process knows it by."""
         self._heart: Heart | None = None  # of a collector whose health somebody wants to know
         self.ready = False  # has been announced
         self.registered: Final[dict[str, RegistrationRequest]] = {}  # collectors that this process is, by their ids
 
-    @property
-    def token(self) -> str | None:
-        """What the coordinator that started this process knows it by, until it has been taken."""
-        return self._token
-
     def token_taken(self) -> None:
         """It counts once, and what this process starts is not this process."""
-        if self._token is not None:
+        if self.token is not None:
             os.environ.pop(TOKEN_VARIABLE, None)
 
     def announce(self, bus: "Bus") -> float | None:

@@ -17,8 +17,8 @@ from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import ConnectError, SegmentError, ShmbusError
 from shmbus.ledger import LedgerEntry, entries
+from shmbus.pages import durable_of
 from shmbus.process import Identity, is_alive
-from shmbus.v1.control_pb2 import DurableRecord
 
 _Key = TypeVar("_Key")
 _Mapped = TypeVar("_Mapped", Ring, Session, Group)
@@ -309,7 +309,7 @@ def _finished(segments: Iterable[segment.SegmentName], kind: str) -> Iterator[tu
 
 
 def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> list[Account]:
-    name = DurableRecord.FromString(group.record).durable.name
+    name = durable_of(group)
     found = []
     for lane in range(group.capacity):
         position, *_, topic, lane_and_one = group.cursor(lane)

@@ -189,7 +189,7 @@ class Topics:
         killpoint("successor.told")
         old.ring.seal(successor.number)
         old.sealed = True
-        # Nobody publishes there any more, so these are the last ones: whoever begins to read in the successor goes by them.
+        # Nobody publishes there any more, so these are the last ones. Whoever begins in the successor goes by them.
         for producer in old.producers.active | durable:
             successor.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
         topic.generations.append(successor)

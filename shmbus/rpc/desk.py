@@ -59,7 +59,7 @@ class Desk:
         self.queue: list[tuple[int, int, Request]] = []
         """A heap: by priority, of equals the oldest first."""
         self._order = count()
-        self._known: dict[str, Request] = {}  # queued or running, by request id
+        self._known: dict[tuple[str, str], Request] = {}  # queued or running
         self._once: Once[Request, bytes] = Once()
         self._forms: list[Form] = []  # that nobody is filling
 
@@ -106,7 +106,7 @@ class Desk:
         if isinstance(outcome, RpcError) and request.cancelled:
             outcome = self._cancelled(request)
         with self._lock:
-            self._known.pop(request.request_id, None)
+            self._known.pop(request.known_as, None)
             form = self._forms.pop() if self._forms else Form(self._service)
             payload = form.fill(request, outcome, self.instance, len(self._known), ended_ns)
         killpoint("reply.executed")
@@ -136,7 +136,7 @@ class Desk:
 
     def _admit(self, request: Request) -> None:
         if self._once.begin(request.keys):
-            self._known[request.request_id] = request
+            self._known[request.known_as] = request
             if len(self.queue) < QUEUE_LIMIT:
                 heappush(self.queue, (-request.wire.priority, next(self._order), request))
                 self._vitals.queued = len(self.queue)
@@ -163,7 +163,7 @@ class Desk:
 
     def _cancel(self, request_id: str, by: Request) -> None:
         """Only whoever asked may."""
-        request = self._known.get(request_id)
+        request = self._known.get((by.principal, request_id))
         if request is not None and request.caller == by.caller:
             request.cancel()
 
@@ -172,7 +172,7 @@ class Desk:
         self._answer_unexecuted(request, error)
 
     def _answer_unexecuted(self, request: Request, error: RpcError) -> None:
-        self._known.pop(request.request_id, None)
+        self._known.pop(request.known_as, None)
         self._tell(request, error)
         for other in self._once.abandon(request.keys):
             self._admit(other)

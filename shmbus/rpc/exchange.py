@@ -30,7 +30,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.draft import Draft
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, client_of, instances, serves, was_read
+from shmbus.rpc.presence import Instance, instances, serves, was_read
 from shmbus.rpc.topics import (
     RESPONSE_LIMITS,
     exists,
@@ -296,7 +296,7 @@ class Exchange:
         if session not in self._uids:
             if len(self._uids) >= REMEMBERED:
                 self._uids.clear()
-            client = client_of(self.bus, session)
+            client = self.bus._client_of(session)
             self._uids[session] = None if client is None else client.uid
         return self._uids[session]
 

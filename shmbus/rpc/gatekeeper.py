@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from shmbus.errors import ConnectionLost, RpcError, ShmbusError
 from shmbus.principal import ring_name
 from shmbus.rpc.failure import failure
-from shmbus.rpc.presence import client_of
 from shmbus.rpc.topics import request_topic
 from shmbus.v1.control_pb2 import AuthorizeCall, CallAuthorized
 from shmbus.v1.eventbus_pb2 import RpcAuthInfo, RpcRequestPayload
@@ -106,7 +105,7 @@ class Gatekeeper:
 
     def _is_own_address(self, request: "Request", producer: "Producer") -> bool:
         """Would the answer go to a client of the principal whose ring it stands in? Where nobody can be asked."""
-        client, ring = client_of(self._bus, producer.session), ring_name(request.message.topic)
+        client, ring = self._bus._client_of(producer.session), ring_name(request.message.topic)
         return client is not None and client.uid == ring.uid and request.client_id.startswith(f"c{client.bell}-")
 
     def _unjudged(self, operation: int, error: ShmbusError) -> RpcError:

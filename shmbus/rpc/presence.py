@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shmbus._core import Ring, Session
-from shmbus.directory import DirectoryReader, SessionEntry
+from shmbus._core import Group, Ring
+from shmbus.directory import DirectoryReader
 from shmbus.process import Identity
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Instance(NamedTuple):
 
 
 def instances(bus: "Bus", ring: Ring) -> list[Instance]:
-    """All servers of the ring's topic, the dead ones too that nobody has buried yet."""
+    """All servers of the ring's topic, the dead ones too that nobody has buried yet. A durable subscription is none."""
     found = []
     for _, session, cursor, _ in ring.gates():
         page = bus._pages.foreign.get(session)
         if page is None:
             bus._learn_session(ring, session)
             page = bus._pages.foreign.get(session)
-        if isinstance(page, Session) and cursor < page.capacity:
+        if page is not None and not isinstance(page, Group) and cursor < page.capacity:
             *_, topic_id, number = page.cursor(cursor)
             if topic_id == ring.topic_id and number & SERVING:
                 number &= ~SERVING
@@ -60,12 +60,6 @@ def serves(bus: "Bus", instance: Instance) -> bool:
     """Does it still take requests?"""
     page = bus._pages.foreign.get(instance.session)
     return page is not None and page.cursor_subscription(instance.cursor) == instance.number | SERVING
-
-
-def client_of(bus: "Bus", session: int) -> SessionEntry | None:
-    """The client with that session, as the coordinator attests it; None: there is none."""
-    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
-        return next((one for one in directory.snapshot().sessions if one.session == session), None)
 
 
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:

@@ -20,8 +20,8 @@ class Request:
     """One request, from its arrival to its answer."""
 
     __slots__ = (
-        "wire", "message", "service", "request_id", "number", "client_id", "received_ns", "started_ns", "parsing_ns",
-        "keys", "is_cancelled", "on_cancel", "_look",
+        "wire", "message", "service", "request_id", "known_as", "number", "client_id", "received_ns", "started_ns",
+        "parsing_ns", "keys", "is_cancelled", "on_cancel", "_look",
     )  # fmt: skip
 
     def __init__(self, wire: RpcRequest, message: "Message", service: str, received_ns: int, parsing_ns: int) -> None:
@@ -32,7 +32,9 @@ class Request:
         """Who asks, as it says; see `producer` for who it is."""
         self.received_ns, self.parsing_ns, self.started_ns = received_ns, parsing_ns, 0
         key = wire.idempotency_key
-        self.keys = self._keys(key) if key else (self.number, self.request_id)
+        self.known_as = self.principal, self.request_id
+        """By what it is told from others. The same id from another principal is another: it could be guessed."""
+        self.keys = self._keys(key) if key else (self.number, *self.known_as)
         self.is_cancelled = False  # as far as is known; see `cancelled`
         self.on_cancel: Callable[[], object] | None = None
         self._look: Callable[[float], object] | None = None

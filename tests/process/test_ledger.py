@@ -487,8 +487,12 @@ def test_the_command_shows_a_durable_subscription_once_whoever_reads_for_it(bus_
             publisher.publish_many([b"x"] * 5)
             first.ack_many(first.receive_many(limit=4))
             assert ledger_of(bus_name, "agent") == first.ledger()
+            (page,) = bus._pages.groups.values()
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         assert [line.split() for line in shown[1:]] == [["lab.x", "[agent]", "one", "5", "4", *"00000", "1"]]
         said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
         (fact,) = map(json.loads, said.splitlines())
         assert (fact["subscriber"], fact["durable"], fact["subscriber_pid"], fact["dead"]) == ("agent", True, None, 0)
+        page.record = b"\xff scribbled over by a member"
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert [line.split() for line in shown[1:]] == [["lab.x", "[]", "one", "5", "4", *"00000", "1"]]

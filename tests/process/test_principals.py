@@ -223,6 +223,32 @@ def test_nobody_cancels_a_call_in_another_s_name():
         assert its.seen[0] == ("EXECUTE_TASK", 0)
 
 
+def test_nobody_gets_between_a_call_and_its_answer_by_its_id():
+    program = (
+        "from itertools import count\n"
+        "from shmbus.rpc import EXECUTE_TASK\n"
+        "from shmbus.v1.ipc_pb2 import DetectionTask\n"
+        + HOSTILE
+        + "with shmbus.connect(sys.argv[1], name='hostile') as bus, Client(bus, retry=NEVER) as client:\n"
+        "    client._exchange._ids, client._exchange._numbers = sys.argv[2], count(int(sys.argv[3]))\n"
+        "    pending = client.submit('lab', EXECUTE_TASK, DetectionTask(task_id='his'))\n"
+        "    print('sent', flush=True)\n"
+        "    attempt(lambda: print(client.result(pending).payload.task_id, flush=True))\n"
+    )
+    with served(Settings(call=(grant(OTHER, EXECUTE_TASK),))) as (bus, its), Client(bus) as client:
+        running = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="running"))
+        prefix, _, number = running.request_id.rpartition("-")
+        with python(program, bus.address, f"{prefix}-", str(int(number) + 1)) as child:
+            assert says(child) == "sent"
+            eventually(lambda: its.vitals.queued == 1)
+            mine = client.submit("lab", EXECUTE_TASK, DetectionTask(task_id="mine"))
+            eventually(lambda: its.vitals.queued == 2)
+            its.finish.set()
+            assert [client.result(one).payload.task_id for one in (running, mine)] == ["running", "mine"]
+            assert says(child) == "his"
+        assert [uid for _, uid in its.seen] == [0, OTHER, 0] and its.vitals.repeated == 0
+
+
 SERVER = (
     "from shmbus.rpc import Collector, EXECUTE_TASK, PAUSE, operation\n"
     "from shmbus.v1.ipc_pb2 import DetectionResult\n"

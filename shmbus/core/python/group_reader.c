@@ -453,10 +453,9 @@ static PyObject *step_to(ReaderObject *self, Entry *entry, uint64_t now_ns) {
     bool more;
     if (shmbus_group_owes(&entry->source->lane))
         return tell_untold(entry); /* what stands at `sequence` was not looked at: nothing, if nothing is to be told after all */
-    PyObject *found = NULL;
     if (!entry->rescan || !is_here(entry)) /* another member may have gone on to the successor: nothing was given back here */
         return next_new(self, entry, now_ns, &more);
-    found = skip_overrun(entry);
+    PyObject *found = skip_overrun(entry);
     if (found || PyErr_Occurred() || !shmbus_group_retake_at(&entry->source->lane, sequence, now_ns, &taken))
         return found;
     return deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, sequence, &view), &view);
