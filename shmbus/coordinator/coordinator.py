@@ -3,6 +3,8 @@
 start    lock, leftovers of a dead one taken over, segments made, socket bound, declared topics made, collectors started
 run      requests, deaths, a look around once a second while there are topics; SIGHUP: the configuration is read again
 stop     collectors stopped, goodbye said, waiters woken, segments, socket and lock removed
+
+One that cannot start leaves nothing of its own, and what it was taking over as a killed one would: to the next.
 """
 
 import asyncio
@@ -176,6 +178,7 @@ class Coordinator:
                 self._open_for_business()
                 if self._keeps:
                     await self._begin_keeping()
+                self._store.inherits = False  # from here on it ends in order
                 self._ready()
                 if signals:
                     self._notifier.ready()
@@ -211,6 +214,7 @@ class Coordinator:
         made.callback(store.close)
         inherited = Inheritance() if self._private else read_directory(self.bus, store.boot_id)
         adopted = adopt_bells(store)
+        store.inherits = adopted is not None
         if adopted is None and not self._private:
             remove_unadopted(store, log)
             # Collectors that run cannot be moved into what is made anew: each begins again.
@@ -261,7 +265,7 @@ class Coordinator:
             self._endpoint.listener, self.bus, store.boot_id, registry, self._sessions, self._topics, post, self._bells,
             numbers, access, (listing.segment, self._bells_segment), log,
         )  # fmt: skip
-        made.callback(self._server.close, "the coordinator failed")
+        made.callback(self._hang_up)
         self._server.handlers = {
             **self._requests.handlers,
             **self._collectors.handlers,
@@ -464,6 +468,13 @@ class Coordinator:
         for topic in self._registry.lanes():
             self._bells.ring(topic.bell)
             self._bells.ring_space(topic.bell)
+
+    def _hang_up(self) -> None:
+        """It could not start, or has ended in order already."""
+        if self._store.inherits:
+            self._server.abandon()
+        else:
+            self._server.close("the coordinator failed")
 
     def _close_rings(self) -> None:
         if self._timer is not None:

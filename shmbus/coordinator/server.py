@@ -67,15 +67,23 @@ class Server:
 
     def close(self, reason: str) -> None:
         """Say goodbye to everybody and hang up. More than once does no harm."""
-        if self._reserve < 0:
-            return
-        self._loop.remove_reader(self._listener.fileno())
-        self._listener.close()
         for peer in list(self._peers):
             peer.send(ServerPacket(goodbye=Goodbye(reason=reason)))
             if peer.client:
                 self._bells.ring(peer.client.bell)
             self._leave(peer)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Hang up on everybody without a word, as death would: they look for the next coordinator."""
+        if self._reserve < 0:
+            return
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        for peer in self._peers:
+            if (pidfd := peer.close()) >= 0:
+                os.close(pidfd)
+        self._peers.clear()
         for pidfd in list(self._lingering):
             self._forget(pidfd)
         for number in list(self._absent):

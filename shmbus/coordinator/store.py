@@ -25,11 +25,15 @@ class Segment:
         """A descriptor for a client that may only read. Raises LookupError when the segment has been given up."""
         return segment.open_read_only(self._checked())
 
-    def give_up(self) -> None:
-        """Name and descriptor go; whoever has it mapped keeps it."""
+    def leave(self) -> None:
+        """The descriptor goes, the name stays, for the next coordinator."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def give_up(self) -> None:
+        """Name and descriptor go; whoever has it mapped keeps it."""
+        self.leave()
         if self._named:
             segment.remove(self.name)
             self._named = False
@@ -46,6 +50,7 @@ class Store:
     def __init__(self, bus: str, *, private: bool) -> None:
         self.bus, self.private = bus, private
         self.boot_id = segment.boot_id()
+        self.inherits = False  # what is here was another one's: should this one fail, it is there for the next
         self._made: dict[Segment, None] = {}  # in the order in which they were made
 
     def make(
@@ -79,6 +84,10 @@ class Store:
         one.give_up()
 
     def close(self) -> None:
-        """Give up all of them, the first one last."""
+        """Give up all of them, the first one last; leave them all if they are inherited."""
         while self._made:
-            self._made.popitem()[0].give_up()
+            one, _ = self._made.popitem()
+            if self.inherits:
+                one.leave()
+            else:
+                one.give_up()
