@@ -192,6 +192,8 @@ def attach(name: str, *, writable: bool = False) -> int:
         raise SegmentError(name, "missing") from None
     except (posix_ipc.PermissionsError, PermissionError):
         raise AccessDenied("open", name, f"uid {os.geteuid()}", "Run as the user who runs the bus.") from None
+    except OSError as error:
+        raise _numbered(error, name) from None
     said = parse_name(name)
     if said is None or os.fstat(descriptor).st_uid != said.uid:
         os.close(descriptor)
@@ -298,6 +300,14 @@ def _open_new(name: str) -> int:
         return int(posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600).fd)
     except posix_ipc.ExistentialError:
         raise SegmentError(name, "exists") from None
+    except OSError as error:
+        raise _numbered(error, name) from None
+
+
+def _numbered(error: OSError, name: str) -> OSError:
+    """posix_ipc gives no number to the error of having too many descriptors, and to no other one."""
+    number = errno.EMFILE if error.errno is None else error.errno
+    return OSError(number, os.strerror(number), name)
 
 
 def _allocate(descriptor: int, name: str, size: int) -> None:

@@ -20,6 +20,7 @@ the next one:
     adopt.expected      the living have been woken, so that they come back
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -53,6 +54,8 @@ from shmbus.directory import DirectoryReader
 from shmbus.errors import BusExists, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 from shmbus.v1.control_pb2 import DurableRecord
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class _Found(NamedTuple):
@@ -155,6 +158,8 @@ class Adoption:
         try:
             take()
         except (ShmbusError, AttachError, OSError, DecodeError, LookupError) as error:
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                raise  # nothing is wrong with the segment: whoever has more room can take it over
             self._log(f"segment {name} cannot be taken over and is removed: {error}")
             segment.remove(name)
 
