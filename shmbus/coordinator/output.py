@@ -13,6 +13,7 @@ inotify says when there is something to read.
 
 import asyncio
 import ctypes
+import mmap
 import os
 from collections import deque
 from contextlib import suppress
@@ -57,8 +58,10 @@ class Output:
             start = os.lseek(self.descriptor, 0, os.SEEK_DATA)
         except OSError:  # ENXIO: all of it has been told
             start = os.fstat(self.descriptor).st_size
-        page = os.pread(self.descriptor, LINE_BYTES, start)  # holes are whole pages; the rest of one is zeroes
-        self._read = self._told = start + len(page) - len(page.lstrip(b"\0"))
+        # Holes are whole pages, and the rest of one is zeroes. Versions before cut no page out that was told in parts.
+        while (piece := os.pread(self.descriptor, LINE_BYTES, start)) and not piece.strip(b"\0"):
+            start += len(piece)
+        self._read = self._told = start + len(piece) - len(piece.lstrip(b"\0"))
 
     def read(self) -> bool:
         """Tell the complete lines; whether there is more to read."""
@@ -102,7 +105,9 @@ class Output:
     def _cut_out(self) -> None:
         end = self._read - len(self._rest)
         if end > self._told:
-            _libc.fallocate(self.descriptor, _PUNCH_HOLE_KEEP_SIZE, self._told, end - self._told)
+            # From the start of its page: one that is told line by line is given back only by a cut that spans it.
+            start = self._told - self._told % mmap.PAGESIZE
+            _libc.fallocate(self.descriptor, _PUNCH_HOLE_KEEP_SIZE, start, end - start)
             self._told = end
 
 

@@ -34,14 +34,23 @@ def test_lines_are_told_when_they_are_whole(output):
     assert one.last_lines == ("first", "second", "third")
 
 
-def test_what_is_told_takes_no_memory(output):
+@pytest.mark.parametrize("line", [b"x" * 4095 + b"\n", b"x" * 99 + b"\n"])
+def test_what_is_told_takes_no_memory(output, line):
     one, told, writer = output
-    for _ in range(64):
-        os.write(writer, b"x" * 4095 + b"\n")
+    for _ in range(64 * 4096 // len(line)):
+        os.write(writer, line)
         read_all(one)
     found = os.fstat(one.descriptor)
-    assert (found.st_size, found.st_blocks * 512 <= 8192) == (64 * 4096, True)
+    assert (found.st_size, found.st_blocks * 512 <= 8192) == (64 * 4096 // len(line) * len(line), True)
     assert len(one.last_lines) == KEPT_LINES
+
+
+def test_whoever_takes_over_goes_on_behind_zeroes_that_are_no_hole(output):
+    one, _, writer = output
+    os.write(writer, bytes(5 * LINE_BYTES) + b"next\n")
+    one.skip_told()
+    read_all(one)
+    assert one.last_lines == ("next",)
 
 
 @pytest.mark.parametrize("before", [b"told\n", b"x" * 5000 + b"\n", b"told\n" * 5000])
