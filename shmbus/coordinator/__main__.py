@@ -10,9 +10,11 @@ from pathlib import Path
 from shmbus.coordinator import Coordinator
 from shmbus.coordinator.configuration import Configuration
 from shmbus.coordinator.journal import Fail, for_journal, is_journal
+from shmbus.coordinator.logfile import LogFile
 from shmbus.errors import ShmbusError
 
 _JOURNAL = is_journal(sys.stderr)
+_WRITE = LogFile(sys.stderr.fileno())
 
 
 def main() -> int:
@@ -35,11 +37,13 @@ def main() -> int:
     except ShmbusError as error:
         _log(Fail(error))
         return 1
+    finally:
+        _WRITE.close()
     return 0
 
 
 def _log(line: str) -> None:
-    print(for_journal(line) if _JOURNAL else line, file=sys.stderr, flush=True)
+    _WRITE(for_journal(line) if _JOURNAL else line)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,16 @@ def test_garbage_ends_its_senders_connection_and_nobody_elses(bus_name):
         assert works(bus_name)
 
 
+def test_a_log_that_nobody_reads_holds_nobody_up(bus_name):
+    with coordinator(bus_name) as running:  # its log is a pipe, of which "ready" was the last that was read
+        for _ in range(1500):
+            with raw(bus_name) as channel:
+                channel.send(b"nonsense")
+                answer(channel)
+        assert works(bus_name)
+        assert running.end().endswith("stopped: SIGTERM\n")
+
+
 def test_every_request_filled_with_nonsense_is_answered_or_ends_the_connection(bus_name):
     dice = random.Random(11)
     fields = ClientPacket.DESCRIPTOR.oneofs_by_name["request"].fields
