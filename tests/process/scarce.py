@@ -1,6 +1,7 @@
 """Too little of something: descriptors, or /dev/shm (one of a few MiB: a mount namespace with a tmpfs, takes root)."""
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -27,14 +28,27 @@ def possible() -> bool:
 @contextlib.contextmanager
 def full() -> Iterator[None]:
     """Nothing more fits into /dev/shm. Where it is not our own, that would be everybody's loss."""
-    space = os.statvfs("/dev/shm")
     descriptor = os.open(FILLER, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(descriptor, 0, space.f_bavail * space.f_frsize)
+        _fill(descriptor)
         yield
     finally:
         FILLER.unlink()
         os.close(descriptor)
+
+
+def _fill(descriptor: int) -> None:
+    """In ever smaller pieces, since others may take from it meanwhile."""
+    space = os.statvfs("/dev/shm")
+    taken, piece = 0, space.f_bavail * space.f_frsize
+    while piece >= space.f_frsize:
+        try:
+            os.posix_fallocate(descriptor, taken, piece)
+            taken += piece
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            piece //= 2
 
 
 @contextlib.contextmanager
