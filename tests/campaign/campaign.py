@@ -25,7 +25,7 @@ from shmbus.tools.ledger import _facts
 from shmbus.tools.snapshot import Probe
 
 CALM_SECONDS = 10.0  # of faults, between two looks whether all is well
-MOVES_SECONDS = 60.0  # within which everybody has to move again, and the bus to be healthy
+MOVES_SECONDS = 120.0  # within which everybody has to move again, and the bus to be healthy
 ANSWER_SECONDS = 30.0  # the longest that anybody may wait for an answer of a coordinator that runs
 FULL = "/dev/shm is full"
 GROWTH_DESCRIPTORS, GROWTH_BYTES = 8, 32 << 20

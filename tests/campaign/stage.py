@@ -18,7 +18,7 @@ COORDINATOR = (
     "import faulthandler, signal, sys; faulthandler.register(signal.SIGUSR1, all_threads=True);"
     "from shmbus.coordinator.__main__ import main; sys.exit(main())"
 )
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 class Actor:
