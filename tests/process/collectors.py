@@ -24,6 +24,7 @@ NAMES = (
     "constrained",
     "fragile",
     "reluctant",
+    "candid",
 )
 
 

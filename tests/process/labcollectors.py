@@ -8,7 +8,7 @@ import threading
 import time
 
 import shmbus
-from shmbus.v1.rpc_pb2 import DEGRADED
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY
 
 
 def steady():
@@ -61,6 +61,19 @@ def reluctant():
             except shmbus.BackpressureError:
                 bus.beat(DEGRADED)
             time.sleep(interval / 2)
+
+
+def candid():
+    """Says of itself what it is told to on a topic, in its own thread of work."""
+    with shmbus.connect(name="candid") as bus, bus.subscribe("lab.say") as told:
+        interval, health = bus.ready(), HEALTHY
+        print("I listen", flush=True)
+        while True:
+            bus.beat(health)
+            try:
+                health = int(told.receive(timeout=interval / 4).payload)
+            except shmbus.ReceiveTimeout:
+                pass
 
 
 def other():
