@@ -25,6 +25,7 @@ NAMES = (
     "fragile",
     "reluctant",
     "candid",
+    "served",
 )
 
 

@@ -8,7 +8,8 @@ import threading
 import time
 
 import shmbus
-from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY
+from shmbus.rpc import PAUSE, RESUME, UPDATE_CONFIG
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY, ComponentHealth
 
 
 def steady():
@@ -74,6 +75,34 @@ def candid():
                 health = int(told.receive(timeout=interval / 4).payload)
             except shmbus.ReceiveTimeout:
                 pass
+
+
+class Served(shmbus.rpc.Collector):
+    """Its disk is full from a PAUSE to a RESUME; an UPDATE_CONFIG breaks what finds that out."""
+
+    disk = HEALTHY
+
+    def components(self):
+        return (ComponentHealth(name="disk", status=self.disk, message="as it was told"),)
+
+    @shmbus.rpc.operation(PAUSE)
+    def pause(self, request):
+        self.disk = UNHEALTHY
+
+    @shmbus.rpc.operation(RESUME)
+    def resume(self, request):
+        self.disk = HEALTHY
+
+    @shmbus.rpc.operation(UPDATE_CONFIG)
+    def update_config(self, request):
+        self.disk = "no status"
+
+
+def served():
+    """Is called, and registered nowhere."""
+    with shmbus.connect(name="served") as bus:
+        print("I serve", flush=True)
+        Served("served").serve(bus)
 
 
 def other():

@@ -12,8 +12,9 @@ import pytest
 import shmbus
 from process.buses import coordinator, eventually
 from process.collectors import collector, control, install, wait_for
+from shmbus import rpc
 from shmbus.v1.eventbus_pb2 import AlertPayload, HeartbeatPayload
-from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY, ConfigUpdateRequest, ConfigValue
 
 CONFIG = """
 [bus]
@@ -180,3 +181,35 @@ def test_the_next_coordinator_knows_what_it_said_and_is_woken_by_what_it_says_th
             its.say(HEALTHY)
             second.read_until("candid: says that it is healthy again")
             assert collector(bus, "candid").pid == its.pid
+
+
+def test_one_that_is_called_says_of_itself_what_a_health_check_answers(bus_name, tmp_path):
+    (tmp_path / "bus.toml").write_text("[bus]\nheartbeat_ms = 500\n")
+    config = ("--config", str(tmp_path / "bus.toml"), "--collectors", "served")
+    with coordinator(bus_name, *config, **install(tmp_path)) as running, shmbus.connect() as bus:
+        wait_for(bus, "served", "running")
+        with rpc.Client(bus) as client:
+            assert client.health("served").status == HEALTHY
+            client.call("served", rpc.PAUSE)
+            running.read_until("served: says that it is unhealthy")
+            found = client.health("served")
+            assert (found.status, found.components["disk"].status) == (UNHEALTHY, UNHEALTHY)
+            assert "heartbeat" not in found.components  # which would be older than what it answers
+            client.call("served", rpc.RESUME)
+            running.read_until("served: says that it is healthy again")
+            client.call(
+                "served", rpc.UPDATE_CONFIG, ConfigUpdateRequest(config_changes={"a": ConfigValue(int_value=1)})
+            )
+            running.read_until("served: says that it is degraded")  # nobody knows how it is, and it serves on
+            client.call("served", rpc.RESUME)
+            running.read_until("served: says that it is healthy again")
+
+
+def test_a_health_check_of_one_with_a_loop_of_its_own_has_what_it_says_of_itself():
+    with shmbus.embedded(name="mine") as bus, rpc.Client(bus) as client:
+        bus.beat(DEGRADED)
+        with rpc.Collector("mine").serving(bus):
+            found = client.health("mine")
+            assert (found.status, found.components["heartbeat"].status) == (DEGRADED, DEGRADED)
+            bus.beat(HEALTHY)
+            assert client.health("mine").status == HEALTHY
