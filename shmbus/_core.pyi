@@ -251,7 +251,11 @@ class Session:
         """(pid, start_time, pid_namespace)"""
     @property
     def heartbeat(self) -> int: ...
-    def beat(self) -> None: ...
+    @property
+    def pulse(self) -> tuple[int, int]:
+        """How often it moved, and what it said of itself by then: a HealthStatus, or whatever else it wrote there."""
+    def beat(self, health: int, /) -> bool:
+        """It moves, and is so; whether it said something else before. Raises ValueError for what is no health."""
     def leave(self) -> None:
         """The client closes its connection: whoever coordinates then, or later, need not wait for it."""
     @property

@@ -472,14 +472,15 @@ class Bus:
         """Say what is held here; what is not is told then."""
         held = [publisher for publishers in self._publishers.values() for publisher in list(publishers.values())]
         try:
-            self._control.request(
+            with self._control.request(
                 wire.Resume(
                     publishers=[publisher._declared() for publisher in held if not publisher.closed],
                     subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
                     ready=self._duty.ready,
                     registrations=self._duty.registered.values(),
                 )
-            ).close()
+            ) as answer:
+                self._duty.take_bell(answer)
         except ConnectionLost:
             return False
         return True
@@ -670,12 +671,13 @@ class Bus:
     def beat(self, health: int = HEALTHY) -> None:
         """Say that the thread that does the work still moves: to be called by it, and by no other.
 
-        Once an interval, and when `health` (a HealthStatus of the schema, as the collector itself judges it) is another
-        than before, it also publishes how the process is, on `control.health.heartbeat.<collector>`. Never blocks for
-        that and never raises.
+        `health` is how the collector judges itself: HEALTHY, DEGRADED or UNHEALTHY of the schema's HealthStatus, or
+        UNKNOWN for nothing to say. The worse of that and of what the coordinator sees counts; it knows of another one
+        than before at once. Once an interval, and then, the process is also published as it is, on
+        `control.health.heartbeat.<collector>`. Never blocks for that. Raises ValueError for any other health.
         """
-        self._pages.sessions[self._session].beat()
-        self._duty.beat(health)
+        news = self._pages.sessions[self._session].beat(health)
+        self._duty.beat(health, news)
 
     # ---- administration ----------------------------------------------------------------------------------------------
 
@@ -774,6 +776,7 @@ class Bus:
         if self._closed:
             return
         self._closed = True
+        self._duty.close()
         self._control.close()
         os.close(self.directory_fd)
         self._pages.close()

@@ -265,6 +265,7 @@ class CollectorSettings(_Section):
     restart_most_seconds: Seconds = 60.0  # at the longest
     restart_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 8  # restarts within the window; one more: it has failed
     restart_window_seconds: Seconds = 600.0  # older restarts do not count
+    restart_unhealthy_seconds: Seconds | None = None  # that it may say it is unhealthy, then as a crash; none: for ever
 
     @field_validator("command", "arguments")
     @classmethod

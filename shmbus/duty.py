@@ -4,12 +4,14 @@ The coordinator knows a process that it started by a token in its environment, a
 """
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from shmbus.control import Received
 from shmbus.errors import ConnectionLost
 from shmbus.heart import Heart
 from shmbus.v1 import control_pb2 as wire
-from shmbus.v1.rpc_pb2 import RegistrationRequest
+from shmbus.v1.rpc_pb2 import UNKNOWN, RegistrationRequest
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -24,6 +26,8 @@ class Duty:
         self.token: Final = os.environ.get(TOKEN_VARIABLE)
         """What the coordinator that started this process knows it by."""
         self._heart: Heart | None = None  # of a collector whose health somebody wants to know
+        self._bell: _Bell | None = None  # wakes the coordinator when that is another health than before
+        self.health: int = UNKNOWN  # as it was said last
         self.ready = False  # has been announced
         self.registered: Final[dict[str, RegistrationRequest]] = {}  # collectors that this process is, by their ids
 
@@ -39,16 +43,28 @@ class Duty:
         try:
             with bus._request(wire.AnnounceReady()) as answer:
                 noted: wire.ReadyNoted = answer.message
+                self.take_bell(answer)
                 intervals.append(noted.heartbeat_ms)
                 self._have_heart(bus, noted)
         except ConnectionLost:
             pass  # the next coordinator is told when this process comes back to it
         return min(filter(None, intervals), default=0) / 1000 or None
 
-    def beat(self, health: int) -> None:
-        """Of the heart, if somebody wants to hear it."""
+    def take_bell(self, answer: Received) -> None:
+        """What stands beside an answer, if anything does: older coordinators find out by themselves."""
+        self._bell = _Bell(answer.take()) if len(answer) else None
+
+    def beat(self, health: int, news: bool) -> None:
+        """Of the heart, if somebody wants to hear it. `news`: something else was said before."""
+        self.health = health
+        if news and self._bell is not None:
+            self._bell.ring()
         if self._heart is not None:
             self._heart.beat(health)
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        self._bell = None
 
     def _have_heart(self, bus: "Bus", noted: wire.ReadyNoted) -> None:
         seconds = noted.heartbeat_ms / 1000
@@ -58,3 +74,17 @@ class Duty:
             self._heart = Heart(bus, noted.collector, seconds)
         else:
             self._heart.interval = seconds
+
+
+class _Bell:
+    """An eventfd of the coordinator's: one system call, which takes no lock and waits for nobody."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def ring(self) -> None:
+        with suppress(BlockingIOError):  # it has been rung, and not been heard yet
+            os.eventfd_write(self._descriptor, 1)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)

@@ -124,6 +124,8 @@ def _facts(one: CollectorStatus) -> dict[str, object]:
         "since_seconds": one.since_ms / 1000,
         "last_beat_seconds": one.silent_ms / 1000 if one.HasField("silent_ms") else None,
         "queue_depth": one.queue_depth,
+        "said": one.said or None,
+        "why": one.why or None,
     }
 
 

@@ -1,4 +1,4 @@
-"""How the collectors do, as a table, with the reason of each one's last crash below it."""
+"""How the collectors do, as a table; below each why it is not healthy, if it runs, and the reason of its last crash."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -33,6 +33,8 @@ def _lines(collectors: Sequence[CollectorStatus], width: int) -> Iterator[str]:
     yield str(title)
     for one, row in zip(found, rows, strict=True):
         yield str(row)
+        if one.why:
+            yield text.shorten(f"  {one.health}: {text.printable(one.why)}", width)
         if one.reason:
             yield text.shorten(f"  last exit: {text.printable(one.reason)}", width)
 

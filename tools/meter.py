@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from shmbus.condition import Condition
 from shmbus.directory import BusState, CollectorEntry, CollectorState, Health, TopicEntry
 from shmbus.process import Identity, is_alive
 
@@ -284,7 +285,11 @@ def _collector_troubles(collectors: Iterable[CollectorEntry]) -> list[tuple[Leve
     }
     found = [(levels[one.state], f"collector {one.name} is {state_text(one.state)}")
              for one in collectors if one.state in levels]  # fmt: skip
-    hanging = {Health.DEGRADED: Level.DEGRADED, Health.UNRESPONSIVE: Level.UNHEALTHY}
-    found += [(hanging[one.health], f"collector {one.name} is {one.health.name.lower()}: it does not move")
-              for one in collectors if one.state not in levels and one.health in hanging]  # fmt: skip
-    return found
+    return [*found, *(_illness(one) for one in collectors if one.state not in levels and one.health > Health.HEALTHY)]
+
+
+def _illness(one: CollectorEntry) -> tuple[Level, str]:
+    """Of a collector that runs."""
+    condition = Condition(one.seen or one.health, one.said)  # of a coordinator that did not tell them apart: seen
+    level = Level.DEGRADED if one.health is Health.DEGRADED else Level.UNHEALTHY
+    return level, f"collector {one.name} is {one.health.name.lower()}: {condition.why()}"

@@ -238,10 +238,10 @@ class Children:
         self._changed(collector)
         self._release()
 
-    def hung(self, name: str, how: str) -> None:
-        """It does not move any more: ended, and what follows is as after a crash."""
+    def fail(self, name: str, how: str) -> None:
+        """It does not do its work any more: ended, and what follows is as after a crash."""
         collector = self.collectors[name]
-        action = collector.life.hung(how)
+        action = collector.life.fail(how)
         if action is not Action.NONE:
             self._log(Warn(f"{name}: {how}; ending it"))
             self._do(collector, action)

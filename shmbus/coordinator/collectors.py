@@ -1,19 +1,27 @@
 """The collectors of a bus as everybody else sees them: what may be asked of them, how they are, and who is told.
 
-Health of one that runs is what its heartbeat says (pulse.py), of any other what its state says; the health of all is
-that of the worst, told as a HeartbeatPayload on `control.health.status` when it is another than before and twice a
-minute. The ladder for one that does not move: it is looked at and told of (degraded), asked to end
-(unresponsive), killed after the grace, and started again as its restart policy says. It is judged by the interval that
-it was told when it announced itself: another one in the configuration counts when it does so again.
+Health of one that runs is the worse of what its heartbeat says (pulse.py) and of what it says itself (said.py), of any
+other what its state says; the health of all is that of the worst, told as a HeartbeatPayload on `control.health.status`
+when it is another than before and twice a minute. The ladder for one that does not move: it is looked at and told of
+(degraded), asked to end (unresponsive), killed after the grace, and started again as its restart policy says. It is
+judged by the interval that it was told when it announced itself: another one in the configuration counts when it does
+so again.
+
+What one says of itself is told, and leads to nothing else by itself: it moves, so it does some of its work, and a new
+start may mend nothing (a full disk) or cost what still goes. Where the configuration says after how long
+(`restart_unhealthy_seconds`), one that says all that time that it is unhealthy goes down the same ladder. Degraded
+never does.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
+from shmbus.condition import Condition
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
 from shmbus.coordinator.depths import queue_depth
@@ -33,7 +41,8 @@ from shmbus.topic import CALL_REQUESTS
 from shmbus.v1.control_pb2 import AnnounceReady, CollectorStatus, ControlCollector, ReadyNoted
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
-_HEALTH = {State.PAUSED: Health.DEGRADED, State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+_HEALTH = {State.BACKING_OFF: Health.UNHEALTHY, State.FAILED: Health.UNHEALTHY}
+_THERE = (State.RUNNING, State.PAUSED, State.STOPPING)
 
 TELL_SECONDS = 30.0
 
@@ -49,9 +58,9 @@ class Collectors:
     ) -> None:  # fmt: skip
         self._registry, self._listing, self._access, self._alerts, self._log = registry, listing, access, alerts, log
         self.children = Children(environment, bus, log, self._changed)
-        self._vigil = Vigil(self.beats, self._moved)
+        self._vigil = Vigil(self._words, self._moved, self._patience, self._overdue)
         self._told: dict[str, State] = {}
-        self._since: dict[str, tuple[State, Health, float]] = {}
+        self._since: dict[str, tuple[State, Condition, float]] = {}
         self._overall, self._began = Health.HEALTHY, time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: Callable[[Collector], None] = lambda collector: None  # its state or health, whenever
@@ -85,15 +94,18 @@ class Collectors:
         """A collector does its work now: how often it is to move."""
         if client.collector not in self.children.collectors:
             return ReadyNoted(), ()
-        self.ready(client)
+        bells = self.ready(client)
         plan = self.children.collectors[client.collector].plan
-        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000), collector=client.collector), ()
+        return ReadyNoted(heartbeat_ms=int(plan.heartbeat_seconds * 1000), collector=client.collector), bells
 
-    def ready(self, client: Client) -> None:
-        """The same, said by one that resumes."""
-        if client.collector is not None:
-            self._watch(client.collector, client)
-            self.children.announced(client.collector)
+    def ready(self, client: Client) -> Sequence[Opener]:
+        """The same, said by one that resumes: what it is to wake us by, if somebody looks."""
+        name = client.collector
+        if name is None:
+            return ()
+        self._watch(name, client)
+        self.children.announced(name)
+        return (partial(self._vigil.open_bell, name),) if self._vigil.watches(name) else ()
 
     def control(self, client: Client, request: ControlCollector) -> Answer:
         """Start, stop, restart, pause, resume, reload: its status right after."""
@@ -110,7 +122,7 @@ class Collectors:
 
     def health(self) -> Health:
         """Of all: the worst."""
-        return max(map(self.health_of, self.children.collectors.values()), default=Health.HEALTHY)
+        return max((self.condition_of(one).health for one in self.children.collectors.values()), default=Health.HEALTHY)
 
     def apply(self, plans: Sequence[CollectorPlan]) -> None:
         """These are configured from now on: some are new, some are no more, some are run in another way."""
@@ -143,6 +155,13 @@ class Collectors:
         page = self._registry.pages.get(session)
         return None if page is None else page.session.heartbeat
 
+    def _words(self, session: int) -> tuple[int, int] | None:
+        page = self._registry.pages.get(session)
+        return None if page is None else page.session.pulse
+
+    def _patience(self, name: str) -> float | None:
+        return self.children.collectors[name].plan.unhealthy_seconds
+
     def _changed(self, collector: Collector) -> None:
         name, state = collector.name, collector.life.state
         if self._told.get(name) is not state:
@@ -167,30 +186,47 @@ class Collectors:
         if life.state is State.FAILED:
             self._alerts.alert(f"collector {name} has failed", life.reason, [name])
 
-    def _moved(self, name: str, health: Health, interval: float) -> None:
-        collector = self.children.collectors[name]
-        if health is Health.HEALTHY:
+    def _moved(self, name: str, before: Condition, interval: float) -> None:
+        """Or it says something else of itself."""
+        collector, now = self.children.collectors[name], self._vigil.condition(name)
+        if now.said is not before.said:
+            self._tell_word(name, now.said, before.said)
+        if now.seen is Health.HEALTHY and before.seen is not Health.HEALTHY:
             self._log(f"{name}: moves")
-        elif health is Health.DEGRADED:
-            how = f"has not moved for {DEGRADED_INTERVALS * interval:.3g} s{_why(collector)}"
+        elif now.seen is Health.DEGRADED and before.seen is not Health.DEGRADED:
+            how = f"has not moved for {DEGRADED_INTERVALS * interval:.3g} s{_why(collector)}{_stale(now)}"
             self._log(Warn(f"{name}: {how}"))
             self._alerts.alert(f"collector {name} is degraded", f"It {how}.", [name])
-        else:
+        elif now.seen is Health.UNRESPONSIVE:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
-            self.children.hung(name, how)
+            self.children.fail(name, how)
         self._show(collector)
         self.on_change(collector)
+
+    def _tell_word(self, name: str, word: Health, before: Health) -> None:
+        if word > Health.HEALTHY:
+            how = f"says that it is {word.name.lower()}"
+            self._log(Warn(f"{name}: {how}"))
+            self._alerts.alert(f"collector {name} {how}", f"It {how}, of itself: it moves.", [name])
+        elif before > Health.HEALTHY:
+            self._log(f"{name}: says that it is {word.name.lower()} again")
+
+    def _overdue(self, name: str, patience: float) -> None:
+        how = f"it said for {patience:g} s that it is unhealthy"
+        if self.children.collectors[name].life.state is State.RUNNING:
+            self._alerts.alert(f"collector {name} stays unhealthy", f"{how.capitalize()}, and is ended.", [name])
+            self.children.fail(name, how)
 
     def _show(self, collector: Collector) -> None:
         """In the directory; and if all is better or worse by it, on the bus."""
         if self._timer is None:  # from the first collector on
             self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
-        state, health = collector.life.state, self.health_of(collector)
+        state, condition = collector.life.state, self.condition_of(collector)
         known = self._since.get(collector.name)
-        if known is None or known[:2] != (state, health):
-            self._since[collector.name] = (state, health, time.monotonic())
-        self._listing.put_collector(collector, health)
+        if known is None or known[:2] != (state, condition):
+            self._since[collector.name] = (state, condition, time.monotonic())
+        self._listing.put_collector(collector, condition)
         overall = self.health()
         if overall not in (self._overall, Health.UNKNOWN):  # all starting: no news
             self._overall = overall
@@ -201,7 +237,7 @@ class Collectors:
         self._tell(self.health())
 
     def _tell(self, overall: Health) -> None:
-        each = [self.health_of(one) for one in self.children.collectors.values()]
+        each = [self.condition_of(one).health for one in self.children.collectors.values()]
         self._alerts.tell(
             HeartbeatPayload(
                 component_id="bus",
@@ -212,15 +248,18 @@ class Collectors:
             )
         )
 
-    def health_of(self, collector: Collector) -> Health:
-        """Of one: what its heartbeat says while it runs, else what its state says."""
-        state = collector.life.state
+    def condition_of(self, collector: Collector) -> Condition:
+        """Of one: what its heartbeat and itself say while it runs, else what its state says."""
+        state, found = collector.life.state, self._vigil.condition(collector.name)
+        if state is State.PAUSED:
+            return found._replace(seen=Health.DEGRADED)
         if state in (State.RUNNING, State.STOPPING):
-            return self._vigil.health(collector.name) or (Health.HEALTHY if state is State.RUNNING else Health.UNKNOWN)
-        return _HEALTH.get(state, Health.UNKNOWN)
+            unseen = found.seen is Health.UNKNOWN and state is State.RUNNING
+            return found._replace(seen=Health.HEALTHY) if unseen else found
+        return Condition(_HEALTH.get(state, Health.UNKNOWN))
 
     def _status(self, collector: Collector) -> CollectorStatus:
-        life, silent = collector.life, self._vigil.silent(collector.name)
+        life, silent, condition = collector.life, self._vigil.silent(collector.name), self.condition_of(collector)
         _, _, since = self._since.get(collector.name, (None, None, time.monotonic()))
         return CollectorStatus(
             name=collector.name,
@@ -228,7 +267,11 @@ class Collectors:
             pid=life.pid,
             restarts=life.restarts,
             reason=life.reason,
-            health=self.health_of(collector).name.lower(),
+            health=condition.health.name.lower(),
+            said=condition.says,
+            why=condition.why("it is paused" if life.state is State.PAUSED else f"it does not move{_why(collector)}")
+            if life.state in _THERE
+            else "",
             last_lines=life.last_lines,
             since_ms=int((time.monotonic() - since) * 1000),
             silent_ms=None if silent is None else int(silent * 1000),
@@ -239,3 +282,9 @@ class Collectors:
 def _why(collector: Collector) -> str:
     process = collector.process
     return ": its process is stopped" if process is not None and is_stopped(process.identity) else ""
+
+
+def _stale(condition: Condition) -> str:
+    """What it said of itself last counts, but nobody knows whether it is so still."""
+    said = condition.said
+    return f"; that it is {said.name.lower()}, as it said before, is stale" if said > Health.HEALTHY else ""

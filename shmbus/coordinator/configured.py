@@ -118,6 +118,7 @@ def _collector(config: "Config", name: str) -> CollectorPlan:
         after=tuple(its.after),
         grace_seconds=bus.grace_seconds if its.grace_seconds is None else its.grace_seconds,
         heartbeat_seconds=(bus.heartbeat_ms if its.heartbeat_ms is None else its.heartbeat_ms) / 1000,
+        unhealthy_seconds=its.restart_unhealthy_seconds,
         policy=Policy(
             restart=Restart(its.restart),
             first_delay=its.restart_first_seconds,

@@ -519,13 +519,12 @@ class Coordinator:
         return self.snapshot(), ()
 
     def _resume(self, client: Client, request: Resume) -> tuple[Message, Sequence[Opener]]:
-        if request.ready:
-            self._collectors.ready(client)
-        answer = self._requests.resume(client, request)
+        bells = self._collectors.ready(client) if request.ready else ()
+        answer, openers = self._requests.resume(client, request)
         self._leases.resumed(client, {one.collector_id for one in request.registrations})
         if request.registrations:
             self._calls.resumed(client, request.registrations)
-        return answer
+        return answer, (*openers, *bells)
 
     def _call(self, client: Client, request: RpcRequest) -> tuple[Message, Sequence[Opener]]:
         if request.operation in _OF_CONFIGURATION:

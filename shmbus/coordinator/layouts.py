@@ -38,7 +38,11 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "directory": Layout(
         directory.LAYOUT,
         directory.OLDEST_LAYOUT,
-        {1: "without what a collector was started with", 2: "a collector's plan and recent restarts"},
+        {
+            1: "without what a collector was started with",
+            2: "a collector's plan and recent restarts",
+            3: "what a collector says of its own health; zero before",
+        },
     ),
     "bells": Layout(*CORE["bells"], {1: "two words a bell", 2: "the same as 1"}),
     "session": Layout(
@@ -47,6 +51,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "zero in a cursor's last word",
             2: "there, when it last moved",
             3: "a ledger, where its row count is not zero",
+            4: "what the client says of its own health, where that is not zero",
         },
     ),
     "group": Layout(

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from shmbus import segment
+from shmbus.condition import Condition
 from shmbus.coordinator.children import Collector
 from shmbus.coordinator.post import Log
 from shmbus.coordinator.registry import Client, Topic
@@ -16,7 +17,6 @@ from shmbus.directory import (
     CollectorEntry,
     CollectorState,
     DirectoryWriter,
-    Health,
     Lane,
     SessionEntry,
     TopicEntry,
@@ -138,21 +138,23 @@ class Listing:
         for page in client.pages:
             self._writer.remove_session(page.number)
 
-    def put_collector(self, collector: Collector, health: Health) -> None:
-        """A collector's state has changed."""
+    def put_collector(self, collector: Collector, condition: Condition) -> None:
+        """A collector's state or condition has changed."""
         life, process = collector.life, collector.process
         try:
             self._writer.put_collector(
                 CollectorEntry(
                     name=collector.name,
                     state=_STATES[life.state],
-                    health=health,
+                    health=condition.health,
                     process=process.identity if process else None,
                     started_ns=process.started_ns if process else 0,
                     restarts=life.restarts,
                     detail=life.reason,
                     recent=len(life.recent),
                     plan=process.plan if process else 0,
+                    seen=condition.seen,
+                    said=condition.said,
                 )
             )
         except LimitError as error:

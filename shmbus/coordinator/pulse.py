@@ -25,6 +25,7 @@ class Pulse:
 
     interval: float
     health: Health = Health.UNKNOWN
+    fresh: bool = False  # at the last look it moved, and had been looked at in time before
     _beats: int = 0
     _moved: float = 0.0
     _looked: float | None = None
@@ -39,10 +40,16 @@ class Pulse:
             self._moved = now
         elif self.health is not Health.UNKNOWN:
             self.health = self._judged(now - self._moved)
+        self.fresh = self.health is Health.HEALTHY and not late
         return self.health is not before
 
-    def silent(self, now: float) -> float | None:
-        """Seconds since it moved last, as far as has been seen; None: it never has."""
+    def silent(self, beats: int, now: float) -> float | None:
+        """Seconds since it moved last, to within the time between two looks; None: it never has.
+
+        The heartbeat word says `beats` now: what has moved since the last look counts before the next one.
+        """
+        if beats != self._beats:
+            return 0.0
         return None if self.health is Health.UNKNOWN else now - self._moved
 
     def rest(self) -> None:

@@ -51,6 +51,10 @@ class Rounds:
             if one.timer is not None:
                 one.timer.cancel()
 
+    def has(self, name: str) -> bool:
+        """Is it looked at?"""
+        return name in self._periods
+
     def close(self) -> None:
         """Look at nothing any more."""
         for name in list(self._periods):

@@ -64,6 +64,7 @@ class CollectorPlan:
     after: tuple[str, ...] = ()
     grace_seconds: float = 30.0
     heartbeat_seconds: float = 30.0  # 0: not judged by it
+    unhealthy_seconds: float | None = None  # that it may say it is unhealthy before it is ended; None: for ever
     policy: Policy = Policy()
 
     @property

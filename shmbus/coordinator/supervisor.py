@@ -3,7 +3,7 @@ r"""Which collectors ought to run, and what to do next about each. Decides only;
                 start, no other to wait for
     stopped ------------------------------> starting --announced--> running <--pause, resume--> paused
        |  ^                                 ^   |                      |                          |
-     start|                         released|   +------ timeout, hung -+--------- stop -----------+
+     start|                         released|   +------ timeout, fail -+--------- stop -----------+
        v  |stop                             |   v                      v                          v
      waiting -------------------------------+  stopping <-------------------------------------------
        ^                                        |
@@ -16,8 +16,9 @@ r"""Which collectors ought to run, and what to do next about each. Decides only;
         over the budget, or never wanted:   failed --start--> starting
         status 0 and wanted on failure only: stopped
 
-A collector runs when it has announced itself, not when it exists. One that does not within the start timeout, and one
-that hangs, is given up on: asked to end (and killed after the grace, by the hands), and that is a crash.
+A collector runs when it has announced itself, not when it exists. One that does not within the start timeout, one that
+hangs, and one that says for too long that it is unhealthy, is given up on: asked to end (and killed after the grace, by
+the hands), and that is a crash.
 
 The budget: at most so many automatic restarts within a window; the wait doubles with each that is in it. Restarts that
 were asked for are no crashes: they neither wait nor count. Times are seconds of any clock that only moves on.
@@ -185,8 +186,8 @@ class Supervised:
         self.state = State.RUNNING
         return True
 
-    def hung(self, how: str) -> Action:
-        """It does not move any more."""
+    def fail(self, how: str) -> Action:
+        """It does not move any more, or has said for too long that it is unhealthy."""
         return self._give_up(how) if self.state is State.RUNNING else Action.NONE
 
     def exited(self, how: Exit, now: float, jitter: float) -> Action:

@@ -17,6 +17,7 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from shmbus.condition import Condition
 from shmbus.coordinator.supervisor import State, Supervised
 from shmbus.directory import Health
 
@@ -40,11 +41,12 @@ class Sight(NamedTuple):
     again: bool = False  # it is being stopped to be started again
     fault: str = ""  # why it is being ended
     reason: str = ""  # of its last crash
+    why: str = ""  # it is not healthy, though it runs
 
     @classmethod
-    def of(cls, life: Supervised, health: Health) -> "Sight":
+    def of(cls, life: Supervised, condition: Condition) -> "Sight":
         """As it is now."""
-        return cls(life.state, health, life.again, life.fault, life.reason)
+        return cls(life.state, condition.health, life.again, life.fault, life.reason, condition.why())
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class Trial:
         if now < self.due:
             return None
         how = f"{its.state}, {its.health.name.lower()}" if its.state is State.RUNNING else str(its.state)
+        how += f", {its.why}" if its.state is State.RUNNING and its.why else ""
         return self._failed(f"it was not healthy within {self.within:g} s: it is {how}")
 
     def _failed(self, why: str) -> Outcome:

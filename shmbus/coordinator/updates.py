@@ -225,7 +225,9 @@ class Updates:
             update.timer.cancel()
         if collector is None:
             return self._conclude(name, Outcome.ABANDONED, "it is not configured any more")
-        outcome = update.trial.look(Sight.of(collector.life, self._collectors.health_of(collector)), self._loop.time())
+        outcome = update.trial.look(
+            Sight.of(collector.life, self._collectors.condition_of(collector)), self._loop.time()
+        )
         if outcome is not None:
             self._conclude(name, outcome, update.trial.why)
         elif update.trial.due is not None:

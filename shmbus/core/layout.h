@@ -23,7 +23,7 @@
  * session segment
  *
  *   0x0000  magic u64 · layout version · session id · capacity · identity · boot id · bell
- *   0x0080  heartbeat u64
+ *   0x0080  heartbeat u64 · health u32: what the client says of itself, 0 (UNKNOWN): nothing
  *   0x0100  cursor[]        64 bytes each, written by the client
  *           first[]         u32 for each cursor: its first row + 1
  *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c
@@ -159,9 +159,11 @@ struct shmbus_session_page {
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
     _Alignas(128) _Atomic uint64_t heartbeat;
+    _Atomic uint32_t health;
     _Alignas(128) struct shmbus_cursor cursors[];
 };
 _Static_assert(offsetof(struct shmbus_session_page, heartbeat) == 0x80, "heartbeat stands at 0x80");
+_Static_assert(offsetof(struct shmbus_session_page, health) == 0x88, "health stands at 0x88");
 _Static_assert(offsetof(struct shmbus_session_page, cursors) == 0x100, "cursors stand at 0x100");
 
 /* Where the rows begin. */

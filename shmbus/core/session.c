@@ -48,6 +48,22 @@ enum shmbus_result shmbus_session_check(const void *memory, size_t size, const u
                  shmbus_session_bytes(page->capacity, page->rows), size);
 }
 
+bool shmbus_session_beat(struct shmbus_session_page *page, enum shmbus_health health) {
+    uint32_t before = atomic_exchange_explicit(&page->health, (uint32_t)health, memory_order_relaxed);
+    uint64_t beats = atomic_load_explicit(&page->heartbeat, memory_order_relaxed);
+    /* Release pairs with the acquire in shmbus_session_beats(): who sees the beat sees what was said with it. One that has
+     * left meanwhile, in another thread, stays so. */
+    if (beats != SHMBUS_LEFT)
+        atomic_compare_exchange_strong_explicit(&page->heartbeat, &beats, beats + 1, memory_order_release, memory_order_relaxed);
+    return before != (uint32_t)health;
+}
+
+uint64_t shmbus_session_beats(const struct shmbus_session_page *page, uint32_t *health) {
+    uint64_t beats = atomic_load_explicit(&page->heartbeat, memory_order_acquire);
+    *health = atomic_load_explicit(&page->health, memory_order_relaxed);
+    return beats;
+}
+
 void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position) {
     /* release: pairs with scan_gates(), every copy is done before its space may be used again */
     atomic_store_explicit(&cursor->position, position, memory_order_release);

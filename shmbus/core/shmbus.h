@@ -24,7 +24,7 @@ extern "C" {
  * shmbus/coordinator/layouts.py. */
 #define SHMBUS_RING_LAYOUT 3u
 #define SHMBUS_RING_OLDEST 2u
-#define SHMBUS_SESSION_LAYOUT 3u
+#define SHMBUS_SESSION_LAYOUT 4u
 #define SHMBUS_SESSION_OLDEST 1u
 #define SHMBUS_BELLS_LAYOUT 2u
 #define SHMBUS_BELLS_OLDEST 1u
@@ -346,6 +346,15 @@ struct shmbus_session_setup {
 size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows);
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup);
 enum shmbus_result shmbus_session_check(const void *memory, size_t size, const uint8_t boot_id[16]);
+
+/* What a collector says of itself: the numbers are those of HealthStatus. */
+enum shmbus_health { SHMBUS_HEALTH_UNKNOWN, SHMBUS_HEALTHY, SHMBUS_DEGRADED, SHMBUS_UNHEALTHY };
+
+/* The thread that does the work moves, and is so; for the client whose page it is. Whether that is another health than it
+ * said before. */
+bool shmbus_session_beat(struct shmbus_session_page *page, enum shmbus_health health);
+/* How often it moved, and what it said of itself by then: any number, for its client can write anything there. */
+uint64_t shmbus_session_beats(const struct shmbus_session_page *page, uint32_t *health);
 /* The reader is done with everything before `position`. Who rings the space bell after this puts a seq_cst fence between,
  * so that it either sees a waiting writer or is seen by it. */
 void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position);

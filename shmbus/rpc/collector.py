@@ -13,6 +13,7 @@ raises is the caller's RpcError: `raise request.refuse("VALIDATION_FAILED", "...
 exception is EXECUTION_ERROR. GET_CAPABILITIES, HEALTH_CHECK and GRACEFUL_SHUTDOWN are answered without being written.
 """
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from shmbus.aio import AsyncBus
     from shmbus.bus import Bus
     from shmbus.rpc.server import Server
+
+_log = logging.getLogger("shmbus")
 
 Handler = Callable[[Any, Request], Any]
 _Method = TypeVar("_Method", bound=Handler)
@@ -91,7 +94,8 @@ class Collector:
     @operation(HEALTH_CHECK)
     def check_health(self, request: Request) -> wire.HealthData:
         """Measured now; `components` has what a collector adds."""
-        return self.vitals.report(self.components(), self.metrics())
+        said = self._server.said if self._server is not None else ()
+        return self.vitals.report((*self.components(), *said), self.metrics())
 
     @operation(GRACEFUL_SHUTDOWN)
     def shut_down(self, request: Request) -> None:
@@ -99,8 +103,19 @@ class Collector:
         self.stop()
 
     def components(self) -> Sequence[wire.ComponentHealth]:
-        """The health of its parts; the whole is as bad as the worst."""
+        """The health of its parts; the whole is as bad as the worst. Looked at with each heartbeat, so be quick."""
         return ()
+
+    def own_health(self) -> int:
+        """What it says of itself with each heartbeat, a HealthStatus: as HEALTH_CHECK answers, but never UNRESPONSIVE.
+
+        One whose `components` fail is degraded: it serves, and nobody knows how well.
+        """
+        try:
+            return min(self.vitals.worst(self.components()), wire.UNHEALTHY)
+        except Exception as error:
+            _log.warning("%s: how its components are cannot be found out: %r", self.collector_id, error)
+            return wire.DEGRADED
 
     def metrics(self) -> Mapping[str, float]:
         """What a collector adds to the metrics of its health."""
@@ -135,15 +150,14 @@ class Collector:
         """Answer calls until `stop`, or the end of the bus. Blocks. Announces the process as ready (`Bus.ready`).
 
         With a `concurrency` of 1 the methods run here, one call after the other, each client's in its order; else up to
-        so many at a time, in threads of their own. One that is registered beats between the calls, and when a method
-        looks at its request (`cancelled`, `wait`).
+        so many at a time, in threads of their own. It beats between the calls, and when a method that runs here looks
+        at its request (`cancelled`, `wait`): where it is supervised, one that does neither for 2¼ intervals hangs.
         """
         from shmbus.rpc.server import Server
 
-        with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as beats:
+        with Server(bus, self, concurrency=concurrency) as server, self.registered(bus):
             self.attach(server)
-            interval = bus.ready()
-            server.beat = Beat(bus, interval if beats else None)
+            server.beat = Beat(bus, bus.ready(), self.own_health)
             with self.told_to_begin(bus, server):
                 server.run()
 
@@ -151,10 +165,9 @@ class Collector:
         """The same on the running event loop, up to `concurrency` methods at a time. Cancel it, or `stop`."""
         from shmbus.rpc.aio import AsyncServer
 
-        with AsyncServer(bus, self, concurrency=concurrency) as server, self.registered(bus._bus) as beats:
+        with AsyncServer(bus, self, concurrency=concurrency) as server, self.registered(bus._bus):
             self.attach(server)
-            interval = bus.ready()
-            server.beat = Beat(bus._bus, interval if beats else None)
+            server.beat = Beat(bus._bus, bus.ready(), self.own_health)
             with self.told_to_begin(bus._bus, server):
                 await server.serve()
 
@@ -165,7 +178,7 @@ class Collector:
 
         with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as interval:
             self.attach(server)
-            server.beat = Beat(bus, interval)
+            server.beat = Beat(bus, interval, self.own_health)
             with server.in_thread(), self.told_to_begin(bus, server):
                 yield server
 

@@ -36,16 +36,19 @@ class Vitals:
     def report(self, components: Sequence[wire.ComponentHealth], metrics: Mapping[str, float]) -> wire.HealthData:
         """As of now."""
         own = self._queue()
-        worst = max([own.status, *(one.status for one in components)])
         return wire.HealthData(
             collector_id=self._collector_id,
-            status=worst,
+            status=_worst((own, *components)),
             components={one.name: one for one in (own, *components)},
             metrics={**self._metrics(), **metrics},
             last_heartbeat=time.time_ns() // 1_000_000,
             uptime_seconds=int(time.monotonic() - self._started),
             error_count=self.errors,
         )
+
+    def worst(self, components: Sequence[wire.ComponentHealth]) -> wire.HealthStatus:
+        """The status of that report, without the rest."""
+        return _worst((self._queue(), *components))
 
     def _queue(self) -> wire.ComponentHealth:
         crowded = self.queued > CROWDED * self.queue_limit
@@ -69,3 +72,7 @@ class Vitals:
             "cpu_seconds": times.user + times.system,
             "threads": float(self._process.num_threads()),
         }
+
+
+def _worst(components: Sequence[wire.ComponentHealth]) -> wire.HealthStatus:
+    return max(one.status for one in components)

@@ -5,6 +5,7 @@ It is renewed by `Bus.beat`, made again by itself when another coordinator takes
 
 import platform
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -12,7 +13,7 @@ from shmbus.errors import ShmbusError
 from shmbus.rpc.asking import DEFAULT_TIMEOUT_SECONDS, make_ask
 from shmbus.rpc.lives import ask_coordinator
 from shmbus.rpc.operations import DEREGISTER, REGISTER
-from shmbus.v1.rpc_pb2 import DeregistrationRequest, RegistrationRequest, RegistrationResponse
+from shmbus.v1.rpc_pb2 import HEALTHY, DeregistrationRequest, RegistrationRequest, RegistrationResponse
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -58,10 +59,16 @@ class Registration:
 class Beat:
     """When a loop that waits for other things is to beat next. One for each loop."""
 
-    def __init__(self, bus: "Bus", interval: float | None) -> None:
-        """`interval` in seconds; None: nobody looks."""
+    def __init__(self, bus: "Bus", interval: float | None, health: Callable[[], int] = lambda: HEALTHY) -> None:
+        """`interval` in seconds; None: nobody looks. `health` is what is said of itself each time."""
         self._bus, self._every = bus, None if interval is None else interval / BEATS
+        self._health = health
         self._due = 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Does anybody look?"""
+        return self._every is not None
 
     @property
     def patience(self) -> float | None:
@@ -74,6 +81,6 @@ class Beat:
             return None
         now = time.monotonic()
         if now >= self._due:
-            self._bus.beat()
+            self._bus.beat(self._health())
             self._due = now + self._every
         return self._due - now

@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -32,6 +32,7 @@ from shmbus.rpc.registration import Beat
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import REQUEST_LIMITS, make, request_topic
 from shmbus.subscription import Subscription
+from shmbus.v1.rpc_pb2 import UNKNOWN, ComponentHealth
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -68,6 +69,13 @@ class Server:
 
     def _is_named(self, name: str) -> bool:
         return is_named(self._bus, self._subscription, name)
+
+    @property
+    def said(self) -> Sequence[ComponentHealth]:
+        """What a collector whose own loop beats says of itself there, as a component of its health."""
+        status = UNKNOWN if self.beat.goes_on else self._bus._duty.health
+        said = ComponentHealth(name="heartbeat", status=status, message="as it says of itself")  # type: ignore[arg-type]
+        return () if status == UNKNOWN else (said,)
 
     def run(self) -> None:
         """Until `stop`, and what came until then is answered; or until the bus ends."""

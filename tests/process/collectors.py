@@ -24,6 +24,8 @@ NAMES = (
     "constrained",
     "fragile",
     "reluctant",
+    "candid",
+    "served",
 )
 
 

@@ -8,7 +8,8 @@ import threading
 import time
 
 import shmbus
-from shmbus.v1.rpc_pb2 import DEGRADED
+from shmbus.rpc import PAUSE, RESUME, UPDATE_CONFIG
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY, ComponentHealth
 
 
 def steady():
@@ -61,6 +62,47 @@ def reluctant():
             except shmbus.BackpressureError:
                 bus.beat(DEGRADED)
             time.sleep(interval / 2)
+
+
+def candid():
+    """Says of itself what it is told to on a topic, in its own thread of work."""
+    with shmbus.connect(name="candid") as bus, bus.subscribe("lab.say") as told:
+        interval, health = bus.ready(), HEALTHY
+        print("I listen", flush=True)
+        while True:
+            bus.beat(health)
+            try:
+                health = int(told.receive(timeout=interval / 4).payload)
+            except shmbus.ReceiveTimeout:
+                pass
+
+
+class Served(shmbus.rpc.Collector):
+    """Its disk is full from a PAUSE to a RESUME; an UPDATE_CONFIG breaks what finds that out."""
+
+    disk = HEALTHY
+
+    def components(self):
+        return (ComponentHealth(name="disk", status=self.disk, message="as it was told"),)
+
+    @shmbus.rpc.operation(PAUSE)
+    def pause(self, request):
+        self.disk = UNHEALTHY
+
+    @shmbus.rpc.operation(RESUME)
+    def resume(self, request):
+        self.disk = HEALTHY
+
+    @shmbus.rpc.operation(UPDATE_CONFIG)
+    def update_config(self, request):
+        self.disk = "no status"
+
+
+def served():
+    """Is called, and registered nowhere."""
+    with shmbus.connect(name="served") as bus:
+        print("I serve", flush=True)
+        Served("served").serve(bus)
 
 
 def other():

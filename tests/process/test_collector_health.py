@@ -105,15 +105,25 @@ def test_one_that_is_paused_is_not_judged(lab):
 
 
 def test_one_that_beats_never_is_not_judged_and_the_worst_of_all_counts(lab):
-    with lab("steady,constrained") as running, shmbus.connect() as bus:
-        wait_for(bus, "constrained", "running")
+    with lab("steady,fragile") as running, shmbus.connect() as bus:
+        wait_for(bus, "fragile", "running")
         pid = moving(bus)
         os.kill(pid, signal.SIGSTOP)
         running.read_until("steady: has not moved")
-        assert collector(bus, "constrained").health == "healthy"
+        assert collector(bus, "fragile").health == "healthy"
         assert bus.status().health in ("degraded", "unresponsive")
         running.read_until("steady: ready")
-        assert "constrained: has not" not in running.end()
+        assert "fragile: has not" not in running.end()
+
+
+def test_one_that_is_only_called_beats_between_the_calls_and_is_found_when_it_stands_still(lab):
+    with lab("served") as running, shmbus.connect() as bus:
+        pid = wait_for(bus, "served", "running").pid
+        running.read_until("served: moves")
+        os.kill(pid, signal.SIGSTOP)
+        running.read_until("served: has not moved for 0.5 s: its process is stopped")
+        running.read_until("served: ready")
+        assert wait_for(bus, "served", "running").restarts == 1
 
 
 def test_each_says_how_it_is_from_its_own_thread_and_its_numbers_are_real(lab):

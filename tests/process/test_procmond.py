@@ -41,7 +41,7 @@ class Lines:
     def ready(self):
         return None
 
-    def beat(self):
+    def beat(self, health):
         pass
 
 user, receive_bytes, Lines.left = map(int, sys.argv[1:4])

@@ -292,4 +292,4 @@ def test_a_directory_is_refused_by_its_own_numbers(bus_name):
         finally:
             os.close(descriptor)
             renumber(name, "directory", before)
-        assert (raised.value.found, raised.value.expected) == (77, LAYOUTS["directory"].newest)
+        assert (raised.value.found, raised.value.expected) == (77, LAYOUTS["directory"].known)

@@ -298,8 +298,24 @@ def test_tables_know_their_ends(lab):
             use()
     session = make_session(9, cursors=3)
     assert (session.session, session.capacity, session.bell, session.heartbeat) == (9, 3, 2, 0)
-    session.beat()
-    assert session.heartbeat == 1 and session.identity == (os.getpid(), 1, 1)
+    assert session.identity == (os.getpid(), 1, 1)
+
+
+def test_a_page_has_what_its_client_says_of_itself_and_whether_that_is_news():
+    session = make_session(9, cursors=3)
+    assert session.pulse == (0, 0)  # as on a page that an older version made
+    assert [session.beat(health) for health in (1, 1, 3, 3, 0)] == [True, False, True, False, True]
+    assert session.pulse == (5, 0) and session.heartbeat == 5
+    session.beat(2)
+    for wrong in (4, -1, 2**40):
+        with pytest.raises(
+            ValueError, match=f"{wrong} is nothing that a collector says of its own health: say UNKNOWN"
+        ):
+            session.beat(wrong)
+    assert session.pulse == (6, 2)
+    session.leave()
+    session.beat(1)
+    assert session.left
 
 
 def test_a_producer_has_the_name_that_was_attested(lab):

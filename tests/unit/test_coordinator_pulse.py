@@ -52,3 +52,24 @@ def test_what_it_did_not_do_while_it_rested_does_not_count():
     pulse.rest()
     assert not pulse.look(7, 1.9)
     assert looks(pulse, [7] * 4, 2.1)[-1] is Health.HEALTHY
+
+
+def test_the_last_beat_is_known_before_the_look_that_counts_it():
+    pulse = Pulse(1.0)
+    pulse.look(0, 0.0)
+    assert pulse.silent(0, 0.1) is None  # it never beat
+    assert pulse.silent(1, 0.1) == 0.0
+    pulse.look(1, 0.25)
+    assert pulse.silent(1, 0.5) == 0.25
+    assert pulse.silent(2, 0.5) == 0.0
+
+
+def test_it_is_fresh_while_it_moves_and_has_been_looked_at_in_time():
+    pulse, found = Pulse(1.0), []
+    for beats, now in ((0, 0.0), (1, 0.25), (1, 0.5), (1, 1.5), (2, 1.75), (2, 5.0), (3, 5.25)):
+        pulse.look(beats, now)
+        found.append(pulse.fresh)
+    assert found == [False, True, True, False, True, False, True]
+    pulse.rest()
+    pulse.look(4, 5.5)
+    assert not pulse.fresh

@@ -176,17 +176,17 @@ def test_a_paused_one_can_be_stopped_and_can_die():
 
 def test_one_that_hangs_is_ended_and_that_is_a_crash():
     one = running()
-    assert one.hung("it did not move") is Action.TERMINATE
+    assert one.fail("it did not move") is Action.TERMINATE
     assert one.exited(DONE, 2.0, 0.0) is Action.WAIT
     assert (one.state, one.reason) == (State.BACKING_OFF, "it did not move")
     one = running()
     one.pause()
-    assert one.hung("it did not move") is Action.NONE  # nobody wants it to
+    assert one.fail("it did not move") is Action.NONE  # nobody wants it to
 
 
 def test_a_stop_of_one_that_is_being_given_up_on_is_a_stop():
     one = running()
-    one.hung("it did not move")
+    one.fail("it did not move")
     assert one.stop() is Action.NONE
     assert one.exited(CRASH, 2.0, 0.0) is Action.NONE
     assert one.state is State.STOPPED
@@ -194,7 +194,7 @@ def test_a_stop_of_one_that_is_being_given_up_on_is_a_stop():
 
 def test_a_start_of_one_that_is_being_given_up_on_starts_it_at_once_whatever_its_policy():
     one = running(Policy(restart=Restart.NEVER))
-    one.hung("it did not move")
+    one.fail("it did not move")
     assert one.start() is Action.NONE
     assert one.exited(CRASH, 2.0, 0.0) is Action.SPAWN
     assert one.reason == "it did not move"
@@ -243,5 +243,5 @@ def happens(one, event, now, alive):
         one.announced()
         return Action.NONE
     if event == 9:
-        return one.hung("it did not move")
+        return one.fail("it did not move")
     return one.exited(CRASH if event == 10 else DONE, now, 0.5) if alive else Action.NONE

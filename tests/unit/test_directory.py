@@ -101,6 +101,9 @@ def test_the_picture_and_the_code_agree():
     assert data[0x1C8:0x1CC] == struct.pack("<I", 3)
     assert SESSION.pack()[0x30:0x35] == b"agent"
     assert COLLECTOR.pack()[0x70:0x78] == b"sees all"
+    said = replace(COLLECTOR, health=Health.UNHEALTHY, seen=Health.HEALTHY, said=Health.UNHEALTHY)
+    assert said.pack()[0xF8:0xFC] == bytes((1, 0, 3, 0)) and CollectorEntry.unpack(said.pack()) == said
+    assert COLLECTOR.pack()[0xF8:0xFC] == bytes(4)  # as what another layout wrote: only the whole is known
 
 
 def test_the_header_says_whose_bus_it_is(reader):

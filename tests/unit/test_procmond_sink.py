@@ -4,6 +4,7 @@ import pytest
 
 from shmbus.errors import BackpressureError, ConnectionLost, MessageTooLarge, ShmbusError
 from shmbus.v1.eventbus_pb2 import ProcessEventData
+from shmbus.v1.rpc_pb2 import DEGRADED
 from shmbus.workers.procmond.process import Topic
 from shmbus.workers.procmond.sink import IMPATIENCE_S, PATIENCE_S, BusSink, SinkGone
 
@@ -27,15 +28,15 @@ class Publisher:
 class Scene:
     def __init__(self) -> None:
         self.now = 1000.0
-        self.beats = 0
+        self.said: list[int] = []
         self.publishers = {topic: Publisher() for topic in Topic}
         self.sink = BusSink(self, self.publishers, lambda: self.now)
 
     def ready(self) -> float | None:
         return 2.5
 
-    def beat(self) -> None:
-        self.beats += 1
+    def beat(self, health: int) -> None:
+        self.said.append(health)
 
     def publish(self, topic: Topic = Topic.START) -> None:
         self.sink.publish(topic, ProcessEventData())
@@ -51,8 +52,8 @@ def test_each_topic_has_its_publisher() -> None:
 def test_who_started_us_is_told_that_we_work() -> None:
     scene = Scene()
     assert scene.sink.ready() == 2.5
-    scene.sink.beat()
-    assert scene.beats == 1
+    scene.sink.beat(DEGRADED)
+    assert scene.said == [DEGRADED]
 
 
 def test_a_full_topic_is_waited_for_once_and_then_not_for_a_while() -> None:

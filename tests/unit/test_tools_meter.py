@@ -117,6 +117,24 @@ def test_a_collector_that_does_not_move_is_told():
     )
 
 
+def test_a_collector_that_says_it_is_ill_is_told_by_that_reason():
+    ill = [
+        replace(collector(name="netmond"), health=Health.DEGRADED, seen=Health.HEALTHY, said=Health.DEGRADED),
+        replace(collector(), health=Health.UNHEALTHY, seen=Health.HEALTHY, said=Health.UNHEALTHY),
+        replace(collector(name="dnsmond"), health=Health.UNHEALTHY, seen=Health.DEGRADED, said=Health.UNHEALTHY),
+        replace(collector(name="well"), health=Health.HEALTHY, seen=Health.HEALTHY, said=Health.HEALTHY),
+    ]
+    view = meter().update(reading(10, collectors=ill), STARTED)
+    assert view.verdict == (
+        Level.UNHEALTHY,
+        (
+            "collector procmond is unhealthy: it says so itself",
+            "collector dnsmond is unhealthy: it does not move; before that it said that it is unhealthy",
+            "collector netmond is degraded: it says so itself",
+        ),
+    )
+
+
 def test_a_dead_coordinator_is_told():
     view = meter().update(reading(10, alive=False), STARTED)
     assert view.state == "dead"

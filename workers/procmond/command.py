@@ -100,7 +100,7 @@ def serve(bus: Bus, monitor: Monitor, signals: Signals, stack: ExitStack, *, awa
         monitor.attend(mailbox)
         if await_begin:
             stack.enter_context(service.told_to_begin(bus, mailbox))
-            monitor.pause()
+            monitor.wait()
             _log.info("publishing nothing until an agent says to begin")
     except ShmbusError as error:
         _log.warning("calls are not answered: %s", error)

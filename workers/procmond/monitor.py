@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from shmbus.v1.common_pb2 import ProcessRecord
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, HealthStatus
 
 from .clock import SECOND, Clock
 from .connector import Connector
@@ -113,10 +114,12 @@ class Monitor:
         self._known_loss = (0, 0)
         self._mailbox: Mailbox | None = None
         self.paused = False
+        self.waiting = False  # paused until it is told to begin
         self._suppressed = 0  # changes that were not published because it was paused
         self._recovered_ns = 0
         self._beat_interval_ns: int | None = None
         self._beat_due_ns: int | None = None
+        self._said: HealthStatus = HEALTHY
 
     # ---- steering, on the loop ---------------------------------------------------------------------------------------
 
@@ -126,12 +129,16 @@ class Monitor:
 
     def pause(self) -> None:
         """Publish nothing; go on watching."""
-        self.paused = True
+        self.paused, self.waiting = True, False
+
+    def wait(self) -> None:
+        """The same, until it is told to begin: nothing is wrong with it."""
+        self.paused = self.waiting = True
 
     def resume(self) -> None:
         """Publish again, and tell at once what there is."""
         if self.paused:
-            self.paused = False
+            self.paused = self.waiting = False
             self._reconcile()
             self._rounds.restart()
 
@@ -160,6 +167,11 @@ class Monitor:
     def loses(self) -> bool:
         """Have events been lost, and not been made up for yet?"""
         return self._loss_is_new()
+
+    @property
+    def health(self) -> HealthStatus:
+        """How it judges itself."""
+        return DEGRADED if self.loses or (self.paused and not self.waiting) else HEALTHY
 
     def figures(self) -> dict[str, float]:
         """For its health."""
@@ -281,9 +293,10 @@ class Monitor:
     def _beat(self) -> None:
         if self._beat_due_ns is None or self._beat_interval_ns is None:
             return
-        now = self._clock.monotonic_ns()
-        if self._beat_due_ns <= now:
-            self._sink.beat()
+        now, health = self._clock.monotonic_ns(), self.health
+        if self._beat_due_ns <= now or health != self._said:
+            self._said = health
+            self._sink.beat(health)
             self._beat_due_ns = now + self._beat_interval_ns
 
     # ---- scans -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from shmbus.rpc import EXECUTE_TASK, GRACEFUL_SHUTDOWN, PAUSE, RESUME, UPDATE_CO
 from shmbus.rpc.beginning import Begin
 from shmbus.v1.common_pb2 import EventType, HashResult, ProcessFilter, ProcessRecord, TaskType
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionResult, DetectionTask, MonitoringDomain
-from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, ComponentHealth, ConfigUpdateRequest, ConfigValue
+from shmbus.v1.rpc_pb2 import ComponentHealth, ConfigUpdateRequest, ConfigValue
 
 from .hashing import ALGORITHM, digest
 from .process import Process
@@ -46,9 +46,9 @@ class Service(Collector):
     def components(self) -> Sequence[ComponentHealth]:
         """Whether it watches, and whether what it tells is taken."""
         monitor = self._monitor
-        watching = "paused" if monitor.paused else "events were lost lately" if monitor.loses else monitor.mode
-        ill = monitor.paused or monitor.loses
-        return (ComponentHealth(name="watching", status=DEGRADED if ill else HEALTHY, message=watching),)
+        paused = "waits to be told to begin" if monitor.waiting else "paused"
+        watching = paused if monitor.paused else "events were lost lately" if monitor.loses else monitor.mode
+        return (ComponentHealth(name="watching", status=monitor.health, message=watching),)
 
     def metrics(self) -> Mapping[str, float]:
         """What it has in its table and what it could not tell."""

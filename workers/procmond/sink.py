@@ -11,6 +11,7 @@ from typing import Protocol
 import shmbus
 from shmbus.errors import BackpressureError, BudgetExceeded, MessageTooLarge, PublishRevoked, ShmbusError
 from shmbus.v1.eventbus_pb2 import ProcessEventData
+from shmbus.v1.rpc_pb2 import HealthStatus
 
 from .process import Topic
 
@@ -32,7 +33,7 @@ class Sink(Protocol):
     """Takes messages; `refused` counts those it did not take. SinkGone: it will take no more.
 
     It also knows who started us: `ready` says that we see everything from now on and answers how often, in seconds,
-    `beat` is to be called; None: nobody wants to know.
+    `beat` is to be called, with how we are; None: nobody wants to know.
     """
 
     refused: int
@@ -41,7 +42,7 @@ class Sink(Protocol):
 
     def ready(self) -> float | None: ...
 
-    def beat(self) -> None: ...
+    def beat(self, health: HealthStatus) -> None: ...
 
 
 class Publisher(Protocol):
@@ -55,7 +56,7 @@ class Supervised(Protocol):
 
     def ready(self) -> float | None: ...
 
-    def beat(self) -> None: ...
+    def beat(self, health: HealthStatus) -> None: ...
 
 
 class BusSink:
@@ -89,8 +90,8 @@ class BusSink:
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
 
-    def beat(self) -> None:
-        self._bus.beat()
+    def beat(self, health: HealthStatus) -> None:
+        self._bus.beat(health)
 
     def _refuse(self, error: ShmbusError) -> None:
         self.refused += 1

@@ -340,12 +340,16 @@ static PyObject *session_set_position(SessionObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *session_beat(SessionObject *self, PyObject *Py_UNUSED(none)) {
-    if (!cursor_at(self, 0, true))
+static PyObject *session_beat(SessionObject *self, PyObject *arg) {
+    long health = PyLong_AsLong(arg);
+    if ((health == -1 && PyErr_Occurred()) || !cursor_at(self, 0, true))
         return NULL;
-    if (atomic_load_explicit(&self->page->heartbeat, memory_order_relaxed) != SHMBUS_LEFT)
-        atomic_fetch_add_explicit(&self->page->heartbeat, 1, memory_order_relaxed);
-    Py_RETURN_NONE;
+    if (health < SHMBUS_HEALTH_UNKNOWN || health > SHMBUS_UNHEALTHY)
+        return PyErr_Format(PyExc_ValueError,
+                            "%ld is nothing that a collector says of its own health: say UNKNOWN (0), HEALTHY (1), DEGRADED (2) "
+                            "or UNHEALTHY (3). That one is UNRESPONSIVE is seen by others.",
+                            health);
+    return PyBool_FromLong(shmbus_session_beat(self->page, (enum shmbus_health)health));
 }
 
 static PyObject *session_leave(SessionObject *self, PyObject *Py_UNUSED(none)) {
@@ -389,6 +393,14 @@ static PyObject *session_heartbeat(SessionObject *self, void *Py_UNUSED(closure)
     return PyLong_FromUnsignedLongLong(atomic_load_explicit(&self->page->heartbeat, memory_order_relaxed));
 }
 
+static PyObject *session_pulse(SessionObject *self, void *Py_UNUSED(closure)) {
+    uint32_t health;
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    unsigned long long beats = shmbus_session_beats(self->page, &health);
+    return Py_BuildValue("KI", beats, health);
+}
+
 /* The processes that read together, if this is a group's page. */
 static PyObject *session_members(SessionObject *self, void *Py_UNUSED(closure)) {
     struct shmbus_group_setup setup;
@@ -420,7 +432,7 @@ static PyMethodDef session_methods[] = {
     {"ledger", (PyCFunction)session_ledger, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
-    {"beat", (PyCFunction)session_beat, METH_NOARGS, NULL},
+    {"beat", (PyCFunction)session_beat, METH_O, NULL},
     {"leave", (PyCFunction)session_leave, METH_NOARGS, NULL},
     {"close", (PyCFunction)session_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -431,6 +443,7 @@ static PyGetSetDef session_getset[] = {
     {"bell", (getter)session_number, NULL, NULL, (void *)2},
     {"identity", (getter)session_identity, NULL, NULL, NULL},
     {"heartbeat", (getter)session_heartbeat, NULL, NULL, NULL},
+    {"pulse", (getter)session_pulse, NULL, NULL, NULL},
     {"left", (getter)session_left, NULL, NULL, NULL},
     {"members", (getter)session_members, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
