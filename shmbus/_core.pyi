@@ -224,7 +224,11 @@ class Session:
     """The page of one client: identity, heartbeat, cursors with their counters."""
 
     @staticmethod
-    def layout(cursors: int, /) -> int: ...
+    def layout(cursors: int, publishers: int, /) -> tuple[int, int]:
+        """Bytes that have memory from the beginning, and bytes with those that get some when they are needed.
+
+        `publishers`: so many a topic has at most.
+        """
     @classmethod
     def create(
         cls,
@@ -232,6 +236,7 @@ class Session:
         *,
         session: int,
         cursors: int,
+        publishers: int,
         bell: int,
         pid: int,
         start_time: int,

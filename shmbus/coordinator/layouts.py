@@ -47,6 +47,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "zero in a cursor's last word",
             2: "there, when it last moved",
             3: "a ledger, where its row count is not zero",
+            4: "how many of its rows have memory; zero before: all",
         },
     ),
     "group": Layout(

@@ -24,7 +24,7 @@ extern "C" {
  * shmbus/coordinator/layouts.py. */
 #define SHMBUS_RING_LAYOUT 3u
 #define SHMBUS_RING_OLDEST 2u
-#define SHMBUS_SESSION_LAYOUT 3u
+#define SHMBUS_SESSION_LAYOUT 4u
 #define SHMBUS_SESSION_OLDEST 1u
 #define SHMBUS_BELLS_LAYOUT 2u
 #define SHMBUS_BELLS_OLDEST 1u
@@ -337,7 +337,8 @@ _Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line")
 
 struct shmbus_session_setup {
     uint32_t session, cursors, bell;
-    uint32_t rows; /* of the ledger */
+    uint32_t rows;   /* of the ledger */
+    uint32_t backed; /* so many of them have memory already; 0: all */
     int32_t pid;
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
@@ -371,8 +372,11 @@ _Static_assert(sizeof(struct shmbus_row) == 64, "a row is one cache line");
 struct shmbus_ledger {
     _Atomic uint32_t *first;
     struct shmbus_row *rows;
+    _Atomic uint32_t *backed;
+    bool (*back)(void *memory, size_t bytes); /* gives memory to rows, see shmbus_back(); NULL: nobody does */
     uint32_t cursors, capacity;
-    uint32_t hint; /* where to look for a free row */
+    uint32_t hint;      /* where to look for a free row */
+    uint32_t fruitless; /* so many rows that are asked for now are not looked for, as there was none */
 };
 
 struct shmbus_entry { /* what a row says */
@@ -385,7 +389,8 @@ enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT
 
 /* Of a session's page that has been checked; bounded by what is mapped. */
 void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size);
-/* A new row; its numbers begin after `base`. NULL: there is none left. One thread of the client at a time. */
+/* A new row; its numbers begin after `base`. NULL: there is none left, or no memory for one. One thread of the client at a
+ * time. */
 struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base);
 /* The rows of a cursor, one after the other: NULL begins, and ends. */
 struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row);
@@ -595,6 +600,9 @@ const char *shmbus_crc32c_name(void);
 /* Map `size` bytes; `mirrored` bytes at the end of them a second time right behind. NULL and errno on failure. */
 void *shmbus_map(int descriptor, size_t size, size_t mirrored, bool writable);
 void shmbus_unmap(void *memory, size_t size, size_t mirrored);
+/* Give memory to a range of a writable mapping whose segment has none there yet, so that storing there cannot fail. False: there
+ * is none (a full /dev/shm, a limit of the process's memory). */
+bool shmbus_back(void *memory, size_t bytes);
 uint64_t shmbus_now_ns(void);
 
 #ifdef __cplusplus
