@@ -1,8 +1,8 @@
 """Session segments of clients and the cursors in them.
 
 A client's first page holds the configured number of cursors; when it is full the client gets another one of twice the
-size, so that ten thousand subscriptions cost little more than their cursors. Its ledger has room for all publishers that
-a topic may have, and memory for those that the client needs: it takes that itself.
+size, so that ten thousand subscriptions cost little more than their cursors. Its ledger has room for all publishers
+that a topic may have, and memory for those that the client has to do with, which it takes itself.
 """
 
 from shmbus import segment

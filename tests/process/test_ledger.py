@@ -15,6 +15,7 @@ import shmbus
 from process.buses import coordinator, eventually, python
 from process.durables import impatient
 from process.rings import small
+from shmbus import segment
 from shmbus.errors import ReceiveTimeout
 from shmbus.tools.snapshot import Probe
 
@@ -39,6 +40,18 @@ with shmbus.connect(sys.argv[1], name="reader") as bus, bus.subscribe("lab.#") a
     print("ready", flush=True)
     while True:
         subscription.receive()
+"""
+
+CROWD = """
+import sys
+import shmbus
+with shmbus.connect(sys.argv[1], name="crowd") as bus:
+    crowd = [bus.publisher("lab.x", name=f"p{n}") for n in range(int(sys.argv[2]))]
+    print("ready", flush=True)
+    while sys.stdin.readline():
+        for publisher in crowd * 5:
+            publisher.publish(b"x")
+        print("done", flush=True)
 """
 
 
@@ -205,6 +218,33 @@ def test_it_is_right_at_any_moment_also_of_who_was_killed(victim, bus_name):
         entries = ledger_of(bus_name, "reader")
         assert all(map(adds_up, entries)) and sum(entry.published for entry in entries) > 1000
         assert "Traceback" not in "".join(running.lines)
+
+
+def test_each_of_very_many_publishers_is_told_by_name(bus_name, tmp_path):
+    config, count = tmp_path / "bus.toml", 200
+    config.write_text("[bus]\nsession_cursors = 16\n[defaults]\nproducers = 256\nslots = 64\n")
+    with coordinator(bus_name, "--config", str(config)), ExitStack() as stack:
+        bus = stack.enter_context(shmbus.connect(bus_name, name="reader"))
+        names = [one.name for one in segment.list_segments(bus=bus_name) if "session" in one.what]
+        pages = [os.stat(segment.ROOT + name) for name in names]
+        assert pages and all(page.st_blocks * 512 < 8192 < page.st_size for page in pages)  # room that takes no memory
+        crowd = stack.enter_context(python(CROWD, bus_name, str(count)))
+        assert crowd.stdout.readline() == "ready\n"
+        one, other = bus.subscribe("lab.x"), bus.subscribe("lab.x")
+        told = {subscription: Counter() for subscription in (one, other)}
+        for _ in range(2):
+            crowd.stdin.write("\n")
+            crowd.stdin.flush()
+            assert crowd.stdout.readline() == "done\n"
+            for subscription, its in told.items():
+                for found in subscription.receive_many(limit=5000):
+                    its[found.producer.name] += found.count if isinstance(found, shmbus.Gap) else 1
+        for subscription, its in told.items():
+            assert its == {f"p{n}": 10 for n in range(count)}
+            entries = by_producer(subscription.ledger())
+            assert len(entries) == count and all(map(adds_up, entries.values()))
+            assert all((entry.published, entry.in_flight) == (10, 0) for entry in entries.values())
+        assert sorted(ledger_of(bus_name, "reader")) == sorted(one.ledger() + other.ledger())
 
 
 def test_what_a_flooded_reader_was_told_is_what_its_ledger_says():

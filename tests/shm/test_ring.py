@@ -318,6 +318,28 @@ def test_a_producer_has_the_name_that_was_attested(lab):
     assert reader.try_receive().producer is None
 
 
+def test_losses_beyond_the_rows_that_a_page_has_are_told_without_a_name(lab):
+    _, _, _, bells, _ = lab
+    ring, descriptor = make_ring(Shape())
+    session = make_session(3, cursors=1, publishers=2)
+    writers = []
+    for number in range(1, 5):
+        ring.begin_numbers(number, False)
+        ring.set_producer(number, f"p{number}", 1, 1, 1, 1, 0)
+        writers.append(TestWriter(ring, number, bells))
+    reader = TestReader(bells)
+    reader.gated = session, 0
+    reader.read(ring, 1)
+    for writer in writers * 5:
+        writer.publish(b"x")
+    found = [reader.try_receive() for _ in range(3)]
+    assert [gap.producer and gap.producer.name for gap in found] == ["p1", "p2", None]
+    assert sum(gap.count for gap in found) == ring.head - 1
+    assert [row[0] for row in sorted(session.ledger(0))] == [1, 2]
+    reader._close()
+    os.close(descriptor)
+
+
 def test_a_reader_that_is_closed_while_its_filter_looks_leaves_its_cursor_alone(lab):
     ring, _, writer, bells, _ = lab
     session = make_session(3)
