@@ -64,6 +64,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "without the producers' numbers",
             2: "numbers of durable publishers",
             3: "how often an id was given out; zero before",
+            4: "where its owner left; zero before",
         },
     ),
     "state": Layout(state.LAYOUT, state.OLDEST_LAYOUT, {1: "two halves that are folded in turn"}),

@@ -103,6 +103,7 @@ struct shmbus_numbers {
     _Atomic uint64_t claiming;               /* of the one it is at, stored before the claim */
     _Atomic uint32_t durable;                /* by the coordinator: the numbers outlive the process */
     _Atomic uint32_t begun;                  /* by the coordinator: how often the id was given to somebody new */
+    _Atomic uint64_t left;                   /* by the coordinator: see shmbus_producer_leave() */
 };
 _Static_assert(sizeof(struct shmbus_numbers) == 64, "a producer's numbers have a cache line of their own");
 

@@ -22,7 +22,7 @@ extern "C" {
 /* Each kind of segment has a layout of its own, with a number. It is raised by whoever changes what stands where, or what it
  * means; what is older than OLDEST is then not understood any more. What each number was stands in
  * shmbus/coordinator/layouts.py. */
-#define SHMBUS_RING_LAYOUT 3u
+#define SHMBUS_RING_LAYOUT 4u
 #define SHMBUS_RING_OLDEST 2u
 #define SHMBUS_SESSION_LAYOUT 4u
 #define SHMBUS_SESSION_OLDEST 1u
@@ -292,6 +292,11 @@ struct shmbus_identity {
 /* False: no such producer. A NULL identity frees the entry. */
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
+/* Its owner has left, and all that it published stands before that sequence. Name and numbers stay what they are until the id
+ * is somebody else's, for readers that have not come that far. */
+void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence);
+/* That sequence; 0: its owner is there, or nobody ever was. */
+uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer);
 /* Its id and, above that, which one it is of those who had the id one after the other, modulo 2^20. Stays what it is in a successor of the ring, and for the next process of a durable publisher. */
 uint32_t shmbus_producer_tag(const struct shmbus_ring *ring, uint32_t producer);
 /* Was the id ever given out, or published under? */
