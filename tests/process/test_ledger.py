@@ -294,7 +294,7 @@ def test_who_has_left_is_known_to_the_next_coordinator(bus_name, tmp_path):
         for name in (
             "three",
             "four",
-        ):  # one of them gets the id that nobody has had, the other that of "one", or a new ring
+        ):  # one gets the id that nobody has had, the other that of "one" (or a new ring)
             come_and_go(bus_name, name, 5)
             stays.publish_many([b"x"] * 30)
         got, lost = told_by(subscription)
