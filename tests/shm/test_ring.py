@@ -355,6 +355,21 @@ def test_losses_beyond_the_rows_that_a_page_has_are_told_without_a_name(crowd):
     reader._close()
 
 
+def test_who_left_before_a_reader_began_takes_no_row_and_no_blame(crowd):
+    ring, writers, bells = crowd
+    session = make_session(3, cursors=1, publishers=4)
+    writers[0].publish_many([b"x"] * 20)
+    ring.leave_producer(1, ring.tail)
+    reader = read_with(session, 0, ring, bells, ring.tail)
+    writers[1].publish_many([b"x"] * 10)
+    ring.leave_producer(2, ring.tail)
+    writers[2].publish_many([b"x"] * 20)
+    found = [reader.try_receive() for _ in range(2)]
+    assert named(found) == ["p2", "p3"] and found[0].count == 10
+    assert sorted(row[0] for row in session.ledger(0)) == [2, 3, 4]
+    reader._close()
+
+
 def test_who_gets_a_row_late_is_not_blamed_for_what_it_published_before(crowd):
     ring, writers, bells = crowd
     session = make_session(3, cursors=2, publishers=1)
