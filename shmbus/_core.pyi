@@ -160,6 +160,10 @@ class Ring:
         self, producer: int, name: str, pid: int, start_time: int, pid_namespace: int, session: int, uid: int, /
     ) -> None: ...
     def clear_producer(self, producer: int, /) -> None: ...
+    def leave_producer(self, producer: int, sequence: int, /) -> None:
+        """Its owner has left, and all that it published stands before that sequence; its name stays."""
+    def producer_left(self, producer: int, /) -> int:
+        """That sequence; 0: its owner is there, or nobody ever was."""
     def begin_numbers(self, producer: int, durable: bool, /) -> None:
         """The id is somebody else's from now on, whose messages are numbered from 1."""
     def carry_numbers(self, before: Ring, /) -> None:
@@ -169,13 +173,13 @@ class Ring:
     def raise_numbers(self, producer: int, number: int, /) -> None: ...
     def numbers(self, producer: int, /) -> tuple[int, int, bool]:
         """Number of its last message, of the one it is at, and whether they outlive its process."""
-    def all_numbers(self) -> dict[int, tuple[int, int, bool]]:
-        """By id: number of its last message, which one it is of those who had the id, are they durable."""
+    def all_numbers(self) -> dict[int, tuple[int, int, bool, int]]:
+        """By id: number of its last message, which of those who had the id it is, are they durable, where it left."""
     def tally(self, sequence: int, /) -> tuple[int, dict[int, tuple[int, int, int]]]:
         """Where to begin the next time; and of each producer the messages, payload bytes and largest payload that it
         has committed from that sequence on, as far as the slots are still there."""
     def producer(self, producer: int, /) -> tuple[str, int, int, int, int, int] | None:
-        """(name, pid, start_time, pid_namespace, session, uid), None when the id is free."""
+        """(name, pid, start_time, pid_namespace, session, uid) of whoever has it, or had it last; None: nobody."""
     @property
     def producer_capacity(self) -> int: ...
     @property
@@ -224,7 +228,11 @@ class Session:
     """The page of one client: identity, heartbeat, cursors with their counters."""
 
     @staticmethod
-    def layout(cursors: int, /) -> int: ...
+    def layout(cursors: int, publishers: int, /) -> tuple[int, int]:
+        """Bytes that have memory from the beginning, and bytes with those that get some when they are needed.
+
+        `publishers`: so many a topic has at most.
+        """
     @classmethod
     def create(
         cls,
@@ -232,6 +240,7 @@ class Session:
         *,
         session: int,
         cursors: int,
+        publishers: int,
         bell: int,
         pid: int,
         start_time: int,

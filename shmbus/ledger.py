@@ -14,8 +14,16 @@ from typing import Final, Literal, NamedTuple
 from shmbus._core import Ring, Session
 from shmbus.message import Producer
 
-_Numbers = tuple[Ring, dict[int, tuple[int, int, bool]]]
-"""A ring and what it says of its producers, by id: their last number, which one of those who had the id, durable."""
+
+class _Its(NamedTuple):
+    """What a ring says of one producer."""
+
+    number: int  # of its last message
+    version: int  # which one it is of those who had the id
+    left: int  # the sequence before which it left; 0: it has not
+
+
+_Numbers = tuple[Ring, dict[int, _Its]]  # by producer id
 
 _VERSION: Final = 0xFFFF  # bits
 LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
@@ -26,7 +34,7 @@ class LedgerEntry(NamedTuple):
 
     topic: str
     lane: Literal["normal", "urgent"]
-    producer: Producer | None  # None: it has left, and nothing in the ring is its any more
+    producer: Producer | None  # None: it has left, and another publisher has its place in the ring
     published: int
     delivered: int  # handed out; of a durable subscription: and settled
     overrun: int  # lost: the ring went round before they were read
@@ -45,21 +53,26 @@ class LedgerEntry(NamedTuple):
 
 def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[LedgerEntry]:
     """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
+    position = session.cursor(cursor)[0]  # before the rows: those of whoever left before it are there by then
     # Before what is published: that only grows. Versions as far as all pages have them.
     rows = [(producer, version & _VERSION, *counts) for producer, version, *counts in session.ledger(cursor)]
     numbers = [(ring, _numbers(ring)) for ring in rings]
     published = _published(numbers)
     known = {(producer, version) for producer, version, *_ in rows}
     for (producer, version), number in published.items():
-        # Whoever was there when the subscription began has a row from then on.
-        if number and (producer, version) not in known and _whose(numbers, producer, version):
+        # Whoever was there when the subscription began has a row from then on. Whoever has none and has left before the
+        # position had left before it began, too.
+        if not number or (producer, version) in known or not _whose(numbers, producer, version):
+            continue
+        left = _left(numbers, producer, version)
+        if not left or 0 < position < left:
             rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     found = []
     for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated in sorted(rows):
         reached = max(last, published.get((producer, version), 0))
         whose = _whose(numbers, producer, version)
-        if whose is None and reached == base:
-            continue  # it left before it published anything
+        if reached == base and (whose is None or _left(numbers, producer, version)):
+            continue  # it left before it published anything that this subscription has to do with
         ring = rings[-1]
         found.append(
             LedgerEntry(
@@ -80,9 +93,9 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     return found
 
 
-def _numbers(ring: Ring) -> dict[int, tuple[int, int, bool]]:
+def _numbers(ring: Ring) -> dict[int, _Its]:
     found = ring.all_numbers()
-    return {producer: (number, version & _VERSION, durable) for producer, (number, version, durable) in found.items()}
+    return {producer: _Its(number, version & _VERSION, left) for producer, (number, version, _, left) in found.items()}
 
 
 def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:
@@ -95,9 +108,15 @@ def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:
     return found
 
 
+def _left(numbers: Sequence[_Numbers], producer: int, version: int) -> int:
+    return next(
+        (its[producer].left for _, its in reversed(numbers) if producer in its and its[producer].version == version), 0
+    )
+
+
 def _whose(numbers: Sequence[_Numbers], producer: int, version: int) -> Producer | None:
     for ring, its in reversed(numbers):
         entry = ring.producer(producer)
-        if producer in its and its[producer][1] == version and entry is not None:
+        if producer in its and its[producer].version == version and entry is not None:
             return Producer(*entry)
     return None

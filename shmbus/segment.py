@@ -140,12 +140,14 @@ def lock_path(bus: str) -> Path:
 
 
 def create(
-    name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False, replace: bool = False
-) -> tuple[int, _Made]:
+    name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False, replace: bool = False,
+    reserved: int = 0,
+) -> tuple[int, _Made]:  # fmt: skip
     """Make a segment of `size` zeroed bytes, readable and writable by this user only; its descriptor is the caller's.
 
     `initialise` is called with the descriptor and makes the segment what it is; what it returns is handed on. Only then
     does the segment get its name. A private one never does. With `replace` it takes the name from one that has it.
+    `reserved` bytes more have no memory yet: whoever stores there gives them some first (`shmbus_back()` of the core).
 
     Raises StorageFull, and SegmentError when the name is taken.
     """
@@ -158,6 +160,8 @@ def create(
             _unlink(temporary)
         os.fchmod(descriptor, 0o600)  # the mode that was asked for at opening went through the umask
         _allocate(descriptor, name, size)
+        if reserved:
+            os.ftruncate(descriptor, size + reserved)
         _core.killpoint(SIZED)
         made = initialise(descriptor)
         _core.killpoint(INITIALISED)

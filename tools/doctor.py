@@ -196,5 +196,5 @@ def _bytes(names: list[str]) -> int:
     total = 0
     for name in names:
         with suppress(OSError):
-            total += os.stat(segment.ROOT + name).st_size
+            total += os.stat(segment.ROOT + name).st_blocks * 512  # some have room that was never used
     return total

@@ -337,8 +337,9 @@ def _read_ring(ring: Ring) -> RingReading:
 
 
 def _publishers(ring: Ring, living: set[int]) -> int:
-    """Producers whose client is there. Entries of others stay until their last message is gone."""
-    entries = (ring.producer(producer) for producer in range(1, ring.producer_capacity + 1))
+    """Producers whose client is there. Entries of others stay until somebody else needs their ids."""
+    ids = range(1, ring.producer_capacity + 1)
+    entries = (ring.producer(producer) for producer in ids if not ring.producer_left(producer))
     return sum(1 for entry in entries if entry is not None and entry[4] in living)
 
 

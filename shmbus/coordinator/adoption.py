@@ -24,6 +24,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from operator import itemgetter
 from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
@@ -49,6 +50,7 @@ from shmbus.coordinator.registry import (
     Topic,
 )
 from shmbus.coordinator.repair import ClaimWatch
+from shmbus.coordinator.rings import carry_departed
 from shmbus.coordinator.store import Segment, Store
 from shmbus.directory import DirectoryReader
 from shmbus.errors import BusExists, SegmentError, ShmbusError
@@ -274,26 +276,30 @@ class Adoption:
         return topic
 
     def _producers(self, topic: Topic, generation: Generation) -> None:
-        ring, active = generation.ring, set()
+        ring, departed = generation.ring, {}
         for producer in range(1, ring.producer_capacity + 1):
             who = ring.producer(producer)
             if who is None:
                 continue
             owner = self._owner(who)
             generation.owners[producer] = owner
-            active.add(producer)
-            if ring.numbers(producer)[2]:
+            if left := ring.producer_left(producer):
+                departed[producer] = left
+            elif ring.numbers(producer)[2]:
                 generation.producers.reserved[who[0]] = producer
-            if owner.number in self._registry.clients:
+            if producer not in departed and owner.number in self._registry.clients:
                 owner.producers.setdefault(topic.key, set()).add(producer)
-        generation.producers.adopt(active)
+        generation.producers.adopt(set(generation.owners))
         for producer, owner in generation.owners.items():
-            if owner.number in self._registry.clients:
+            if producer in departed or owner.number in self._registry.clients:
                 continue
             if producer in generation.producers.reserved.values():
                 generation.producers.active.discard(producer)
             else:
-                generation.producers.part(producer, ring.tail, unfinished=True)
+                departed[producer] = ring.tail
+                ring.leave_producer(producer, ring.tail)
+        for producer, left in sorted(departed.items(), key=itemgetter(1)):
+            generation.producers.part(producer, left, unfinished=True)
 
     def _owner(self, who: tuple[str, int, int, int, int, int]) -> Client:
         name, pid, start_time, namespace, session, uid = who
@@ -343,9 +349,10 @@ class Adoption:
                     new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
 
     def _take_along(self, old: Generation, new: Generation) -> None:
+        departed = old.producers.departed
         for producer, owner in old.owners.items():
             who = old.ring.producer(producer)
-            if producer not in new.owners and who is not None:
+            if producer not in new.owners and who is not None and producer not in departed:
                 new.ring.set_producer(producer, *who)
                 new.ring.begin_numbers(producer, old.ring.numbers(producer)[2])
                 new.owners[producer] = owner
@@ -353,6 +360,8 @@ class Adoption:
                 if producer not in old.producers.active:
                     new.producers.active.discard(producer)
         new.producers.reserved = dict(old.producers.reserved)
+        new.ring.carry_numbers(old.ring)
+        carry_departed(old, new)
         gates = {index: (session, cursor) for index, session, cursor, _ in old.ring.gates()}
         for holder, index in old.gate_of.items():
             if holder not in new.gate_of and (free := new.gates.take()) is not None:

@@ -232,10 +232,10 @@ class Coordinator:
         self._registry = registry = Registry()
         made.callback(self._close_rings)
         self._post = post = Post(self._bells)
-        self._sessions = Sessions(store, registry, listing, self.settings.session_cursors)
-        gates = Gates(registry, post, self._bells)
         its = self.settings
         producers = 1 + max(plan.ring.producers for plan in (its.default, *its.topics.values()))
+        self._sessions = Sessions(store, registry, listing, its.session_cursors, producers)
+        gates = Gates(registry, post, self._bells)
         self._groups = groups = Groups(
             store, registry, self._sessions, gates, post, self._bells, capacity=its.max_durables, producers=producers
         )

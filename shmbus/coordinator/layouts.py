@@ -51,7 +51,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "zero in a cursor's last word",
             2: "there, when it last moved",
             3: "a ledger, where its row count is not zero",
-            4: "what the client says of its own health, where that is not zero",
+            4: "what the client says of its own health, where that is not zero; how many rows have memory, zero: all",
         },
     ),
     "group": Layout(
@@ -68,6 +68,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "without the producers' numbers",
             2: "numbers of durable publishers",
             3: "how often an id was given out; zero before",
+            4: "where its owner left; zero before",
         },
     ),
     "state": Layout(state.LAYOUT, state.OLDEST_LAYOUT, {1: "two halves that are folded in turn"}),

@@ -92,6 +92,18 @@ class Rings:
         killpoint("ring.removed")
 
 
+def carry_departed(old: Generation, new: Generation) -> None:
+    """Publishers that have left keep their ids in the successor, too, until somebody needs those."""
+    for producer, tail in old.producers.departed.items():
+        who = old.ring.producer(producer)
+        if who is None or producer in new.owners or producer > new.ring.producer_capacity:
+            continue
+        new.ring.set_producer(producer, *who)
+        new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+        new.ring.leave_producer(producer, tail)
+        new.producers.leave(producer, tail)
+
+
 def _next_first_sequence(topic: Topic) -> int:
     if not topic.generations:
         return 1

@@ -1,7 +1,8 @@
 """Session segments of clients and the cursors in them.
 
 A client's first page holds the configured number of cursors; when it is full the client gets another one of twice the
-size, so that ten thousand subscriptions cost little more than their cursors.
+size, so that ten thousand subscriptions cost little more than their cursors. Its ledger has room for all publishers
+that a topic may have, and memory for those that the client has to do with, which it takes itself.
 """
 
 from shmbus import segment
@@ -16,21 +17,23 @@ MOST_CURSORS = 1 << 16  # of one page
 class Sessions:
     """Makes and removes the pages."""
 
-    def __init__(self, store: Store, registry: Registry, listing: Listing, first_cursors: int) -> None:
+    def __init__(self, store: Store, registry: Registry, listing: Listing, first_cursors: int, publishers: int) -> None:
+        """`publishers`: so many any topic has at most."""
         self._store, self._registry, self._listing = store, registry, listing
-        self._first_cursors = first_cursors
+        self._first_cursors, self._publishers = first_cursors, publishers
         self._last = 0
 
     def open(self, client: Client) -> Page:
         """The first page of a client, or the next one. Raises StorageFull."""
         number, cursors = self.next_number(), min(self._first_cursors << len(client.pages), MOST_CURSORS)
-        size = Session.layout(cursors)
+        size, whole = Session.layout(cursors, self._publishers)
 
         def initialise(descriptor: int) -> Session:
             return Session.create(
                 descriptor,
                 session=number,
                 cursors=cursors,
+                publishers=self._publishers,
                 bell=client.bell,
                 pid=client.identity.pid,
                 start_time=client.identity.start_time,
@@ -38,7 +41,8 @@ class Sessions:
                 boot_id=self._store.boot_id,
             )
 
-        made, session = self._store.make(segment.session_name(self._store.bus, number), size, initialise)
+        name = segment.session_name(self._store.bus, number)
+        made, session = self._store.make(name, size, initialise, reserved=whole - size)
         killpoint("session.made")
         page = Page(number, made, session)
         client.pages.append(page)

@@ -54,10 +54,12 @@ class Store:
         self._made: dict[Segment, None] = {}  # in the order in which they were made
 
     def make(
-        self, name: str, size: int, initialise: Callable[[int], _Made], *, replace: bool = False
+        self, name: str, size: int, initialise: Callable[[int], _Made], *, replace: bool = False, reserved: int = 0
     ) -> tuple[Segment, _Made]:
-        """A new segment of `size` bytes. Raises StorageFull, SegmentError, OSError."""
-        descriptor, made = segment.create(name, size, initialise, private=self.private, replace=replace)
+        """A new segment, see `segment.create`. Raises StorageFull, SegmentError, OSError."""
+        descriptor, made = segment.create(
+            name, size, initialise, private=self.private, replace=replace, reserved=reserved
+        )
         one = Segment(name, descriptor, named=not self.private)
         self._made[one] = None
         return one, made

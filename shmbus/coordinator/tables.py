@@ -62,34 +62,41 @@ class ProducerTable:
 
     An id whose owner left is given out again only when the head has passed every message that its owner may have
     written (a reader that looks up the name of a producer must not find somebody else's) and no claim of it is open.
+    Readers that are further behind find out by its name and numbers whose messages they missed. So ids come first that
+    nobody has had, and then those whose owners left first: what else there is could only be needed by more readers.
     """
 
-    __slots__ = ("_numbers", "_parted", "active", "reserved")
+    __slots__ = ("_fresh", "_parted", "_left", "active", "reserved")
 
     def __init__(self, capacity: int) -> None:
-        self._numbers = NumberTable(capacity, first=1)
+        self._fresh = NumberTable(capacity, first=1)
         self._parted: deque[_Parted] = deque()
+        self._left: dict[int, int] = {}  # by id, in the order in which they are given out: the tail when its owner left
         self.active: set[int] = set()
         self.reserved: dict[str, int] = {}  # ids of durable publishers, by name, whether they are there or not
 
     @property
     def capacity(self) -> int:
         """How many producers there can be at a time."""
-        return self._numbers.capacity
+        return self._fresh.capacity
 
     @property
     def parted(self) -> int:
         """How many ids wait for the head to pass."""
         return len(self._parted)
 
+    @property
+    def departed(self) -> dict[int, int]:
+        """The ids that are nobody's any more, as long ago as possible first, each with the tail when its owner left."""
+        return self._left | {entry.producer: entry.tail for entry in self._parted}
+
     def take(self, avoid: Container[int] = ()) -> int | None:
         """A free id that is none of those to avoid, or None."""
-        avoided = []
-        while (producer := self._numbers.take()) is not None and producer in avoid:
-            avoided.append(producer)
-        for number in avoided:
-            self._numbers.give_back(number)
+        producer = self._take_fresh(avoid)
+        if producer is None:
+            producer = next((one for one in self._left if one not in avoid), None)
         if producer is not None:
+            self._left.pop(producer, None)
             self.active.add(producer)
         return producer
 
@@ -100,8 +107,13 @@ class ProducerTable:
 
     def claim(self, producer: int) -> None:
         """Have this one in use."""
-        self._numbers.claim(producer)
+        self._fresh.claim(producer)
         self.active.add(producer)
+
+    def leave(self, producer: int, tail: int) -> None:
+        """One that nobody has had here is free; its owner in the generation before left when the tail stood there."""
+        self._fresh.claim(producer)
+        self._left[producer] = tail
 
     def part(self, producer: int, tail: int, *, unfinished: bool) -> None:
         """Its owner is gone: dead and repaired, or has closed it while the tail stood there."""
@@ -116,9 +128,16 @@ class ProducerTable:
 
     def reclaim(self, head: int) -> list[int]:
         """The ids that are free again now that the head stands there."""
-        free = [entry.producer for entry in self._parted if entry.tail <= head and not entry.unfinished]
+        free = {entry.producer: entry.tail for entry in self._parted if entry.tail <= head and not entry.unfinished}
         if free:
-            self._parted = deque(entry for entry in self._parted if entry.tail > head or entry.unfinished)
-            for producer in free:
-                self._numbers.give_back(producer)
-        return free
+            self._parted = deque(entry for entry in self._parted if entry.producer not in free)
+            self._left |= free
+        return list(free)
+
+    def _take_fresh(self, avoid: Container[int]) -> int | None:
+        avoided = []
+        while (producer := self._fresh.take()) is not None and producer in avoid:
+            avoided.append(producer)
+        for number in avoided:
+            self._fresh.give_back(number)
+        return producer

@@ -20,7 +20,7 @@ from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registry, Topic
-from shmbus.coordinator.rings import KEPT_GENERATIONS, RingPlan, Rings, is_spent, plan_of
+from shmbus.coordinator.rings import KEPT_GENERATIONS, RingPlan, Rings, carry_departed, is_spent, plan_of
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
 from shmbus.errors import DurableError, LimitError
@@ -106,6 +106,7 @@ class Topics:
         if producer is None:
             producer = self._take_producer(topic)
             self._groups.forget_producer(topic, producer)
+            topic.live.ring.clear_producer(producer)  # the name goes before the numbers of whoever had it
             topic.live.ring.begin_numbers(producer, durable)
             if durable:
                 topic.live.producers.reserved[name] = producer
@@ -135,7 +136,7 @@ class Topics:
                 if self._reserve(generation, producer):
                     continue
                 open_claims = any(owner == producer for _, owner, _ in generation.ring.claims())
-                generation.producers.part(producer, generation.ring.tail, unfinished=open_claims)
+                _part(generation, producer, unfinished=open_claims)
 
     def bury(self, client: Client) -> int:
         """The client's process is dead: its claims are aborted in every ring. How many were."""
@@ -183,6 +184,7 @@ class Topics:
             successor.ring.begin_numbers(producer, producer in durable)
             self._enter(successor, producer, old.owners[producer], name, active=producer in old.producers.active)
         successor.ring.carry_numbers(old.ring)  # a subscription's ledger goes on with those who were there before
+        carry_departed(old, successor)
         self._joins.follow(topic, successor)
         for publisher in topic.publishers():
             self._push_successor(publisher, topic, successor)
@@ -210,10 +212,9 @@ class Topics:
             self._rings.give_up(generation)
 
     def reclaim(self, generation: Generation) -> None:
-        """Producer ids whose messages are gone are free again."""
+        """Producer ids whose messages are gone are free again. Whose they were stays known as long as may be."""
         for producer in generation.producers.reclaim(generation.ring.head):
             del generation.owners[producer]
-            generation.ring.clear_producer(producer)
 
     def _take_producer(self, topic: Topic) -> int:
         self.reclaim(topic.live)
@@ -252,7 +253,7 @@ class Topics:
             killpoint("repair.done")
             generation.producers.settled(producer)
             if producer in generation.producers.active and not self._reserve(generation, producer):
-                generation.producers.part(producer, generation.ring.tail, unfinished=False)
+                _part(generation, producer, unfinished=False)
         self.repaired += aborted
         if aborted:
             self._bells.ring(topic.bell)
@@ -276,3 +277,10 @@ class Topics:
             first_sequence=successor.ring.first_sequence,
         )
         self._post.push(publisher, ServerPacket(successor=packet), [successor.segment.open_writable])
+
+
+def _part(generation: Generation, producer: int, *, unfinished: bool) -> None:
+    """Its owner is gone, or has closed it."""
+    tail = generation.ring.tail
+    generation.ring.leave_producer(producer, tail)
+    generation.producers.part(producer, tail, unfinished=unfinished)

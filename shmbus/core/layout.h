@@ -22,11 +22,12 @@
  *
  * session segment
  *
- *   0x0000  magic u64 · layout version · session id · capacity · identity · boot id · bell
+ *   0x0000  magic u64 · layout version · session id · capacity · identity · boot id · bell · rows with memory
  *   0x0080  heartbeat u64 · health u32: what the client says of itself, 0 (UNKNOWN): nothing
  *   0x0100  cursor[]        64 bytes each, written by the client
  *           first[]         u32 for each cursor: its first row + 1
- *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c
+ *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c; all but the first
+ *                           have no memory before the client needs it
  *
  * group segment
  *
@@ -102,6 +103,7 @@ struct shmbus_numbers {
     _Atomic uint64_t claiming;               /* of the one it is at, stored before the claim */
     _Atomic uint32_t durable;                /* by the coordinator: the numbers outlive the process */
     _Atomic uint32_t begun;                  /* by the coordinator: how often the id was given to somebody new */
+    _Atomic uint64_t left;                   /* by the coordinator: see shmbus_producer_leave() */
 };
 _Static_assert(sizeof(struct shmbus_numbers) == 64, "a producer's numbers have a cache line of their own");
 
@@ -158,6 +160,7 @@ struct shmbus_session_page {
     uint32_t rows;
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
+    _Atomic uint32_t backed; /* so many rows have memory; 0: all, as in the layouts before this one */
     _Alignas(128) _Atomic uint64_t heartbeat;
     _Atomic uint32_t health;
     _Alignas(128) struct shmbus_cursor cursors[];

@@ -12,6 +12,10 @@
 
 enum { LOOKS = 1000 };
 
+/* Rows that get memory at a time: as many as fit into the smallest page. And to look for a free one in vain takes as long as
+ * what else is done for a message, for each of so many rows: in the long run it costs no more than that. */
+enum { ROWS_AT_A_TIME = 64, ROWS_A_MESSAGE = 8 };
+
 void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size) {
     struct shmbus_session_page *page = memory;
     *ledger = (struct shmbus_ledger){.cursors = 0};
@@ -20,6 +24,7 @@ void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size)
         return;
     ledger->first = (void *)&page->cursors[cursors];
     ledger->rows = (void *)((unsigned char *)memory + shmbus_ledger_offset(cursors));
+    ledger->backed = &page->backed;
     ledger->cursors = cursors;
     ledger->capacity = rows;
 }
@@ -54,24 +59,57 @@ void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base) {
     end_change(row);
 }
 
-struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base) {
-    if (cursor >= ledger->cursors)
-        return NULL;
-    for (uint32_t looked = 0; looked < ledger->capacity; looked++) {
-        uint32_t at = (ledger->hint + looked) % ledger->capacity;
-        struct shmbus_row *row = &ledger->rows[at];
+static uint32_t rows_with_memory(const struct shmbus_ledger *ledger) {
+    uint32_t backed = atomic_load_explicit(ledger->backed, memory_order_relaxed);
+    return backed && backed < ledger->capacity ? backed : ledger->capacity;
+}
+
+/* Whoever is killed before it is said that the rows have memory leaves rows that have some and are not used. */
+static bool grow_by_some(struct shmbus_ledger *ledger) {
+    uint32_t backed = rows_with_memory(ledger), more = ledger->capacity - backed;
+    more = more < ROWS_AT_A_TIME ? more : ROWS_AT_A_TIME;
+    if (!more || !ledger->back || !ledger->back(&ledger->rows[backed], more * sizeof *ledger->rows))
+        return false;
+    atomic_store_explicit(ledger->backed, backed + more, memory_order_relaxed);
+    ledger->hint = backed;
+    return true;
+}
+
+static struct shmbus_row *look_for_free_row(struct shmbus_ledger *ledger) {
+    for (uint32_t looked = 0, count = rows_with_memory(ledger); looked < count; looked++) {
+        struct shmbus_row *row = &ledger->rows[(ledger->hint + looked) % count];
         /* acquire: pairs with shmbus_rows_close(), by the coordinator */
-        if (atomic_load_explicit(&row->owner, memory_order_acquire) != 0)
-            continue;
-        ledger->hint = at + 1;
-        shmbus_row_restart(row, tag, base);
-        atomic_store_explicit(&row->next, atomic_load_explicit(&ledger->first[cursor], memory_order_relaxed), memory_order_relaxed);
-        atomic_store_explicit(&row->owner, cursor + 1, memory_order_relaxed);
-        /* release: who finds the row finds it filled in */
-        atomic_store_explicit(&ledger->first[cursor], at + 1, memory_order_release);
-        return row;
+        if (atomic_load_explicit(&row->owner, memory_order_acquire) == 0)
+            return row;
     }
     return NULL;
+}
+
+static struct shmbus_row *free_row(struct shmbus_ledger *ledger) {
+    if (ledger->fruitless) {
+        ledger->fruitless--;
+        return NULL;
+    }
+    struct shmbus_row *row = look_for_free_row(ledger);
+    if (!row && grow_by_some(ledger))
+        row = look_for_free_row(ledger);
+    if (!row)
+        ledger->fruitless = rows_with_memory(ledger) / ROWS_A_MESSAGE;
+    return row;
+}
+
+struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base) {
+    struct shmbus_row *row = cursor < ledger->cursors ? free_row(ledger) : NULL;
+    if (!row)
+        return NULL;
+    uint32_t at = (uint32_t)(row - ledger->rows);
+    ledger->hint = at + 1;
+    shmbus_row_restart(row, tag, base);
+    atomic_store_explicit(&row->next, atomic_load_explicit(&ledger->first[cursor], memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&row->owner, cursor + 1, memory_order_relaxed);
+    /* release: who finds the row finds it filled in */
+    atomic_store_explicit(&ledger->first[cursor], at + 1, memory_order_release);
+    return row;
 }
 
 struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row) {

@@ -2,9 +2,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "killpoint.h"
 #include "shmbus.h"
+
+#ifndef MADV_POPULATE_WRITE /* Linux 5.14; missing in the headers of an older C library */
+#define MADV_POPULATE_WRITE 23
+#endif
 
 void *shmbus_map(int descriptor, size_t size, size_t mirrored, bool writable) {
     int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -26,4 +31,9 @@ void *shmbus_map(int descriptor, size_t size, size_t mirrored, bool writable) {
 
 void shmbus_unmap(void *memory, size_t size, size_t mirrored) {
     munmap(memory, size + mirrored);
+}
+
+bool shmbus_back(void *memory, size_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)memory & ~(page - 1), end = (uintptr_t)memory + bytes;
+    return madvise((void *)first, end - first, MADV_POPULATE_WRITE) == 0; /* where a store would be a SIGBUS, this is an error */
 }

@@ -705,6 +705,7 @@ void shmbus_numbers_begin(const struct shmbus_ring *ring, uint32_t producer, boo
     atomic_store_explicit(&numbers->published, 0, memory_order_relaxed);
     atomic_store_explicit(&numbers->claiming, 0, memory_order_relaxed);
     atomic_store_explicit(&numbers->durable, durable, memory_order_relaxed);
+    atomic_store_explicit(&numbers->left, 0, memory_order_relaxed);
     uint32_t begun = atomic_load_explicit(&numbers->begun, memory_order_relaxed) + 1;
     /* release: who sees another producer sees its numbers */
     atomic_store_explicit(&numbers->begun, begun ? begun : 1, memory_order_release);

@@ -17,6 +17,7 @@ void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup)
     page->bell = setup->bell;
     page->pid = setup->pid;
     page->rows = setup->rows;
+    atomic_store_explicit(&page->backed, setup->backed, memory_order_relaxed);
     page->start_time = setup->start_time;
     page->pid_namespace = setup->pid_namespace;
     memcpy(page->boot_id, setup->boot_id, sizeof page->boot_id);

@@ -22,7 +22,7 @@ extern "C" {
 /* Each kind of segment has a layout of its own, with a number. It is raised by whoever changes what stands where, or what it
  * means; what is older than OLDEST is then not understood any more. What each number was stands in
  * shmbus/coordinator/layouts.py. */
-#define SHMBUS_RING_LAYOUT 3u
+#define SHMBUS_RING_LAYOUT 4u
 #define SHMBUS_RING_OLDEST 2u
 #define SHMBUS_SESSION_LAYOUT 4u
 #define SHMBUS_SESSION_OLDEST 1u
@@ -292,6 +292,11 @@ struct shmbus_identity {
 /* False: no such producer. A NULL identity frees the entry. */
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
+/* Its owner has left, and all that it published stands before that sequence. Name and numbers stay what they are until the id
+ * is somebody else's, for readers that have not come that far. */
+void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence);
+/* That sequence; 0: its owner is there, or nobody ever was. */
+uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer);
 /* Its id and, above that, which one it is of those who had the id one after the other, modulo 2^20. Stays what it is in a successor of the ring, and for the next process of a durable publisher. */
 uint32_t shmbus_producer_tag(const struct shmbus_ring *ring, uint32_t producer);
 /* Was the id ever given out, or published under? */
@@ -337,7 +342,8 @@ _Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line")
 
 struct shmbus_session_setup {
     uint32_t session, cursors, bell;
-    uint32_t rows; /* of the ledger */
+    uint32_t rows;   /* of the ledger */
+    uint32_t backed; /* so many of them have memory already; 0: all */
     int32_t pid;
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
@@ -380,8 +386,11 @@ _Static_assert(sizeof(struct shmbus_row) == 64, "a row is one cache line");
 struct shmbus_ledger {
     _Atomic uint32_t *first;
     struct shmbus_row *rows;
+    _Atomic uint32_t *backed;
+    bool (*back)(void *memory, size_t bytes); /* gives memory to rows, see shmbus_back(); NULL: nobody does */
     uint32_t cursors, capacity;
-    uint32_t hint; /* where to look for a free row */
+    uint32_t hint;      /* where to look for a free row */
+    uint32_t fruitless; /* so many rows that are asked for now are not looked for, as there was none */
 };
 
 struct shmbus_entry { /* what a row says */
@@ -394,7 +403,8 @@ enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT
 
 /* Of a session's page that has been checked; bounded by what is mapped. */
 void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size);
-/* A new row; its numbers begin after `base`. NULL: there is none left. One thread of the client at a time. */
+/* A new row; its numbers begin after `base`. NULL: there is none left, or no memory for one. One thread of the client at a
+ * time. */
 struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base);
 /* The rows of a cursor, one after the other: NULL begins, and ends. */
 struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row);
@@ -604,6 +614,9 @@ const char *shmbus_crc32c_name(void);
 /* Map `size` bytes; `mirrored` bytes at the end of them a second time right behind. NULL and errno on failure. */
 void *shmbus_map(int descriptor, size_t size, size_t mirrored, bool writable);
 void shmbus_unmap(void *memory, size_t size, size_t mirrored);
+/* Give memory to a range of a writable mapping whose segment has none there yet, so that storing there cannot fail. False: there
+ * is none (a full /dev/shm, a limit of the process's memory). */
+bool shmbus_back(void *memory, size_t bytes);
 uint64_t shmbus_now_ns(void);
 
 #ifdef __cplusplus

@@ -24,6 +24,17 @@ struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t i
     return index < ring->gates ? (struct shmbus_gate *)(void *)base + index : NULL;
 }
 
+void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    if (numbers)
+        atomic_store_explicit(&numbers->left, sequence, memory_order_release);
+}
+
+uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer) {
+    struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
+    return numbers ? atomic_load_explicit(&numbers->left, memory_order_acquire) : 0;
+}
+
 void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity) {
     uint32_t version = atomic_load_explicit(&entry->version, memory_order_relaxed) | 1u;
     atomic_store_explicit(&entry->version, version, memory_order_relaxed);

@@ -2,6 +2,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "rig.h"
 
@@ -154,15 +157,16 @@ static struct {
 static struct shmbus_ledger ledger;
 enum { CURSORS = 4, ROWS = 6 };
 
-static void open_page(void) {
-    struct shmbus_session_setup setup = {.session = 1, .cursors = CURSORS, .rows = ROWS};
+static void open_page_with(uint32_t rows, uint32_t backed) {
+    struct shmbus_session_setup setup = {.session = 1, .cursors = CURSORS, .rows = rows, .backed = backed};
     memcpy(setup.boot_id, rig_boot, sizeof setup.boot_id);
     memset(&page, 0, sizeof page);
     shmbus_session_init(&page, &setup);
     CHECK_EQUAL(shmbus_session_check(&page, sizeof page, rig_boot), SHMBUS_OK);
     shmbus_ledger_view(&ledger, &page, sizeof page);
-    CHECK_EQUAL(ledger.capacity, ROWS);
+    CHECK_EQUAL(ledger.capacity, rows);
 }
+static void open_page(void) { open_page_with(ROWS, 0); }
 
 static uint32_t rows_of(uint32_t cursor) {
     uint32_t count = 0;
@@ -188,6 +192,81 @@ TEST(rows_are_given_out_found_and_given_back) {
     CHECK_EQUAL(rows_of(1), 0);
     CHECK(shmbus_row_open(&ledger, 0, 1, 0));
     CHECK_EQUAL(rows_of(3), 2);
+}
+
+static unsigned char *backed_from;
+static size_t backed_bytes;
+static uint32_t backings, free_backings;
+
+static bool back(void *memory, size_t bytes) {
+    backed_from = memory;
+    backed_bytes = bytes;
+    return backings++ < free_backings;
+}
+
+TEST(rows_get_memory_when_all_that_have_some_are_in_use) {
+    open_page_with(140, 5);
+    ledger.back = back;
+    free_backings = 3;
+    for (uint32_t id = 1; id <= 5; id++)
+        CHECK(shmbus_row_open(&ledger, 1, id, 0));
+    CHECK_EQUAL(backings, 0);
+    for (uint32_t id = 6; id <= 69; id++)
+        CHECK_EQUAL(shmbus_row_open(&ledger, 1, id, 0) - ledger.rows, id - 1);
+    CHECK_EQUAL(backings, 1);
+    CHECK(backed_from == (void *)&ledger.rows[5]);
+    CHECK_EQUAL(backed_bytes, 64 * sizeof(struct shmbus_row));
+    shmbus_rows_close(&ledger, 1);
+    for (uint32_t id = 1; id <= 69; id++) /* those come first that have memory, wherever we look from */
+        CHECK(shmbus_row_open(&ledger, 2, id, 0) < &ledger.rows[69]);
+    CHECK_EQUAL(backings, 1);
+    for (uint32_t id = 70; id <= 140; id++)
+        CHECK(shmbus_row_open(&ledger, 3, id, 0));
+    CHECK_EQUAL(backings, 3);
+    CHECK_EQUAL(backed_bytes, 7 * sizeof(struct shmbus_row)); /* the last ones */
+    CHECK(!shmbus_row_open(&ledger, 3, 141, 0));
+    CHECK_EQUAL(rows_of(2), 69);
+    CHECK_EQUAL(rows_of(3), 71);
+    CHECK_EQUAL(backings, 3);
+}
+
+TEST(where_there_is_no_memory_for_rows_it_is_asked_for_again_but_not_every_time) {
+    open_page_with(140, 80);
+    ledger.back = back;
+    for (uint32_t id = 1; id <= 80; id++)
+        CHECK(shmbus_row_open(&ledger, 1, id, 0));
+    for (int times = 0; times < 110; times++)
+        CHECK(!shmbus_row_open(&ledger, 1, 81, 0));
+    CHECK_EQUAL(backings, 10);
+    free_backings = 100;
+    struct shmbus_row *row = NULL;
+    for (int times = 0; times < 11 && !row; times++)
+        row = shmbus_row_open(&ledger, 1, 81, 0);
+    CHECK(row == &ledger.rows[80]);
+    ledger.back = NULL; /* as somebody who may only read has it */
+    for (uint32_t id = 82; id <= 140; id++)
+        CHECK(shmbus_row_open(&ledger, 1, id, 0));
+    CHECK(!shmbus_row_open(&ledger, 1, 141, 0));
+}
+
+TEST(memory_is_given_to_whole_pages_and_refused_where_there_is_none) {
+    int descriptor = memfd_create("rows", MFD_CLOEXEC);
+    size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE), size = 8 * page_bytes;
+    struct stat status;
+    CHECK(descriptor >= 0 && ftruncate(descriptor, (off_t)size) == 0);
+    unsigned char *memory = shmbus_map(descriptor, size, 0, true);
+    CHECK(memory);
+    if (!shmbus_back(memory + page_bytes + 64, 64))
+        return; /* a system that emulates Linux, and not that */
+    CHECK(fstat(descriptor, &status) == 0);
+    CHECK_EQUAL((size_t)status.st_blocks * 512, page_bytes);
+    CHECK(shmbus_back(memory + page_bytes + 64, 2 * page_bytes));
+    CHECK(fstat(descriptor, &status) == 0);
+    CHECK_EQUAL((size_t)status.st_blocks * 512, 3 * page_bytes);
+    CHECK(ftruncate(descriptor, (off_t)(2 * page_bytes)) == 0); /* behind the end is no memory: a store there is a SIGBUS */
+    CHECK(!shmbus_back(memory + 6 * page_bytes, 64));
+    shmbus_unmap(memory, size, 0);
+    CHECK(close(descriptor) == 0);
 }
 
 TEST(a_chain_that_a_client_bent_ends) {

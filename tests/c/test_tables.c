@@ -33,6 +33,21 @@ TEST(a_producer_is_told_as_it_was_set_until_it_is_freed) {
     rig_close(&rig);
 }
 
+TEST(a_producer_that_has_left_is_known_until_its_id_is_somebody_elses) {
+    struct rig rig = rig_small(64, 4096);
+    struct shmbus_identity identity = identity_of(1), found;
+    CHECK(shmbus_producer_set(&rig.ring, 16, &identity));
+    CHECK_EQUAL(shmbus_producer_left(&rig.ring, 16), 0);
+    shmbus_producer_leave(&rig.ring, 16, 1ull << 40);
+    CHECK_EQUAL(shmbus_producer_left(&rig.ring, 16), 1ull << 40);
+    CHECK(shmbus_producer_get(&rig.ring, 16, &found) && same(&found, &identity));
+    shmbus_numbers_begin(&rig.ring, 16, false);
+    CHECK_EQUAL(shmbus_producer_left(&rig.ring, 16), 0);
+    shmbus_producer_leave(&rig.ring, 17, 1);
+    CHECK_EQUAL(shmbus_producer_left(&rig.ring, 17), 0);
+    rig_close(&rig);
+}
+
 TEST(a_producer_beyond_the_table_is_refused) {
     struct rig rig = rig_small(64, 4096);
     struct shmbus_identity identity = identity_of(1);

@@ -15,6 +15,7 @@ import shmbus
 from process.buses import coordinator, eventually, python
 from process.durables import impatient
 from process.rings import small
+from shmbus import segment
 from shmbus.errors import ReceiveTimeout
 from shmbus.tools.snapshot import Probe
 
@@ -39,6 +40,18 @@ with shmbus.connect(sys.argv[1], name="reader") as bus, bus.subscribe("lab.#") a
     print("ready", flush=True)
     while True:
         subscription.receive()
+"""
+
+CROWD = """
+import sys
+import shmbus
+with shmbus.connect(sys.argv[1], name="crowd") as bus:
+    crowd = [bus.publisher("lab.x", name=f"p{n}") for n in range(int(sys.argv[2]))]
+    print("ready", flush=True)
+    while sys.stdin.readline():
+        for publisher in crowd * 5:
+            publisher.publish(b"x")
+        print("done", flush=True)
 """
 
 
@@ -205,6 +218,133 @@ def test_it_is_right_at_any_moment_also_of_who_was_killed(victim, bus_name):
         entries = ledger_of(bus_name, "reader")
         assert all(map(adds_up, entries)) and sum(entry.published for entry in entries) > 1000
         assert "Traceback" not in "".join(running.lines)
+
+
+def come_and_go(bus_name, name, count):
+    """A publisher that publishes so many and is killed."""
+    with python(PUBLISHES, bus_name, name, str(count)) as child:
+        assert [child.stdout.readline() for _ in range(2)] == ["ready\n", "done\n"]
+        kill(child)
+
+
+def told_by(subscription, **timeout):
+    """What was handed out and what was told as lost, by publisher."""
+    got, lost = Counter(), Counter()
+    for found in subscription.receive_many(limit=5000, **timeout):
+        name = found.producer and found.producer.name
+        if isinstance(found, shmbus.Gap):
+            lost[name] += found.count
+        else:
+            got[name] += 1
+    return got, lost
+
+
+def test_losses_of_publishers_that_came_and_went_have_their_names(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text("[defaults]\nproducers = 6\nslots = 16\n")
+    with coordinator(bus_name, "--config", str(config)), shmbus.connect(bus_name) as bus:
+        with bus.subscribe("lab.#", start="earliest") as subscription, bus.publisher("lab.x", name="stays") as stays:
+            for n in range(4):
+                come_and_go(bus_name, f"brief{n}", 5)
+                stays.publish_many([b"x"] * 30)  # nothing of it is in the ring any more
+            got, lost = told_by(subscription)
+            assert lost.pop("stays") + got["stays"] == 120
+            assert lost == {f"brief{n}": 5 for n in range(4)}
+            entries = by_producer(subscription.ledger())
+            assert all((entries[f"brief{n}"].published, entries[f"brief{n}"].overrun) == (5, 5) for n in range(4))
+            assert all(map(adds_up, entries.values()))
+            for n in range(4, 9):  # more than there are ids
+                come_and_go(bus_name, f"brief{n}", 5)
+                stays.publish_many([b"x"] * 30)
+            got, lost = told_by(subscription)
+            assert lost.pop("stays") + got["stays"] == 150
+            assert lost.pop(None, 0) + sum(lost.values()) == 25 and {f"brief{n}" for n in range(5, 9)} <= {*lost}
+
+
+def test_a_durable_subscription_is_told_the_names_of_publishers_that_came_and_went(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text("[defaults]\nproducers = 8\nslots = 16\n")
+    with coordinator(bus_name, "--config", str(config)), shmbus.connect(bus_name) as bus:
+        bus.subscribe("lab.#", durable="agent").close()
+        with bus.publisher("lab.x", name="stays") as stays:
+            for n in range(6):
+                come_and_go(bus_name, f"brief{n}", 5)
+                stays.publish_many([b"x"] * 30)
+                if n == 2:
+                    bus.resize("lab.x", slots=32)
+            with bus.subscribe("lab.#", durable="agent") as subscription:
+                got, lost = told_by(subscription)
+            assert got + lost == {"stays": 180} | {f"brief{n}": 5 for n in range(6)}
+
+
+def test_who_has_left_is_known_to_the_next_coordinator(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text("[defaults]\nproducers = 4\nslots = 16\n")
+    with ExitStack() as stack:
+        first = stack.enter_context(coordinator(bus_name, "--config", str(config)))
+        bus = stack.enter_context(shmbus.connect(bus_name))
+        subscription = stack.enter_context(bus.subscribe("lab.#", start="earliest"))
+        stays = stack.enter_context(bus.publisher("lab.x", name="stays"))
+        for name in ("one", "two"):
+            come_and_go(bus_name, name, 5)
+            stays.publish_many([b"x"] * 30)
+        first.process.kill()
+        first.rest()
+        stack.enter_context(coordinator(bus_name, "--config", str(config)))
+        for name in (
+            "three",
+            "four",
+        ):  # one gets the id that nobody has had, the other that of "one" (or a new ring)
+            come_and_go(bus_name, name, 5)
+            stays.publish_many([b"x"] * 30)
+        got, lost = told_by(subscription)
+        assert lost.pop("stays") + got["stays"] == 120
+        assert lost.pop(None, 0) + lost.pop("one", 0) == 5
+        assert lost == {"two": 5, "three": 5, "four": 5}
+
+
+def test_who_had_left_before_is_nobodys_loss(bus):
+    brief = bus.publisher("lab.x", name="brief")  # has the lower id
+    with bus.publisher("lab.x", name="stays") as stays:
+        brief.publish_many([b"x"] * 20)
+        brief.close()
+        stays.publish_many([b"x"] * 30)
+        with bus.subscribe("lab.x") as subscription, bus.subscribe("lab.x", durable="agent") as durable:
+            for _ in range(3):
+                stays.publish_many([b"x"] * 10)
+                durable.ack_many(durable.receive_many())
+            assert [entry.producer.name for entry in subscription.ledger()] == ["stays"]
+            got, lost = told_by(subscription)
+            assert {*lost} == {"stays"} and lost["stays"] + got["stays"] == 30
+            assert [entry.producer.name for entry in subscription.ledger()] == ["stays"]
+            assert [entry.producer.name for entry in durable.ledger()] == ["stays"]
+
+
+def test_each_of_very_many_publishers_is_told_by_name(bus_name, tmp_path):
+    config, count = tmp_path / "bus.toml", 200
+    config.write_text("[bus]\nsession_cursors = 16\n[defaults]\nproducers = 256\nslots = 64\n")
+    with coordinator(bus_name, "--config", str(config)), ExitStack() as stack:
+        bus = stack.enter_context(shmbus.connect(bus_name, name="reader"))
+        names = [one.name for one in segment.list_segments(bus=bus_name) if "session" in one.what]
+        pages = [os.stat(segment.ROOT + name) for name in names]
+        assert pages and all(page.st_blocks * 512 < 8192 < page.st_size for page in pages)  # room that takes no memory
+        crowd = stack.enter_context(python(CROWD, bus_name, str(count)))
+        assert crowd.stdout.readline() == "ready\n"
+        one, other = bus.subscribe("lab.x"), bus.subscribe("lab.x")
+        told = {subscription: Counter() for subscription in (one, other)}
+        for _ in range(2):
+            crowd.stdin.write("\n")
+            crowd.stdin.flush()
+            assert crowd.stdout.readline() == "done\n"
+            for subscription, its in told.items():
+                for found in subscription.receive_many(limit=5000):
+                    its[found.producer.name] += found.count if isinstance(found, shmbus.Gap) else 1
+        for subscription, its in told.items():
+            assert its == {f"p{n}": 10 for n in range(count)}
+            entries = by_producer(subscription.ledger())
+            assert len(entries) == count and all(map(adds_up, entries.values()))
+            assert all((entry.published, entry.in_flight) == (10, 0) for entry in entries.values())
+        assert sorted(ledger_of(bus_name, "reader")) == sorted(one.ledger() + other.ledger())
 
 
 def test_what_a_flooded_reader_was_told_is_what_its_ledger_says():

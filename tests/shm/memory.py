@@ -82,13 +82,14 @@ def make_bells(count: int = 8) -> Bells:
         os.close(descriptor)
 
 
-def make_session(number: int, cursors: int = 8) -> Session:
-    descriptor = memory(Session.layout(cursors))
+def make_session(number: int, cursors: int = 8, publishers: int = 8) -> Session:
+    descriptor = memory(Session.layout(cursors, publishers)[1])
     try:
         return Session.create(
             descriptor,
             session=number,
             cursors=cursors,
+            publishers=publishers,
             bell=2,
             pid=os.getpid(),
             start_time=1,

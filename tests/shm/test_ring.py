@@ -334,6 +334,84 @@ def test_a_producer_has_the_name_that_was_attested(lab):
     assert reader.try_receive().producer is None
 
 
+@pytest.fixture
+def crowd(lab):
+    _, _, _, bells, _ = lab
+    ring, descriptor = make_ring(Shape())
+    writers = []
+    for number in range(1, 5):
+        ring.begin_numbers(number, False)
+        ring.set_producer(number, f"p{number}", 1, 1, 1, 1, 0)
+        writers.append(TestWriter(ring, number, bells))
+    yield ring, writers, bells
+    os.close(descriptor)
+
+
+def named(gaps):
+    return [gap.producer and gap.producer.name for gap in gaps]
+
+
+def read_with(session, place, ring, bells, position):
+    reader = TestReader(bells)
+    reader.gated = session, place
+    reader.read(ring, position)
+    return reader
+
+
+def test_losses_beyond_the_rows_that_a_page_has_are_told_without_a_name(crowd):
+    ring, writers, bells = crowd
+    session = make_session(3, cursors=1, publishers=2)
+    reader = read_with(session, 0, ring, bells, 1)
+    for writer in writers * 5:
+        writer.publish(b"x")
+    found = [reader.try_receive() for _ in range(3)]
+    assert named(found) == ["p1", "p2", None]
+    assert sum(gap.count for gap in found) == ring.head - 1
+    assert [row[0] for row in sorted(session.ledger(0))] == [1, 2]
+    reader._close()
+
+
+def test_who_left_before_a_reader_began_takes_no_row_and_no_blame(crowd):
+    ring, writers, bells = crowd
+    session = make_session(3, cursors=1, publishers=4)
+    writers[0].publish_many([b"x"] * 20)
+    ring.leave_producer(1, ring.tail)
+    reader = read_with(session, 0, ring, bells, ring.tail)
+    writers[1].publish_many([b"x"] * 10)
+    ring.leave_producer(2, ring.tail)
+    writers[2].publish_many([b"x"] * 20)
+    found = [reader.try_receive() for _ in range(2)]
+    assert named(found) == ["p2", "p3"] and found[0].count == 10
+    assert sorted(row[0] for row in session.ledger(0)) == [2, 3, 4]
+    reader._close()
+
+
+def test_who_gets_a_row_late_is_not_blamed_for_what_it_published_before(crowd):
+    ring, writers, bells = crowd
+    session = make_session(3, cursors=2, publishers=1)
+    other = read_with(session, 0, ring, bells, 1)  # has all the rows that there are
+    for writer in writers * 5:
+        writer.publish(b"x")
+    reader = read_with(session, 1, ring, bells, ring.tail)
+    other._close()
+    session.bind_cursor(0, 0, 0)
+    lost, begun = 0, ring.tail
+    for _ in range(2):
+        for writer in writers * 3:
+            writer.publish(b"x")
+        found = [reader.try_receive() for _ in range(20)]
+        gaps = [one for one in found if gap_of(one)]
+        assert named(gaps) == [None] if not lost else len(gaps) == 3 and gaps[-1].producer is None
+        lost += sum(gap.count for gap in gaps)
+        messages = [one for one in found if one is not None and not gap_of(one)]
+        assert messages[-1].sequence == ring.tail - 1
+    counters = reader._counters()[0]
+    assert counters[2] + lost == ring.tail - begun
+    rows = {row[0]: row for row in session.ledger(1)}
+    assert {row[3] - row[2] for row in rows.values()} <= {3, 4, 5, 6} and len(rows) == 2
+    reader._close()
+
+
 def test_a_reader_that_is_closed_while_its_filter_looks_leaves_its_cursor_alone(lab):
     ring, _, writer, bells, _ = lab
     session = make_session(3)

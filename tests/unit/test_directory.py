@@ -397,11 +397,11 @@ def test_a_living_session_keeps_a_bus_without_a_directory(bus_name, named):
     def initialise(descriptor):
         own, boot = own_identity(), segment.boot_id()
         core.Session.create(
-            descriptor, session=3, cursors=4, bell=1, boot_id=boot, pid=own.pid, start_time=own.start_time,
-            pid_namespace=own.namespace,
+            descriptor, session=3, cursors=4, publishers=1, bell=1, boot_id=boot, pid=own.pid,
+            start_time=own.start_time, pid_namespace=own.namespace,
         ).close()  # fmt: skip
 
     named(segment.ring_name(bus_name, 1, 0, 0))
-    number, _ = segment.create(segment.session_name(bus_name, 3), core.Session.layout(4), initialise)
+    number, _ = segment.create(segment.session_name(bus_name, 3), core.Session.layout(4, 1)[1], initialise)
     os.close(number)
     assert left(bus_name) == []

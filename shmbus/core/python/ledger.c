@@ -59,6 +59,7 @@ static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base,
     ref->version = version; /* before the tag was loaded: an id gets its next owner's numbers before its next owner's name */
     if (!ref->row) {
         ref->row = new_row(entry, tag, base);
+        entry->crowded |= !ref->row;
     } else if (atomic_load_explicit(&ref->row->producer, memory_order_relaxed) != tag) {
         *stranger = true;
         shmbus_row_restart(ref->row, tag, base);
@@ -90,9 +91,17 @@ static bool take_up(Entry *entry) {
     return any;
 }
 
-/* Is it somebody's, or nobody says whose? What an id that was given back has published is gone. */
-static bool may_publish(const Entry *entry, uint32_t producer) {
+/* Nothing from there on is its: it had left before. */
+static bool was_gone(const Entry *entry, uint32_t producer, uint64_t from) {
+    uint64_t left = shmbus_producer_left(&entry->ring->ring, producer);
+    return left && left <= from;
+}
+
+/* Is it somebody's, or nobody says whose, and may have published something from there on? */
+static bool may_publish(const Entry *entry, uint32_t producer, uint64_t from) {
     struct shmbus_identity who;
+    if (was_gone(entry, producer, from))
+        return false;
     return shmbus_producer_get(&entry->ring->ring, producer, &who) ||
            shmbus_producer_tag(&entry->ring->ring, producer) >> SHMBUS_PRODUCER_BITS == 0;
 }
@@ -109,6 +118,7 @@ static void from_the_first(Entry *entry, uint64_t *numbers) {
 }
 
 bool ledger_begin(Entry *entry) {
+    entry->began = entry->position;
     if (entry->position >= shmbus_tail(&entry->ring->ring))
         entry->voids = atomic_load_explicit(&entry->ring->ring.header->aborted, memory_order_relaxed);
     if (entry->source->group || take_up(entry))
@@ -128,9 +138,10 @@ bool ledger_begin(Entry *entry) {
             return false;
     }
     entry->unknown = from > entry->position;
+    entry->began = from;
     bool stranger = false;
     for (uint32_t producer = 1; producer < ids(entry); producer++)
-        if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer))
+        if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer, from))
             row_of(entry, producer, numbers[producer], &stranger);
     PyMem_Free(numbers);
     return true;
@@ -142,7 +153,7 @@ PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame) {
     if (entry->unread == 0)
         return NULL;
     bool stranger = false;
-    struct shmbus_row *row = row_of(entry, frame->producer, 0, &stranger);
+    struct shmbus_row *row = row_of(entry, frame->producer, entry->crowded ? frame->producer_sequence - 1 : 0, &stranger);
     uint64_t leap = row ? shmbus_row_leap(row, frame->producer_sequence) : 0;
     uint64_t lost = leap < entry->unread ? leap : entry->unread;
     if (!lost)
@@ -176,13 +187,16 @@ void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome 
 
 /* ---- what is gone -------------------------------------------------------------------------------------------------- */
 
+static bool has_row(const Entry *entry, uint32_t producer) { return producer < entry->row_count && entry->rows[producer].row; }
+
 /* What the rows know. */
 static void ask_rows(Entry *entry, uint64_t *numbers, bool *rowless, bool *stranger) {
     for (uint32_t producer = 1; producer < ids(entry); producer++) {
         if (numbers[producer] == SHMBUS_UNASKED)
             continue;
-        struct shmbus_row *row = row_of(entry, producer, 0, stranger);
-        *rowless |= !row;
+        bool known = has_row(entry, producer), gone = !known && was_gone(entry, producer, entry->began);
+        struct shmbus_row *row = known || !(gone || entry->crowded) ? row_of(entry, producer, 0, stranger) : NULL;
+        *rowless |= !row && !gone;
         numbers[producer] = row ? atomic_load_explicit(&row->last, memory_order_relaxed) : SHMBUS_UNASKED;
     }
 }

@@ -198,6 +198,7 @@ void session_fill(SessionObject *self, struct segment segment, bool writable) {
     self->capacity = page->capacity < room ? page->capacity : (uint32_t)room;
     self->writable = writable;
     shmbus_ledger_view(&self->ledger, segment.memory, segment.size);
+    self->ledger.back = writable ? shmbus_back : NULL;
 }
 
 static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool writable) {
@@ -209,29 +210,41 @@ static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool w
     return (PyObject *)self;
 }
 
-/* Of the ledger: enough for a few publishers a topic. Where there are more, the last are counted together. */
-static uint32_t rows_for(uint32_t cursors) { return cursors * 4; }
+/* Of the ledger: a cursor has address space for as many as a topic has publishers, up to 16 MiB for all, and memory for one. More
+ * of that the client gives itself when it needs it. */
+enum { MOST_ROWS = 1 << 18 };
+static uint32_t rows_for(uint32_t cursors, uint32_t publishers) {
+    uint64_t rows = (uint64_t)cursors * publishers;
+    return rows < MOST_ROWS ? (uint32_t)rows : MOST_ROWS;
+}
+static uint32_t backed_for(uint32_t cursors, uint32_t rows) { return cursors < rows ? cursors : rows; }
 
-static PyObject *session_layout(PyObject *Py_UNUSED(type), PyObject *arg) {
-    unsigned long cursors = PyLong_AsUnsignedLong(arg);
-    if (PyErr_Occurred())
+static PyObject *session_layout(PyObject *Py_UNUSED(type), PyObject *args) {
+    unsigned int cursors, publishers;
+    if (!PyArg_ParseTuple(args, "II", &cursors, &publishers))
         return NULL;
-    return PyLong_FromSize_t(shmbus_session_bytes((uint32_t)cursors, rows_for((uint32_t)cursors)));
+    uint32_t rows = rows_for(cursors, publishers);
+    return Py_BuildValue("KK", (unsigned long long)shmbus_session_bytes(cursors, backed_for(cursors, rows)),
+                         (unsigned long long)shmbus_session_bytes(cursors, rows));
 }
 
 static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"fd", "session", "cursors", "bell", "pid", "start_time", "pid_namespace", "boot_id", NULL};
+    static char *names[] = {"fd",  "session",    "cursors",       "publishers", "bell",
+                            "pid", "start_time", "pid_namespace", "boot_id",    NULL};
     int descriptor;
+    unsigned int publishers;
     unsigned long long start, namespace;
     PyObject *boot;
     struct shmbus_session_setup setup = {0};
     struct segment segment;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &setup.bell,
-                                     &setup.pid, &start, &namespace, &boot) ||
-        !copy_bytes(boot, setup.boot_id, sizeof setup.boot_id, "boot_id") ||
-        !segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors, rows_for(setup.cursors)), 0, true))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIIiKKS", names, &descriptor, &setup.session, &setup.cursors, &publishers,
+                                     &setup.bell, &setup.pid, &start, &namespace, &boot) ||
+        !copy_bytes(boot, setup.boot_id, sizeof setup.boot_id, "boot_id"))
         return NULL;
-    setup.rows = rows_for(setup.cursors);
+    setup.rows = rows_for(setup.cursors, publishers);
+    setup.backed = backed_for(setup.cursors, setup.rows);
+    if (!segment_map(&segment, descriptor, shmbus_session_bytes(setup.cursors, setup.rows), 0, true))
+        return NULL;
     setup.start_time = start;
     setup.pid_namespace = namespace;
     shmbus_session_init(segment.memory, &setup);
@@ -423,7 +436,7 @@ static PyObject *session_members(SessionObject *self, void *Py_UNUSED(closure)) 
 }
 
 static PyMethodDef session_methods[] = {
-    {"layout", session_layout, METH_O | METH_STATIC, NULL},
+    {"layout", session_layout, METH_VARARGS | METH_STATIC, NULL},
     {"create", (PyCFunction)(void (*)(void))session_create, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"cursor", (PyCFunction)session_cursor, METH_O, NULL},

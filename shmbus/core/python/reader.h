@@ -38,6 +38,8 @@ typedef struct {
     uint32_t row_count, place;            /* place: which cursor of the session's it is */
     uint64_t unread;                      /* sequences that went by unread and are no producer's loss yet */
     uint64_t voids;                       /* aborted claims of this ring that are none of our losses */
+    uint64_t began;                       /* from there on it accounts for what was published */
+    bool crowded;                         /* somebody found no room for a row: whoever gets one from now on begins there */
     bool unknown;                         /* some of them may have been somebody's who is not known any more */
     uint64_t busy_word_since_ns;
     uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */

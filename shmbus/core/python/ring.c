@@ -278,7 +278,7 @@ static PyObject *ring_numbers(RingObject *self, PyObject *arg) {
     return Py_BuildValue("KKO", (unsigned long long)published, (unsigned long long)claiming, durable ? Py_True : Py_False);
 }
 
-/* (published, which one of those who had the id, is it durable) of every id that was ever given out, by id. */
+/* (published, which one of those who had the id, is it durable, where it left) of every id that was ever given out, by id. */
 static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
     if (!usable(self, false))
         return NULL;
@@ -290,8 +290,9 @@ static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
             continue;
         bool durable = shmbus_numbers_get(&self->ring, producer, &published, &claiming);
         PyObject *id = PyLong_FromUnsignedLong(producer);
-        PyObject *its = Py_BuildValue("KIO", (unsigned long long)published, tag >> SHMBUS_PRODUCER_BITS,
-                                      durable ? Py_True : Py_False);
+        PyObject *its = Py_BuildValue("KIOK", (unsigned long long)published, tag >> SHMBUS_PRODUCER_BITS,
+                                      durable ? Py_True : Py_False,
+                                      (unsigned long long)shmbus_producer_left(&self->ring, producer));
         if (!id || !its || PyDict_SetItem(all, id, its) < 0)
             Py_CLEAR(all);
         Py_XDECREF(id);
@@ -328,6 +329,22 @@ static PyObject *ring_clear_producer(RingObject *self, PyObject *arg) {
         return NULL;
     shmbus_producer_set(&self->ring, (uint32_t)producer, NULL);
     Py_RETURN_NONE;
+}
+
+static PyObject *ring_leave_producer(RingObject *self, PyObject *args) {
+    unsigned int producer;
+    unsigned long long sequence;
+    if (!PyArg_ParseTuple(args, "IK", &producer, &sequence) || !usable(self, true))
+        return NULL;
+    shmbus_producer_leave(&self->ring, producer, sequence);
+    Py_RETURN_NONE;
+}
+
+static PyObject *ring_producer_left(RingObject *self, PyObject *arg) {
+    unsigned long producer = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred() || !usable(self, false))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(shmbus_producer_left(&self->ring, (uint32_t)producer));
 }
 
 static PyObject *ring_get_producer(RingObject *self, PyObject *arg) {
@@ -566,6 +583,8 @@ static PyMethodDef ring_methods[] = {
     {"set_limits", (PyCFunction)ring_set_limits, METH_VARARGS, NULL},
     {"set_producer", (PyCFunction)ring_set_producer, METH_VARARGS, NULL},
     {"clear_producer", (PyCFunction)ring_clear_producer, METH_O, NULL},
+    {"leave_producer", (PyCFunction)ring_leave_producer, METH_VARARGS, NULL},
+    {"producer_left", (PyCFunction)ring_producer_left, METH_O, NULL},
     {"begin_numbers", (PyCFunction)ring_begin_numbers, METH_VARARGS, NULL},
     {"carry_numbers", (PyCFunction)ring_carry_numbers, METH_O, NULL},
     {"settle_numbers", (PyCFunction)ring_settle_numbers, METH_O, NULL},
