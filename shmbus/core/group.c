@@ -39,10 +39,12 @@
  *                           that the floor has passed it (store the word, then look at the floor, against: move the
  *                           floor, then look at the word; seq_cst, so one of the two sees the other)
  *   what somebody holds     stays theirs, behind the floor: they settle it, or give it back and count it
- *   what they still hold    when the word is needed for a later lap: whoever claims that counts it. So is counted, too, what
- *                           somebody gave back who was killed before they looked at the floor
+ *   what they still hold    when the word is needed for a later lap: whoever claims that settles it first, and counts it. So is
+ *                           counted, too, what somebody gave back who was killed before they looked at the floor
  *
- * Who is killed between the change of a word and the telling of it takes that count along: at most the messages of one call.
+ * Who is killed between the change of a word and the counting of it leaves the word, settled as lost. In a group with a ledger
+ * that is enough to book it, see shmbus_group_let_go(): whoever needs the word books first, and the reaper of the dead looks at
+ * all words. Without a ledger that count is gone: at most the messages of one call.
  */
 #include <string.h>
 
@@ -287,18 +289,36 @@ static uint64_t sequence_at(const struct shmbus_group *group, uint64_t index, ui
     return near + ((uint64_t)laps_between(lap, lap_of(group, near)) << group->shift);
 }
 
-/* A message that was dropped while somebody still held it, or had just given it back when the floor passed it. */
-static void count_abandoned(const struct shmbus_group *group, uint64_t sequence) {
-    if (group->rows)
-        shmbus_group_let_go(group, sequence, SHMBUS_ENDED_OVERRUN, true);
-    else
-        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t from, uint64_t to) {
+    return atomic_compare_exchange_strong_explicit(word_of(group, sequence), &from, to, memory_order_seq_cst,
+                                                   memory_order_relaxed);
 }
 
-/* The word has gone to a later lap. */
-static void count_replaced(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
-    if (state_in(word) != SETTLED)
-        count_abandoned(group, sequence_at(group, sequence & group->mask, lap_in(word)));
+/* A message that was dropped while somebody still held it, or had just given it back when the floor passed it. False: it has
+ * ended meanwhile, or was given out once more. */
+static bool abandon(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    uint64_t lost = settled_word(group, sequence, SHMBUS_ENDED_OVERRUN, 0);
+    if (!change(group, sequence, word, lost))
+        return false;
+    if (group->rows)
+        shmbus_group_let_go(group, sequence, lost);
+    else
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return true;
+}
+
+/* A word that is needed for a later lap, and says of an earlier one what may not have been booked: else that would go with
+ * whoever is killed in between. False: look at the word again. */
+static bool put_away(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    if (state_in(word) == SETTLED && ending_in(word) == SHMBUS_ENDED_DELIVERED)
+        return true;
+    uint64_t earlier = sequence_at(group, sequence & group->mask, lap_in(word));
+    if (state_in(word) != SETTLED) {
+        abandon(group, earlier, word);
+        return false;
+    }
+    shmbus_group_let_go(group, earlier, word);
+    return true;
 }
 
 /* From an older lap to `made`, whoever else tries it. */
@@ -311,10 +331,10 @@ static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t 
             return SHMBUS_PASSED;
         if (sequence - floor > group->mask)
             return SHMBUS_WINDOW;
-        if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire)) {
-            count_replaced(group, sequence, word);
+        if (!put_away(group, sequence, word))
+            word = atomic_load_explicit(at, memory_order_acquire);
+        else if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire))
             return SHMBUS_OK;
-        }
     }
 }
 
@@ -454,18 +474,13 @@ static uint64_t held(const struct shmbus_group *group, struct shmbus_taken taken
     return make_word(lap_of(group, taken.sequence), TAKEN, taken.tries, member);
 }
 
-static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t from, uint64_t to) {
-    return atomic_compare_exchange_strong_explicit(word_of(group, sequence), &from, to, memory_order_seq_cst,
-                                                   memory_order_relaxed);
-}
-
 static bool settle_word(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending) {
     uint32_t producer = group->rows ? whose(group, taken.sequence) : 0;
     uint64_t settled = settled_word(group, taken.sequence, ending, producer);
     bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
     KILLPOINT("group.settled");
     if (done && ending != SHMBUS_ENDED_DELIVERED)
-        shmbus_group_let_go(group, taken.sequence, ending, false);
+        shmbus_group_let_go(group, taken.sequence, settled);
     return done;
 }
 
@@ -495,8 +510,7 @@ bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken t
 static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
     if (sequence >= shmbus_group_floor(group))
         return false;
-    if (change(group, sequence, word, settled_word(group, sequence, SHMBUS_ENDED_OVERRUN, 0)))
-        count_abandoned(group, sequence);
+    abandon(group, sequence, word);
     return true;
 }
 
@@ -564,12 +578,30 @@ bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken t
 
 /* ---- for those who do not settle themselves ----------------------------------------------------------------------------- */
 
+/* What somebody let go who was killed, or is stopped, before they had counted and booked it. */
+static void complete(const struct shmbus_group *group, uint32_t index, uint64_t word) {
+    uint64_t sequence = sequence_at(group, index, lap_in(word));
+    if (state_in(word) == RETURNED)
+        drop_returned(group, sequence, word);
+    else if (state_in(word) == SETTLED && ending_in(word) != SHMBUS_ENDED_DELIVERED)
+        shmbus_group_let_go(group, sequence, word);
+}
+
+void shmbus_group_complete(const struct shmbus_group *group) {
+    if (group->rows)
+        shmbus_group_finish(group);
+    for (uint32_t i = 0; i <= group->mask; i++)
+        complete(group, i, atomic_load_explicit(&group->words[i], memory_order_seq_cst));
+}
+
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member) {
     uint32_t count = 0;
     for (uint32_t i = 0; i <= group->mask; i++) {
         uint64_t word = atomic_load_explicit(&group->words[i], memory_order_seq_cst);
-        if (state_in(word) != TAKEN || member_in(word) != member)
+        if (state_in(word) != TAKEN || member_in(word) != member) {
+            complete(group, i, word);
             continue;
+        }
         struct shmbus_taken taken = {sequence_at(group, i, lap_in(word)), tries_in(word)};
         count += give_back(group, taken, member) != SHMBUS_PASSED;
     }
@@ -604,13 +636,14 @@ static uint64_t drop(const struct shmbus_group *group, uint64_t from, uint64_t t
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
         uint64_t settled = settled_word(group, at, SHMBUS_ENDED_OVERRUN, 0);
         while (unclaimed(group, word, at) || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED)) {
+            if (unclaimed(group, word, at) && !put_away(group, at, word)) {
+                word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
+                continue;
+            }
             if (!atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
                                                        memory_order_seq_cst))
                 continue;
-            if (unclaimed(group, word, at))
-                count_replaced(group, at, word);
-            else
-                shmbus_group_let_go(group, at, SHMBUS_ENDED_OVERRUN, true);
+            shmbus_group_let_go(group, at, settled); /* somebody may have held it when the floor passed it */
             lost++;
             break;
         }

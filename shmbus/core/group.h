@@ -24,6 +24,10 @@ static inline enum shmbus_ending ending_in(uint64_t word) {
     return (enum shmbus_ending)((word >> 14 & 3) == LOST ? 4 | (word >> ENDING_SHIFT & 3) : word >> ENDING_SHIFT & 3);
 }
 static inline uint32_t producer_in(uint64_t word) { return (uint32_t)word & SHMBUS_MAX_PRODUCER_ID; }
+/* The ring dropped it, and nobody has been told: who finds out that it is missing from what was given to them tells that. */
+static inline bool is_untold(uint64_t settled) {
+    return ending_in(settled) == SHMBUS_ENDED_OVERRUN && producer_in(settled) == 0;
+}
 
 static inline uint64_t lap_of(const struct shmbus_group *group, uint64_t sequence) {
     return sequence >> group->shift & LAP_MASK;
@@ -45,8 +49,8 @@ static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t s
 #define WHOSE_LAP_SHIFT (SHMBUS_PRODUCER_BITS + 2)
 
 /* What is noted of a message: whose it is; then, that it was booked as delivered because somebody held it; then, that it was let
- * go since, which is booked by whoever notes it. A claimer that was stopped for long, and notes its own over another's, is found
- * out by the lap. */
+ * go since: that is noted by the commit that books it. A claimer that was stopped for long, and notes its own over another's, is
+ * found out by the lap. */
 static inline uint32_t whose_word(const struct shmbus_group *group, uint64_t sequence, uint32_t producer) {
     return (uint32_t)lap_of(group, sequence) << WHOSE_LAP_SHIFT | producer;
 }
@@ -82,9 +86,9 @@ uint64_t shmbus_group_book(const struct shmbus_group *group);
 /* Book what stands from the floor on, which is `from`, up to `head`, settled or held. Where the floor stands then; 0: it was
  * another's, or something was given back and has to be dropped first. */
 uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from, uint64_t head);
-/* It has been let go, and ended as it says. If it was booked as delivered, because somebody held it when the floor passed it, it
- * is booked over. `tell`: as a loss that nobody has been told of. */
-void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending, bool tell);
+/* It has been let go, and `settled`, its word, says how it ended. If it was booked as delivered, because somebody held it when
+ * the floor passed it, it is booked over: once, however often and by whomever this is called. */
+void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, uint64_t settled);
 /* The producer's id will be another's. */
 void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer);
 

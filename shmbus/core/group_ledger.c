@@ -26,8 +26,11 @@
  * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
  * missing before the floor are its losses, as far as there are sequences to explain, and else numbers that it did not use.
  * What somebody holds when the floor passes it counts as delivered, of the producer that was noted when it was claimed, and that
- * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, by whoever notes
- * that first. Who is killed, or late, between the change of its word and that leaves it booked as delivered: it was handed out.
+ * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, and that is noted
+ * by the same commit as well, so it is done once. Who is killed, or late, between the change of its word and that commit leaves
+ * what it takes: the word, which says that and how it ended, and the note, which says that this was not booked. They stay
+ * until that is done: who needs the word for a later lap does it first, see put_away(), and the reaper of the dead looks at
+ * all words. Until then it is booked as delivered: it was handed out.
  *
  * An id that is given to another producer: every number in a row has 16 bits of which owner of the id it is of. A later owner's
  * are larger, whatever they count, and an earlier owner's count as zero.
@@ -41,7 +44,8 @@ enum field { LAST, BASE, OVERRUN, EXPIRED, CORRUPT, FILTERED, DEAD, REPEATED, OW
 _Static_assert(TOLD + 1 == GROUP_ROW_WORDS, "a row's words are these");
 /* OWED: of those overrun, so many have to be told, and TOLD: so many were. */
 
-enum { FLOOR, UNREAD, EXPLAINED, HELD, FIRST_ROW }; /* what a log's entries are about */
+/* What a log's entries are about. OVER: what was held has been let go, and is booked over. */
+enum { FLOOR, UNREAD, EXPLAINED, HELD, FIRST_ROW, OVER = FIRST_ROW + (SHMBUS_MAX_PRODUCERS + 1) * (int)GROUP_ROW_WORDS };
 /* How many producers, and messages that somebody holds, one commit can take. */
 enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - HELD - SUMS * (int)GROUP_ROW_WORDS, LOOKS = 1000, TRIES = 64 };
 
@@ -50,8 +54,6 @@ enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - HELD - SUMS * (int)GROUP_ROW_WO
 #define WRITER_BITS 7
 #define UNDER_WAY (1ull << WRITER_BITS)
 #define TICKET_STEP (UNDER_WAY << 1)
-
-static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell);
 
 /* ---- whose a message is ---------------------------------------------------------------------------------------------- */
 
@@ -76,17 +78,12 @@ static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
         change_note(group, sequence, note, note | WAS_HELD);
 }
 
-/* Its producer, if it was booked as delivered and we are the first to note that it was let go; else 0. */
-static uint32_t take_note(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t note = noted(group, sequence);
-    bool first = note & WAS_HELD && !(note & LET_GO) && change_note(group, sequence, note, note | LET_GO);
-    return first ? note & SHMBUS_MAX_PRODUCER_ID : 0;
-}
+static bool is_held(uint32_t note) { return note & WAS_HELD && !(note & LET_GO); }
 
-void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending, bool tell) {
-    uint32_t producer = group->rows ? take_note(group, sequence) : 0;
-    if (producer)
-        rebook(group, producer, ending, tell);
+static void mark_let_go(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t note = noted(group, sequence);
+    if (is_held(note)) /* else it has been marked */
+        change_note(group, sequence, note, note | LET_GO);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
@@ -194,9 +191,7 @@ struct rest {
     uint64_t moved; /* how far the floor did */
     uint32_t count;
     struct {
-        uint32_t producer;
-        enum shmbus_ending ending;
-        bool tell;
+        uint64_t sequence, word;
     } let_go[MOST_HELD];
 };
 
@@ -206,15 +201,12 @@ struct rest {
 static void carry_out_held(const struct shmbus_group *group, uint64_t sequence, struct rest *rest) {
     mark_held(group, sequence);
     uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
-    enum shmbus_ending ending = ending_in(word);
-    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != SETTLED || ending == SHMBUS_ENDED_DELIVERED)
+    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != SETTLED || ending_in(word) == SHMBUS_ENDED_DELIVERED)
         return;
-    uint32_t producer = rest->count < MOST_HELD ? take_note(group, sequence) : 0;
-    if (!producer)
-        return;
-    rest->let_go[rest->count].producer = producer;
-    rest->let_go[rest->count].ending = ending;
-    rest->let_go[rest->count++].tell = ending == SHMBUS_ENDED_OVERRUN && producer_in(word) == 0;
+    if (rest->count == MOST_HELD)
+        return; /* not what any of us writes */
+    rest->let_go[rest->count].sequence = sequence;
+    rest->let_go[rest->count++].word = word;
 }
 
 static void carry_out_floor(const struct shmbus_group *group, uint64_t floor, struct rest *rest) {
@@ -231,6 +223,7 @@ static void carry_out_one(const struct shmbus_group *group, uint64_t where, uint
     case UNREAD: raise(&group->lane->unread, where, value); return;
     case EXPLAINED: raise(&group->lane->explained, where, value); return;
     case HELD: carry_out_held(group, value, rest); return;
+    case OVER: mark_let_go(group, value); return;
     default: break;
     }
     if (place >= (uint64_t)group->rows * GROUP_ROW_WORDS)
@@ -248,7 +241,7 @@ static void carry_out(const struct shmbus_group *group, const struct shmbus_grou
     change_ticket(group, ticket, ticket & ~UNDER_WAY);
     *moved += rest.moved;
     for (uint32_t i = 0; i < rest.count; i++)
-        rebook(group, rest.let_go[i].producer, rest.let_go[i].ending, rest.let_go[i].tell);
+        shmbus_group_let_go(group, rest.let_go[i].sequence, rest.let_go[i].word);
 }
 
 static void copy_log(struct shmbus_group_log *copy, const struct shmbus_group_log *log) {
@@ -531,24 +524,35 @@ uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from,
     return commit(&draft, &moved) ? to : 0;
 }
 
-/* What was booked as delivered has ended otherwise after all. */
-static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell) {
-    if (!has_row(group, producer)) {
-        if (producer && tell)
-            atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
-        return;
-    }
+/* One commit. False: somebody else was faster. Only a commit notes that it was booked over, so what the note says here still
+ * holds when this one is decided. */
+static bool book_over(const struct shmbus_group *group, uint64_t sequence, uint64_t settled) {
     uint64_t moved = 0;
-    for (;;) {
-        struct draft draft = begin(group, &moved);
+    struct draft draft = begin(group, &moved);
+    uint32_t note = noted(group, sequence), producer = note & SHMBUS_MAX_PRODUCER_ID;
+    if (!is_held(note))
+        return true;
+    put(&draft, OVER, sequence);
+    if (has_row(group, producer)) {
         uint32_t version = version_in(load(group, producer, LAST));
-        enum field field = field_of[ending];
+        enum field field = field_of[ending_in(settled)];
         put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
-        if (tell)
+        if (is_untold(settled))
             put_row(&draft, producer, OWED, version, get(group, producer, OWED, version) + 1);
-        if (commit(&draft, &moved))
-            return;
     }
+    if (!commit(&draft, &moved))
+        return false;
+    if (!has_row(group, producer) && is_untold(settled))
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return true;
+}
+
+void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, uint64_t settled) {
+    if (!group->rows || !is_held(noted(group, sequence)))
+        return;
+    KILLPOINT("group.abandoned");
+    while (!book_over(group, sequence, settled))
+        ;
 }
 
 /* ---- whose loss it was ------------------------------------------------------------------------------------------------- */

@@ -537,6 +537,9 @@ bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint
 uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence);
 /* Carry out what somebody had begun: before its place as a writer is given to another. */
 void shmbus_group_finish(const struct shmbus_group *group);
+/* The same, and count and book what they had let go and not got to: when a coordinator begins, where another has died. What a
+ * member leaves so is completed by shmbus_group_reap(). */
+void shmbus_group_complete(const struct shmbus_group *group);
 /* What each producer had published before the lane began, after shmbus_group_place(), with `ring` set. It begins further on, and
  * that is told as lost, where the ring has dropped what it was to begin with. */
 void shmbus_group_begin(const struct shmbus_group *group);

@@ -1,9 +1,10 @@
 /* The ledger of a group: what its rows say when one thing happens after the other. Races are stress_group.c's. */
 #include <string.h>
 
+#include "group.h"
 #include "rig.h"
 
-enum { WINDOW = 64, PRODUCERS = 16, LENGTH = 40 };
+enum { WINDOW = 64, PRODUCERS = 16, LENGTH = 40, OVER_ENTRY = 4 + 10 * (SHMBUS_MAX_PRODUCERS + 1) };
 
 static struct rig rig;
 static struct rig_group page;
@@ -235,8 +236,7 @@ TEST(what_is_held_when_the_floor_passes_it_is_delivered_unless_it_is_let_go) {
     CHECK_EQUAL(shmbus_group_floor(&anna), head);
 }
 
-TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
-    uint64_t at = overrun_what_anna_holds();
+static void go_on_past_the_window(uint64_t at) {
     for (; at <= WINDOW + 4; at++) {
         publish(2);
         if (shmbus_head(&rig.ring) > at)
@@ -246,10 +246,54 @@ TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
             settle(&bert, at, at + 1);
         }
     }
+}
+
+TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
+    go_on_past_the_window(overrun_what_anna_holds());
     check_row(1, 4, 0, 4);
     CHECK(!shmbus_group_settle_quietly(&anna, taken(1)));
     CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 0);
     check_row(1, 4, 0, 4);
+}
+
+/* Anna is killed after each step of letting go: what she gave back, what she found lost, filtered, or was about to book. */
+static uint64_t let_go_half(void) {
+    uint64_t head = overrun_what_anna_holds();
+    atomic_store(word_of(&anna, 1), make_word(0, RETURNED, 1, 0));
+    atomic_store(word_of(&anna, 2), settled_word(&anna, 2, SHMBUS_ENDED_OVERRUN, 0));
+    atomic_store(word_of(&anna, 3), settled_word(&anna, 3, SHMBUS_ENDED_FILTERED, 1));
+    check_row(1, 4, 4, 0); /* it was handed out */
+    must_tell_nothing();
+    return head;
+}
+
+static void check_let_go(uint64_t lost) {
+    check_row(1, 4, 3 - lost, lost);
+    CHECK_EQUAL(row(1).filtered, 1);
+    must_tell(1, lost);
+}
+
+TEST(what_was_let_go_by_one_who_was_killed_before_it_was_booked_is_booked_by_the_reaper) {
+    let_go_half();
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 1);
+    check_let_go(3);
+    must_tell_nothing();
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 0);
+    shmbus_group_complete(&coordinator);
+    check_row(1, 4, 0, 3);
+}
+
+TEST(what_was_let_go_by_one_who_was_killed_before_it_was_booked_is_booked_by_who_needs_the_word) {
+    go_on_past_the_window(let_go_half());
+    check_let_go(3);
+}
+
+TEST(what_a_coordinator_let_go_before_it_was_killed_is_booked_by_the_next) {
+    let_go_half();
+    shmbus_group_complete(&coordinator);
+    check_let_go(2); /* anna lives, and holds the fourth */
+    CHECK(shmbus_group_settle_quietly(&anna, taken(4)));
+    check_row(1, 4, 1, 2);
 }
 
 /* ---- commits ---- */
@@ -294,6 +338,20 @@ TEST(what_ended_between_the_look_at_it_and_the_mark_that_it_was_held_is_booked_a
     CHECK_EQUAL(shmbus_group_floor(&anna), 3);
     check_row(1, 2, 1, 0);
     CHECK_EQUAL(row(1).filtered, 1);
+}
+
+TEST(what_was_decided_to_be_booked_over_is_booked_over_once_whoever_carries_it_out) {
+    let_go_half();
+    const uint64_t entries[][2] = {{OVER_ENTRY, 2}, {4 + 10 * 1 + 2, 1ull << 48 | 1}, {4 + 10 * 1 + 8, 1ull << 48 | 1}};
+    for (int i = 0; i < 3; i++) { /* OVER, OVERRUN and OWED of producer 1 */
+        atomic_store(&anna.logs[3].entries[i].where, entries[i][0]);
+        atomic_store(&anna.logs[3].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&anna.logs[3].count, 3);
+    atomic_store(&anna.lane->ticket, (atomic_load(&anna.lane->ticket) | 255) + 1 + 128 + 3);
+    check_row(1, 4, 3, 1);
+    shmbus_group_reap(&coordinator, 3);
+    check_let_go(3);
 }
 
 TEST(whatever_logs_and_tickets_say_every_call_returns) {
