@@ -138,6 +138,7 @@ ROWS = [
     _member("group.retaken", "nack", count=3),
     _member("group.booked"),
     _member("group.dropped", "overrun", count=1),
+    _member("group.abandoned", "abandon", "nothing but what the ring had dropped", 1),
     _member("group.bridged", "move", count=1),
     _member("deadletter.published", "bury", "nothing; the dead letter comes twice", 3),
     _coordinator("group.made", "durable", "the subscription that was being made"),
