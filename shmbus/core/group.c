@@ -97,7 +97,7 @@ struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
 
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
     struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
-    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_LAYOUT - 1;
+    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_OLDEST;
     page->lanes = setup->lanes;
     page->window = setup->window;
     page->producers = setup->producers;
@@ -133,7 +133,7 @@ enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uin
         return SHMBUS_FOREIGN;
     if (!shmbus_layout_known(&shmbus_group_layout, page->layout_version))
         return SHMBUS_OTHER_LAYOUT;
-    /* Where the layout before this one has nothing there is zero. */
+    /* Where an older layout has nothing there is zero. */
     *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers, page->rows};
     return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
 }
@@ -153,6 +153,7 @@ bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct sh
     group->logs = (void *)((unsigned char *)memory + logs_offset(setup->lanes));
     group->ring = NULL;
     group->rows = setup->rows;
+    group->runs = setup->rows && shmbus_group_page(memory, setup->lanes)->layout_version == SHMBUS_GROUP_LAYOUT;
     group->writer = group->member = member;
     group->mask = setup->window - 1;
     group->shift = (uint32_t)__builtin_ctz(setup->window);
@@ -172,6 +173,7 @@ void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
         atomic_store_explicit(&group->account[i], 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->unread, 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->explained, 0, memory_order_relaxed);
+    shmbus_group_place_ledger(group, sequence);
     atomic_store_explicit(&group->lane->seen, atomic_load_explicit(&group->lane->owed, memory_order_relaxed),
                           memory_order_relaxed);
     for (uint32_t i = 0; i < group->producers; i++)
@@ -257,7 +259,7 @@ static uint64_t advance_floor(const struct shmbus_group *group) {
 uint64_t shmbus_group_advance(const struct shmbus_group *group) {
     if (!group->rows)
         return advance_floor(group);
-    return shmbus_group_book(group);
+    return shmbus_group_book(group, NULL);
 }
 
 /* The time at which a message was given out is stored after its word, so it says which word it belongs to. */
@@ -502,6 +504,13 @@ bool shmbus_group_settle_as(const struct shmbus_group *group, struct shmbus_take
     return done;
 }
 
+bool shmbus_group_settle_read(const struct shmbus_group *group, struct shmbus_taken taken, const struct shmbus_frame *frame,
+                              uint64_t *advanced) {
+    bool done = settle_word(group, taken, SHMBUS_ENDED_DELIVERED);
+    *advanced += group->rows ? shmbus_group_book(group, frame) : advance_floor(group);
+    return done;
+}
+
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
     return shmbus_group_settle_as(group, taken, SHMBUS_ENDED_DELIVERED, advanced);
 }
@@ -680,10 +689,16 @@ uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
     return lost;
 }
 
+static bool move_over(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
+    if (group->rows)
+        return shmbus_group_book_bridge(group, sealed, first);
+    return atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
     shmbus_group_advance(group);
-    bool moved = sealed < first && atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first,
-                                                                           memory_order_seq_cst, memory_order_relaxed);
+    bool moved = sealed < first && move_over(group, sealed, first);
     KILLPOINT("group.bridged");
     shmbus_group_next(group);
     return moved || shmbus_group_floor(group) >= first;

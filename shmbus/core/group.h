@@ -35,6 +35,12 @@ static inline uint64_t lap_of(const struct shmbus_group *group, uint64_t sequenc
 static inline _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequence) {
     return &group->words[sequence & group->mask];
 }
+/* What a run says: from where on, and whose. */
+static inline uint64_t run_word(uint64_t from, uint32_t producer) { return from << SHMBUS_PRODUCER_BITS | producer; }
+static inline uint64_t run_length(uint64_t run, uint64_t floor) {
+    return (floor - (run >> SHMBUS_PRODUCER_BITS)) & (UINT64_MAX >> SHMBUS_PRODUCER_BITS);
+}
+
 /* A group without a ledger writes what its layout always had, which says nothing of endings. */
 static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending,
                                     uint32_t producer) {
@@ -81,11 +87,16 @@ static inline void note_whose(const struct shmbus_group *group, uint64_t sequenc
 
 /* It has been taken once more: noted already, unless its first holder was killed before that. */
 void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence);
-/* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us. */
-uint64_t shmbus_group_book(const struct shmbus_group *group);
+/* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us.
+ * `read`: a message of the lane that the caller has read, or NULL. */
+uint64_t shmbus_group_book(const struct shmbus_group *group, const struct shmbus_frame *read);
 /* Book what stands from the floor on, which is `from`, up to `head`, settled or held. Where the floor stands then; 0: it was
  * another's, or something was given back and has to be dropped first. */
 uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from, uint64_t head);
+/* Begin at `sequence`; only while nobody uses the lane. */
+void shmbus_group_place_ledger(const struct shmbus_group *group, uint64_t sequence);
+/* Go on at `first` if the floor stands at `sealed`. False: it does not. */
+bool shmbus_group_book_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);
 /* It has been let go, and `settled`, its word, says how it ended. If it was booked as delivered, because somebody held it when
  * the floor passed it, it is booked over: once, however often and by whomever this is called. */
 void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, uint64_t settled);

@@ -355,9 +355,13 @@ static void place_group(void) {
 
 static void hold_for_group(void) { CHECK(shmbus_gate_set(&rig.ring, 2, GROUP, 0, 1)); }
 
-static void start_group(void) {
+static void place_held_group(void) {
     hold_for_group();
     place_group();
+}
+
+static void start_group(void) {
+    place_held_group();
     other = start(read_as_other, NULL, 0);
 }
 
@@ -490,7 +494,8 @@ static const struct row {
     {"group.advanced", start_group, read_in_group, 50, NOTHING, MEMBER},
     {"group.returned", start_group, read_in_group, 10, NOTHING, MEMBER},
     {"group.retaken", start_group, read_in_group, 10, NOTHING, MEMBER},
-    {"group.booked", start_group, read_in_group, 50, NOTHING, MEMBER},
+    {"group.booked", place_held_group, read_in_group, 1, NOTHING, OTHERS},
+    {"group.passed", start_group, read_in_group, 50, NOTHING, MEMBER},
     {"group.abandoned", place_group, give_back_what_is_lost, 1, THE_DROPPED, OTHERS},
     {"group.dropped", place_group, meet_an_overrun, 1, THE_DROPPED, OTHERS},
     {"group.bridged", start_group, read_in_group_to_the_seal, 1, NOTHING, MEMBER},
