@@ -14,7 +14,8 @@
  *                prune            the same, before the old ring is given up
  *   settle       shmbus_numbers_settle   published; claiming; from the tail down to the last message; then published is raised
  *   anybody      a claim of somebody alive: SKIPPED, at any time
- *   retirer      retire           count_run: published is raised to that of the oldest message, if it had not been counted; head
+ *   retirer      retire           count_last: published is raised to the number of the message, if it is the one that was claimed
+ *                                 last; again if it has moved meanwhile; then head
  *
  * A publisher may be killed between any two steps, so may a coordinator; the next one does what is left to be done
  * (_complete in ../../shmbus/coordinator/adoption.py).  A publisher may have closed, too, in the middle of the coordinator's
@@ -24,7 +25,8 @@
  * and not further: one number twice, and what is new is dropped as a duplicate.  And whoever begins to read in the successor
  * finds there at least the number of the last message from before the seal, or it would be told as lost.
  *
- * A publisher that has claimed before the seal commits after it, at any time: what is settled at the seal is not the last.
+ * A publisher that has claimed before the seal commits after it, at any time, so what is settled at the seal may not be the
+ * last; and it may publish in the successor before anything is raised there, so that what is counted there leaps.
  */
 #ifndef MESSAGES
 #define MESSAGES 3          /* tries, of all incarnations together */
