@@ -12,6 +12,7 @@ opened yet is made anew by the next coordinator):
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from shmbus._core import Bells, killpoint
 from shmbus.coordinator.groups import Groups
@@ -115,6 +116,9 @@ class Topics:
                                "Close that one, or use another name.", "publisher")  # fmt: skip
         else:
             topic.live.producers.active.add(producer)
+        for old, following in pairwise(topic.generations):
+            if old.producers.reserved.get(name) == producer:
+                _carry(producer, old, following)
         last = topic.live.ring.settle_numbers(producer)
         self._enter(topic.live, producer, client, name)
         client.producers.setdefault(topic.key, set()).add(producer)
@@ -191,9 +195,9 @@ class Topics:
         killpoint("successor.told")
         old.ring.seal(successor.number)
         old.sealed = True
-        # Nobody publishes there any more, so these are the last ones. Whoever begins in the successor goes by them.
+        # Whoever begins in the successor goes by them. Who has claimed before the seal may still commit.
         for producer in old.producers.active | durable:
-            successor.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+            _carry(producer, old, successor)
         topic.generations.append(successor)
         self.successors += 1
         self._listing.put_topic(self._registry.topics[topic.name])
@@ -208,6 +212,8 @@ class Topics:
         """
         while is_spent(topic, topic.generations[0]) and not self._groups.hold(topic, topic.generations[0]):
             generation = topic.generations.pop(0)
+            for producer in generation.producers.reserved.values():
+                _carry(producer, generation, topic.generations[0])
             self._groups.give_up(topic, generation, topic.generations[0])
             self._rings.give_up(generation)
 
@@ -284,3 +290,8 @@ def _part(generation: Generation, producer: int, *, unfinished: bool) -> None:
     tail = generation.ring.tail
     generation.ring.leave_producer(producer, tail)
     generation.producers.part(producer, tail, unfinished=unfinished)
+
+
+def _carry(producer: int, old: Generation, following: Generation) -> None:
+    """The numbers of a producer go on from those of its last message in the ring before."""
+    following.ring.raise_numbers(producer, old.ring.settle_numbers(producer))

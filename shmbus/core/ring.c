@@ -650,10 +650,23 @@ static uint64_t number_at(const struct shmbus_ring *ring, uint64_t sequence, uin
     return genuine && shmbus_stands(ring, sequence) ? frame.producer_sequence : 0;
 }
 
+/* A message that its producer has not counted is the last one that it claimed. Once more, if the count has moved meanwhile:
+ * that of the ring before may have been raised here just now. */
+static void count_last(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer, struct shmbus_numbers *numbers) {
+    uint64_t published = atomic_load_explicit(&numbers->published, memory_order_acquire), claiming;
+    do {
+        claiming = atomic_load_explicit(&numbers->claiming, memory_order_relaxed);
+        if (claiming <= published || number_at(ring, sequence, producer) != claiming)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(&numbers->published, &published, claiming, memory_order_seq_cst,
+                                                    memory_order_acquire));
+}
+
 /* What is retired has been counted. A producer that was killed after a commit has not counted that message, and once it is
  * overwritten nobody can; so whoever retires it does, before head moves past it. It is the last message of its producer,
  * hence from the end, one of each producer in a row. While the message stands its producer's id is nobody else's; an id that
- * was given away between that look and the swap has begun anew, at another number but for a coincidence. */
+ * was given away between that look and the swap has begun anew, at another number but for a coincidence. Explored in
+ * tests/model/successor.pml. */
 static void count_run(const struct shmbus_ring *ring, uint64_t sequence, uint32_t run) {
     uint32_t last = 0;
     for (uint64_t at = sequence + run; at-- > sequence;) {
@@ -664,11 +677,7 @@ static void count_run(const struct shmbus_ring *ring, uint64_t sequence, uint32_
         if (word_state(word) != COMMITTED || producer == last || !numbers)
             continue;
         last = producer;
-        uint64_t published = atomic_load_explicit(&numbers->published, memory_order_acquire);
-        if (atomic_load_explicit(&numbers->claiming, memory_order_relaxed) > published &&
-            number_at(ring, at, producer) == published + 1)
-            atomic_compare_exchange_strong_explicit(&numbers->published, &published, published + 1, memory_order_seq_cst,
-                                                    memory_order_relaxed);
+        count_last(ring, at, producer, numbers);
     }
 }
 

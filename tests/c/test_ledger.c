@@ -136,6 +136,30 @@ TEST(a_killed_producers_last_message_is_counted_by_whoever_retires_it) {
     rig_close(&rig);
 }
 
+TEST(a_killed_producers_last_message_is_counted_however_far_its_number_is_from_the_one_before) {
+    open_ring(8);
+    publish(1);
+    writers[1].producer_sequence = 9; /* of a durable producer, which numbers its messages */
+    CHECK_EQUAL(publish_uncounted(1), 10);
+    atomic_store(&writers[1].numbers->published, 1);
+    for (int i = 0; i < 3 * 8; i++)
+        publish(2);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 10);
+    rig_close(&rig);
+}
+
+TEST(a_message_is_counted_by_whoever_retires_it_before_the_numbers_of_the_ring_before_are_raised) {
+    open_ring(8);
+    writers[1].producer_sequence = 4; /* as a writer comes from the ring before */
+    CHECK_EQUAL(publish_uncounted(1), 5);
+    atomic_store(&writers[1].numbers->published, 0);
+    for (int i = 0; i < 3 * 8; i++)
+        publish(2);
+    shmbus_numbers_raise(&rig.ring, 1, 4);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 5);
+    rig_close(&rig);
+}
+
 TEST(a_claim_that_came_to_nothing_is_not_counted_when_it_is_retired) {
     open_ring(8);
     publish(1);

@@ -1,11 +1,16 @@
 """Publishers whose numbers outlive them: what is published again after a restart is told from what is new."""
 
+import mmap
+import os
 import signal
+import time
+from contextlib import contextmanager
 
 import pytest
 
 import shmbus
 from process.buses import coordinator, python
+from shmbus import segment
 
 PROGRAM = """
 import os, signal, sys, shmbus
@@ -47,6 +52,78 @@ def test_numbers_go_on_in_a_resized_topic_and_under_the_next_coordinator(bus_nam
         with coordinator(bus_name):
             assert run(bus_name, 0, 9) == (5, 0)
             assert everything(subscription) == list(range(1, 10))
+
+
+UNTIL_TOLD = """
+import mmap, sys, time, shmbus
+with open(sys.argv[2], "r+b") as file:
+    told = mmap.mmap(file.fileno(), 1)
+with shmbus.connect(sys.argv[1]) as bus, bus.publisher("lab.x", name="source", durable=True) as publisher:
+    print("ready", flush=True)
+    payload = bytes(1 << 18)
+    while not told[0]:
+        publisher.publish(payload)
+    print(publisher.last_number, publisher._ring.generation, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def stop(child):
+    child.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+
+
+@contextmanager
+def stopped_in_a_claim(bus_name, ring, told):
+    """A durable publisher that stands still in the middle of a message, and publishes nothing after that one."""
+    told.write_bytes(b"\0")
+    with python(UNTIL_TOLD, bus_name, str(told)) as child:
+        assert child.stdout.readline() == "ready\n"
+        stop(child)
+        while not ring.claims():
+            child.send_signal(signal.SIGCONT)
+            time.sleep(0.001)  # or it would not get far
+            stop(child)
+        with told.open("r+b") as file, mmap.mmap(file.fileno(), 1) as flag:
+            flag[0] = 1
+        yield child
+
+
+def rings(bus_name):
+    return [found.name for found in segment.list_segments(bus=bus_name)]
+
+
+def opened_when_free(bus):
+    while True:
+        try:
+            return bus.publisher("lab.x", name="source", durable=True)
+        except shmbus.DurableError:  # the end of the one before has not been seen yet
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("given_up", [False, True])
+def test_what_is_committed_after_a_resize_but_claimed_before_it_counts(bus_name, tmp_path, killed, given_up):
+    with coordinator(bus_name), shmbus.connect(bus_name) as bus, bus.publisher("lab.x") as other:
+        old = segment.ring_name(bus_name, other._ring.topic_id, 0, 0)
+        assert old in rings(bus_name)
+        with stopped_in_a_claim(bus_name, other._ring, tmp_path / "told") as child:
+            bus.resize("lab.x", slots=64)
+            child.send_signal(signal.SIGCONT)
+            last, generation = map(int, child.stdout.readline().split())
+            assert generation == 0
+            if killed:
+                child.kill()
+            else:
+                child.stdin.write("now\n")
+                child.stdin.flush()
+            child.wait(20)
+        if given_up:
+            other.publish_many([b"x"] * 100)  # the successor has dropped some, so the old ring goes
+            bus.resize("lab.x", slots=128)
+            assert old not in rings(bus_name)
+        with opened_when_free(bus) as publisher:
+            assert publisher.last_number == last
 
 
 def test_a_live_one_keeps_its_name_for_itself_and_a_closed_one_gives_it_back():
