@@ -6,11 +6,12 @@ happens when that call cannot do it at once: the ring is full, has moved on, or 
 
 import os
 import time
-from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shmbus import _core, correlation, encoding
 from shmbus._core import Budget, Ring, Writer
+from shmbus.blame import is_own
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
@@ -112,6 +113,7 @@ class Publisher(Writer):
         self._urgent_publisher: Publisher | None = None
         self._budget: Budget | None = None
         self._first = 0  # the number that it goes on from
+        self._gone = False  # closed, and the coordinator knows
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
@@ -132,14 +134,17 @@ class Publisher(Writer):
 
     def close(self) -> None:
         """Give the producer id back. What has been published stays."""
-        if self._ring is None:
+        if self._gone:
             return
         if self._urgent_publisher is not None:
             self._urgent_publisher.close()
-        self._bus._published += self._published_here
-        self._detach()
+        if self._ring is not None:
+            published = self._published_here
+            self._detach()
+            self._bus._published += published
         if not self._forked:
             self._bus._gone((self._topic_id, self._lane), self._producer_id)
+        self._gone = True  # last: what a signal handler ends in the middle is done again
 
     @property
     def published(self) -> int:
@@ -161,16 +166,8 @@ class Publisher(Writer):
         """Closed by this process."""
         return self._ring is None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def __del__(self) -> None:
-        if hasattr(self, "_stuck"):
+        if hasattr(self, "_stuck"):  # set last
             self.close()
 
     def __repr__(self) -> str:
@@ -203,7 +200,9 @@ class Publisher(Writer):
                 self._urgent_publisher = self._bus._publisher(
                     self.topic, self._own_type, self.name, *self._asked, URGENT_LANE
                 )
-            except (CapabilityError, ConnectionLost, LimitError, StorageFull):
+            except (CapabilityError, ConnectionLost, LimitError, StorageFull) as error:
+                if not is_own(error):
+                    raise
                 return None
         return self._urgent_publisher
 

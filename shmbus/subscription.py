@@ -5,10 +5,10 @@ The core reads the rings; here is what happens beside that: rings come and go, a
 
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
+from shmbus.blame import is_own
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
@@ -82,6 +82,7 @@ class Subscription(Reader):
         self._number = number
         self._start = start
         self._begun: dict[tuple[int, int], int] = {}  # the last generation of each topic and lane that came
+        self._gone = False  # closed, and the coordinator knows
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._notices: list[Any] = []  # to be told in the stream
@@ -103,7 +104,7 @@ class Subscription(Reader):
 
     def close(self) -> None:
         """End it: its cursors hold nobody back any more."""
-        if self.closed:
+        if self._gone:
             return
         self._close()
         if not self._forked:
@@ -115,6 +116,7 @@ class Subscription(Reader):
             if self._dead_letters is not None:
                 self._dead_letters.close()
             self._bus._left(self._number, self._cursors)
+        self._gone = True  # last: what a signal handler ends in the middle is done again
 
     def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Borrowed | Gap:
         """The next message where it stands in the ring, for a `with` block; `data` looks at its payload without a copy.
@@ -168,14 +170,6 @@ class Subscription(Reader):
                 elif group.rows:  # else it was made by a version that did not count by producer
                     found += entries(group, lane, rings)
         return found
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         # A loop over a subscription that nobody keeps must not hold publishers back once it is left.
@@ -288,7 +282,9 @@ class Subscription(Reader):
                     self.durable.dead_letter_topic, type=DeadLetter, on_full="raise"
                 )
             self._dead_letters.publish(dead_letter(self.durable.name, message), correlation=False)
-        except ShmbusError:
+        except ShmbusError as error:
+            if not is_own(error):
+                raise
             return False
         killpoint("deadletter.published")
         return True

@@ -498,6 +498,8 @@ bool reader_attend(ReaderObject *self, PyObject **notice) {
         Py_DECREF(answer);
     else
         *notice = answer;
+    if (!answer)
+        self->attention_seen = epoch - 1; /* a signal handler may have raised before all of it was looked into */
     return answer != NULL;
 }
 
@@ -814,6 +816,7 @@ static PyGetSetDef reader_getset[] = {
 
 PyTypeObject ReaderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Reader",
+    .tp_base = &ClosingType,
     .tp_doc = "The receiving half of a subscription; shmbus.Subscription builds on it.",
     .tp_basicsize = sizeof(ReaderObject),
     .tp_weaklistoffset = offsetof(ReaderObject, weakrefs),
