@@ -123,8 +123,9 @@ class ControlConnection(Closing):
         self._coordinator_pid: int | None = None
         self._lock = threading.Lock()
         self._inbox: list[Parcel] = []  # as it came: pushes, until they are taken in, and answers
-        self._sent: list[int] = []  # the last request that went out; the core says so with the sending itself
-        self._unsettled: dict[int, Message] = {}  # requests whose answers must not get lost, see `settle`
+        self._sent: list[int] = []  # requests that went out; the core says so with the sending itself
+        self._unsettled: set[int] = set()  # requests whose answers must not get lost, see `settle`
+        self._overdue: set[int] = set()  # those of them that have been waited for long enough
         self._next_id = _HELLO_ID + 1
         self._closed = False
 
@@ -181,7 +182,7 @@ class ControlConnection(Closing):
         with self._lock:
             if _HELLO_ID not in self._sent:
                 hello = _hello(client_name, token, resume, auth_info)
-                self._unsettled[_HELLO_ID] = hello
+                self._unsettled.add(_HELLO_ID)
                 answer = self._send(_HELLO_ID, hello, deadline, None) or self._answer(_HELLO_ID, deadline)
             else:
                 answer = self._answer(_HELLO_ID, deadline)
@@ -218,9 +219,9 @@ class ControlConnection(Closing):
         with self._lock:
             deadline = time.monotonic() + timeout
             request_id, self._next_id = self._next_id, self._next_id + 1
+            self._sent = [one for one in self._sent if one in self._unsettled]
             if isinstance(message, _TO_BE_SETTLED):
-                self._unsettled[request_id] = message
-            self._sent.clear()
+                self._unsettled.add(request_id)
             answer = self._send(request_id, message, deadline, auth_info) or self._answer(request_id, deadline)
             if isinstance(answer, ShmbusError):
                 return answer
@@ -233,13 +234,22 @@ class ControlConnection(Closing):
         """What was answered has been made use of: it does not come again, neither here nor among the `orphans`."""
         content = answer.parcel.content
         if content is not None:
-            self._unsettled.pop(content.id, None)
+            self._unsettled.discard(content.id)
+            self._overdue.discard(content.id)
         self._drop(answer.parcel)
 
-    def orphans(self) -> list[Received]:
-        """Answers that nobody settled: whoever asked was interrupted, or did not wait for so long."""
+    def orphans(self, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> list[Received]:
+        """Answers that nobody settled: whoever asked was interrupted, or did not wait for so long.
+
+        Those of requests that were interrupted are waited for, at most `timeout` seconds, once.
+        """
         if not self._unsettled:
             return []
+        with self._lock:
+            self._unsettled &= set(self._sent)
+            deadline = time.monotonic() + timeout
+            for request_id in self._unsettled - self._overdue:
+                self._answer(request_id, deadline)
         found = [(parcel, self._opened(parcel)) for parcel in list(self._inbox)]
         return [
             self._received(parcel)
@@ -286,7 +296,8 @@ class ControlConnection(Closing):
         self._inbox.clear()
 
     def __del__(self) -> None:
-        self._channel.close()
+        if hasattr(self, "_channel"):
+            self._channel.close()
 
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
@@ -352,7 +363,8 @@ class ControlConnection(Closing):
         while True:
             number = self._receive(deadline - time.monotonic())
             if number == errno.ETIMEDOUT:
-                # The answer may still come: its id is then nobody's, and it is dropped.
+                # The answer may still come: its id is then nobody's, and it is dropped, unless it is to be settled.
+                self._overdue |= {request_id} & self._unsettled
                 return ConnectionLost(self.bus, self._coordinator_pid, "it did not answer in time")
             if number > 0:
                 # A peer that hangs up on an unread hello resets the connection; what it said comes after that.

@@ -86,6 +86,8 @@ class Publisher(Writer):
     `published` says how many went out.
     """
 
+    _gone = True  # closed, and the coordinator knows
+
     def __init__(
         self,
         bus: "Bus",
@@ -113,10 +115,10 @@ class Publisher(Writer):
         self._urgent_publisher: Publisher | None = None
         self._budget: Budget | None = None
         self._first = 0  # the number that it goes on from
-        self._gone = False  # closed, and the coordinator knows
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
+        self._gone = False  # last: there is something to be closed from now on
 
     def try_publish(self, event: Any, **options: Any) -> int | None:
         """Publish without waiting: the sequence, or None when the topic is full or the budget spent."""
@@ -165,10 +167,6 @@ class Publisher(Writer):
     def closed(self) -> bool:
         """Closed by this process."""
         return self._ring is None
-
-    def __del__(self) -> None:
-        if hasattr(self, "_stuck"):  # set last
-            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.published} published"

@@ -54,7 +54,10 @@ class Subscription(Reader):
     settle, also after the subscription was closed (then nothing is its own any more).
 
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
+    One that nobody keeps is closed, so that it holds publishers back no longer.
     """
+
+    _gone = True  # closed, and the coordinator knows
 
     def __init__(
         self,
@@ -82,7 +85,6 @@ class Subscription(Reader):
         self._number = number
         self._start = start
         self._begun: dict[tuple[int, int], int] = {}  # the last generation of each topic and lane that came
-        self._gone = False  # closed, and the coordinator knows
         self._opened_by = os.getpid()
         self._ungated: list[Ring] = []  # topics that had no gate left for this lossless subscription
         self._notices: list[Any] = []  # to be told in the stream
@@ -101,6 +103,7 @@ class Subscription(Reader):
         # Of a durable one: where it settles, as whom, and whom that wakes.
         self._lanes: dict[tuple[int, int], tuple[Group, int, int, int]] = {}
         self._dead_letters: Publisher | None = None
+        self._gone = False  # last: there is something to be closed from now on
 
     def close(self) -> None:
         """End it: its cursors hold nobody back any more."""
@@ -171,11 +174,6 @@ class Subscription(Reader):
                     found += entries(group, lane, rings)
         return found
 
-    def __del__(self) -> None:
-        # A loop over a subscription that nobody keeps must not hold publishers back once it is left.
-        if hasattr(self, "_opened_by"):
-            self.close()
-
     def __repr__(self) -> str:
         kind = f"durable '{self.durable.name}'" if self.durable else "lossless" if self.lossless else "lossy"
         return f"<Subscription {', '.join(self.patterns)}, {kind}{', closed' if self.closed else ''}>"
@@ -202,6 +200,8 @@ class Subscription(Reader):
     def _look_at_pushes(self) -> None:
         self._bus._attend(self)
         self._take_arrivals()
+        if self._finished:
+            self._move_on()
         if self._ungated:
             # Told once, out of whatever call is receiving; the subscription goes on.
             ring = self._ungated.pop()
@@ -216,15 +216,15 @@ class Subscription(Reader):
         """The ring's last message has been read: go on in its successor, now or when it comes."""
         self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring, position
         self._look_at_pushes()
-        self._move_on()
 
     def _move_on(self) -> None:
         """Whatever a signal handler raises in between, the next call finds what is left to be done."""
         for key in self._finished.keys() & self._successors.keys():
             (ring, position), arrival = self._finished[key], self._successors[key]
-            pattern = self._matched[ring.topic_id, ring.lane]
-            if _lane(ring) in self._lanes:
-                group, lane, member, _ = self._lanes[_lane(ring)]
+            topic_lane = key[:2]  # the ring itself may have been closed in the meantime
+            pattern = self._matched[topic_lane]
+            if topic_lane in self._lanes:
+                group, lane, member, _ = self._lanes[topic_lane]
                 group.bridge(lane, position, arrival.ring.first_sequence, member)
             if self._reads(ring):
                 self._remove(ring)

@@ -167,6 +167,9 @@ int next_field(const unsigned char **at, const unsigned char *end, struct field 
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
 
+/* Closes what nobody keeps any more. */
+void closing_finalize(PyObject *self);
+
 void budget_spend(BudgetObject *budget, uint64_t now_ns, uint64_t bytes);
 void reader_words(PyObject *reader, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity);
 int reader_ready(PyObject *reader);

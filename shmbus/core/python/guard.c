@@ -12,20 +12,23 @@ typedef struct {
     Py_ssize_t depth;
 } GuardObject;
 
+enum insistence { AT_ONCE, INTERRUPTED, FAILED };
+
 /* Once more if it raised: nothing but a handler raises in the middle of what is called here, and all of that goes on where it
  * was left. What it raised first is left set. */
-static bool insist(PyObject *what, PyObject *method) {
+static enum insistence insist(PyObject *what, const char *method) {
     PyObject *kind, *error, *trace;
-    PyObject *answer = method ? PyObject_CallMethodNoArgs(what, method) : PyObject_CallNoArgs(what);
+    PyObject *answer = method ? PyObject_CallMethod(what, method, NULL) : PyObject_CallNoArgs(what);
     if (answer) {
         Py_DECREF(answer);
-        return true;
+        return AT_ONCE;
     }
     PyErr_Fetch(&kind, &error, &trace);
-    answer = method ? PyObject_CallMethodNoArgs(what, method) : PyObject_CallNoArgs(what);
+    answer = method ? PyObject_CallMethod(what, method, NULL) : PyObject_CallNoArgs(what);
+    enum insistence came = answer ? INTERRUPTED : FAILED;
     Py_XDECREF(answer);
     PyErr_Restore(kind, error, trace); /* of two the first counts */
-    return false;
+    return came;
 }
 
 static PyObject *guard_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -158,12 +161,33 @@ PyTypeObject GuardType = {
 PyObject *closing_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 
 PyObject *closing_exit(PyObject *self, PyObject *Py_UNUSED(raised)) {
-    PyObject *close = PyUnicode_FromString("close");
-    bool closed = close && insist(self, close);
-    Py_XDECREF(close);
-    if (!closed)
-        return NULL;
-    Py_RETURN_NONE;
+    return insist(self, "close") == AT_ONCE ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Called by the interpreter in the main thread, as soon as it looks for signals again. */
+static int raise_there(void *error) {
+    PyErr_SetObject((PyObject *)Py_TYPE((PyObject *)error), error);
+    Py_DECREF((PyObject *)error);
+    return -1;
+}
+
+/* A finalizer raises nothing, and a Ctrl-C that came in its midst must not be swallowed by it. */
+void closing_finalize(PyObject *self) {
+    PyObject *kind, *error, *trace, *own_kind, *own, *own_trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    enum insistence came = insist(self, "close");
+    if (came != AT_ONCE) {
+        PyErr_Fetch(&own_kind, &own, &own_trace);
+        PyErr_NormalizeException(&own_kind, &own, &own_trace);
+        if (came == INTERRUPTED && own && Py_AddPendingCall(raise_there, own) == 0) {
+            Py_XDECREF(own_kind);
+            Py_XDECREF(own_trace);
+        } else {
+            PyErr_Restore(own_kind, own, own_trace);
+            PyErr_WriteUnraisable(self);
+        }
+    }
+    PyErr_Restore(kind, error, trace);
 }
 
 static PyMethodDef closing_methods[] = {
