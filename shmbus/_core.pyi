@@ -59,6 +59,65 @@ def configure(
     parsers: dict[tuple[int, int], Callable[[bytes], object]],
     context: ContextVar[Any],
 ) -> None: ...
+def receive(channel: int, into: list[Parcel], most: int, timeout: float, /) -> int:
+    """The next packet of a socket, of `most` bytes, put into that list: nothing of Python runs in between.
+
+    0, or an error number (ETIMEDOUT after `timeout` seconds), or -1: the other side hung up. What is raised was raised
+    by a signal handler, or for want of memory.
+    """
+
+def send(channel: int, data: bytes, beside: int, timeout: float, sent: list[int], number: int, /) -> int:
+    """Send a packet, with the descriptor `beside` it unless that is -1, and put its `number` into the list `sent`.
+
+    0, or an error number (ETIMEDOUT after `timeout` seconds). What is raised was raised by a signal handler.
+    """
+
+@final
+class Parcel:
+    """One packet as it came, with the descriptors beside it, which are closed with it."""
+
+    content: Any
+    """What it was parsed into, by whoever did; None before."""
+    def __new__(cls) -> Self: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def cut(self) -> bool:
+        """More came than there was room for."""
+    def take(self) -> int:
+        """The next descriptor, the caller's to close; -1: there is none."""
+    def peek(self, place: int, /) -> int:
+        """One that stays here, counted as in a list; -1: there is none."""
+    def __len__(self) -> int: ...
+    def close(self) -> None:
+        """Close what was not taken."""
+
+@final
+class Guard:
+    """A re-entrant lock, and what is to be done when it is free.
+
+    Publishers and subscriptions that nobody keeps are closed by the garbage collector, at any moment and in any thread,
+    maybe inside this very lock: what that takes is done when the lock is left. A signal handler that raises leaves it
+    neither taken nor with something undone.
+    """
+
+    def __new__(cls) -> Self: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def soon(self, what: Callable[[], None], /) -> None:
+        """Done when this returns, unless somebody is inside: then, when they leave. Once more if it raised."""
+
+@disjoint_base
+class Closing:
+    """What leaving its `with` block closes, whatever a signal handler raises at that moment.
+
+    `close` is called once more if it raised: so it goes on where it was left.
+    """
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *raised: object) -> None: ...
+    def close(self) -> None: ...
 
 class AttachError(Exception):
     """What was mapped is not the expected segment: `reason` is one of those of `SegmentError`.
@@ -439,7 +498,7 @@ class Borrowed(MessageHead):
     def __exit__(self, *error: object) -> None: ...
 
 @disjoint_base
-class Writer:
+class Writer(Closing):
     """The publishing half of a ring. Subclasses supply `_trouble`, `_over_budget`, `_envelope`..."""
 
     def __init__(
@@ -499,7 +558,7 @@ class Budget:
         """Messages and bytes per second that were published lately."""
 
 @disjoint_base
-class Reader:
+class Reader(Closing):
     """The receiving half of a subscription. Subclasses supply `_attend`, `_sealed`, `_stuck`, `_nothing`..."""
 
     def __init__(self, bells: Bells, session_bell: int) -> None: ...

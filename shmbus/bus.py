@@ -13,13 +13,14 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import closing
 from functools import partial
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Final, Self, overload
+from typing import TYPE_CHECKING, Final, overload
 from weakref import WeakValueDictionary
 
 from google.protobuf.message import Message as ProtobufMessage
 
 from shmbus import schema
-from shmbus._core import MEMBERS, Bells, Group, Ring
+from shmbus._core import MEMBERS, Bells, Closing, Group, Guard, Parcel, Ring
+from shmbus.blame import is_own
 from shmbus.budgets import Budgets
 from shmbus.control import ControlConnection, NeedDescriptors, Received, bearer_info
 from shmbus.directory import DirectoryReader, SessionEntry
@@ -36,7 +37,6 @@ from shmbus.errors import (
     VersionError,
 )
 from shmbus.filter import Filter, tolerant
-from shmbus.guard import Guard
 from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
@@ -46,7 +46,7 @@ from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
-from shmbus.segment import attached
+from shmbus.segment import mapped
 from shmbus.start import Start, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
@@ -65,7 +65,7 @@ _ENVELOPE_TYPE: Final = wire.TopicType(
 )
 
 
-class Bus:
+class Bus(Closing):
     """A connection to a bus. Made by `shmbus.connect` or `shmbus.embedded`; closed by leaving its `with` block.
 
     `async with` gives the same for asyncio (see `shmbus.aio`). Publishers and subscriptions may be used by one thread
@@ -91,7 +91,6 @@ class Bus:
         self._next_subscription = 1
         self._budgets = Budgets()
         self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
-        self._others_touched = False  # by what was pushed, and their bell has not been rung yet
         self._closed = False
         self._target = target
         self._coordinator = Reconnect()
@@ -100,33 +99,36 @@ class Bus:
         self._refused = 0  # messages that found no room
         self._auth_info = bearer_info(bearer)
         self._access_changes = 0  # how often the rules have become others, as far as is known
-        self._control, welcome = ControlConnection.connect(
-            target, name, timeout=timeout, token=self._duty.token, auth_info=self._auth_info
-        )
+        self._joining: ControlConnection | None = None  # to the coordinator that took over, as far as that has come
+        self._all_ended = False  # there will be no coordinator any more, and every subscription knows
+        self._resumed = True  # the coordinator has been told what is held here
+        self._control = ControlConnection.prepared(target)
         try:
+            welcome = self._control.join(name, timeout=timeout, token=self._duty.token, auth_info=self._auth_info)
             for warning in self._control.warnings:
                 warnings.warn(f"bus '{self._control.bus}': {warning}", CompatibilityWarning, stacklevel=3)
             self._take_welcome(welcome)
+            self._control.settle(welcome)
         except BaseException:
             self._control.close()
             raise
         self._duty.token_taken()
 
     def _take_welcome(self, welcome: Received) -> None:
-        with welcome:
-            message: wire.Welcome = welcome.message
-            self.name = message.bus
-            self.address = _printable(self._control.address)
-            self._boot_id: bytes = message.boot_id
-            self._session_bell: int = message.bell
-            self._session: int = message.session
-            self.directory_fd = welcome.take()
-            try:
-                self._bells = attached(welcome.take(), lambda fd: Bells.attach(fd, self._boot_id), "bells")
-                self._pages = Pages(self._boot_id, message.session, welcome.peek())
-            except BaseException:
-                os.close(self.directory_fd)
-                raise
+        message: wire.Welcome = welcome.message
+        self.name = message.bus
+        self.address = _printable(self._control.address)
+        self._boot_id: bytes = message.boot_id
+        self._session_bell: int = message.bell
+        self._session: int = message.session
+        self._bells = mapped(welcome.peek(1), lambda fd: Bells.attach(fd, self._boot_id), "bells")
+        self._pages = Pages(self._boot_id, message.session, welcome.peek(2))
+        self._welcome = welcome  # whose first descriptor is the directory's
+
+    @property
+    def directory_fd(self) -> int:
+        """The descriptor of the directory, to be mapped for reading: another one when another coordinator took over."""
+        return self._welcome.peek()
 
     # ---- publishing --------------------------------------------------------------------------------------------------
 
@@ -170,8 +172,11 @@ class Bus:
     ) -> Publisher:
         self._check_usable()
         with self._lock:
+            self._settle()
             named = name or self.client_name
-            opened, ring = self._open_publisher(topic, type, named, durable, lane, limits, auth_info)
+            answer = self._open_publisher(topic, type, named, durable, lane, limits, auth_info)
+            opened: wire.PublisherOpened = answer.message
+            ring = self._writable_ring(topic, opened, answer)
             publisher = Publisher(
                 self,
                 topic,
@@ -191,12 +196,15 @@ class Bus:
             publisher._set_sessions(list(self._pages.foreign.values()))
             key = (opened.topic_id, opened.lane)
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
+            self._control.settle(answer)
             return publisher
 
     def _make_topic(self, topic: str, limits: wire.TopicLimits) -> None:
         """Have a topic of the schema's envelopes, and no publisher of it."""
         request = wire.OpenPublisher(topic=topic, type=_ENVELOPE_TYPE, limits=limits, only_make=True)
-        self._request_typed(request, EventBusMessage).close()
+        with self._lock:
+            self._settle()
+            self._control.settle(self._request_typed(request, EventBusMessage))
 
     def _request_typed(
         self, request: wire.OpenPublisher, kind: type[ProtobufMessage], auth_info: RpcAuthInfo | None = None
@@ -204,7 +212,7 @@ class Bus:
         """The descriptors of the type go only to a coordinator that does not know them."""
         try:
             return self._request(request, auth_info)
-        except NeedDescriptors:
+        except NeedDescriptors:  # private to this package, so no handler's
             request.type.descriptors = schema.descriptor_set(kind.DESCRIPTOR)
             return self._request(request, auth_info)
 
@@ -217,7 +225,7 @@ class Bus:
         lane: int,
         limits: wire.TopicLimits | None,
         auth_info: RpcAuthInfo | None,
-    ) -> tuple[wire.PublisherOpened, Ring]:
+    ) -> Received:
         topic_type = _ENVELOPE_TYPE
         if kind is not None:
             descriptor = kind.DESCRIPTOR
@@ -225,14 +233,26 @@ class Bus:
         request = wire.OpenPublisher(
             topic=topic, type=topic_type, producer_name=name, lane=lane, durable=durable, limits=limits
         )
-        with self._request_typed(request, kind or EventBusMessage, auth_info) as answer:
-            opened: wire.PublisherOpened = answer.message
-            held = self._pages.writable.get((opened.topic_id, opened.lane))
-            if held is not None and held.generation == opened.generation:
-                return opened, held
-            ring = self._pages.map_ring(answer.peek(), topic, writable=True)
-            self._pages.writable[opened.topic_id, opened.lane] = ring
-            return opened, ring
+        return self._request_typed(request, kind or EventBusMessage, auth_info)
+
+    def _writable_ring(self, topic: str, opened: wire.PublisherOpened, answer: Received) -> Ring:
+        held = self._pages.writable.get((opened.topic_id, opened.lane))
+        if held is not None and held.generation == opened.generation:
+            return held
+        ring = self._pages.map_ring(answer.peek(), topic, writable=True)
+        self._pages.writable[opened.topic_id, opened.lane] = ring
+        return ring
+
+    def _settle(self) -> None:
+        """Finish what a signal handler, or a deadline, ended in the middle. The lock is held, nothing is half done."""
+        if not self._resumed:
+            self._attend()
+        for answer in self._control.orphans():
+            if isinstance(opened := answer.message, wire.PublisherOpened) and opened.producer:
+                key = opened.topic_id, opened.lane
+                if opened.producer not in self._publishers.get(key, ()):
+                    self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=opened.producer))
+            self._control.settle(answer)
 
     def _close_publisher(self, key: TopicLane, producer: int) -> None:
         rest: MutableMapping[int, Publisher] = self._publishers.get(key, {})
@@ -303,13 +323,14 @@ class Bus:
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         with self._lock:
+            self._settle()
             number, self._next_subscription = self._next_subscription | mark, self._next_subscription + 1
             lossless = lossless and named is None  # a durable one holds by a gate of its own
             subscription = Subscription(self, number, patterns, lossless, begin, judge, named, ordering)
             self._subscriptions[number] = subscription
             try:
+                self._open.add(number)  # it may be, whatever is raised before the answer has come
                 self._request(subscription._declared()).close()
-                self._open.add(number)
                 self._attend(subscription)
                 subscription._take_arrivals()
             except BaseException:
@@ -342,7 +363,6 @@ class Bus:
         self._subscriptions.pop(number, None)
         if number not in self._open or self._closed:
             return
-        self._open.remove(number)
         # A cursor that is used again must hold until it is placed again, so it is left unplaced.
         for session, cursor in cursors:
             if (page := self._pages.sessions.get(session)) is not None:
@@ -351,6 +371,7 @@ class Bus:
         self._release_unused()
         self._pages.forget_groups(self._durables_read())
         self._forget_unread()
+        self._open.discard(number)  # last: what a handler ends in the middle is done again
 
     def _release_unused(self) -> None:
         """Without a coordinator nobody clears a gate of ours that nobody reads for: let its cursor hold nothing.
@@ -402,33 +423,46 @@ class Bus:
     def _attend(self, asking: Subscription | None = None) -> None:
         """Take in what was pushed. Subscriptions other than `asking` find theirs when they next look at their bell."""
         with self._lock:
-            try:
+            self._drain(asking)
+            if (self._control.lost is not None or not self._resumed) and self._reconnect():
                 self._drain(asking)
-                if self._control.lost is not None and self._reconnect():
-                    self._drain(asking)
-            finally:
-                if self._others_touched:
-                    self._bells.ring(self._session_bell)
-                    self._others_touched = False
 
     def _drain(self, asking: Subscription | None) -> None:
         """A push leaves the queue when it has been taken in: what a signal handler raises before loses nothing."""
         failed: Exception | None = None
+        others_called = False
         for push in self._control.drain():
             try:
                 touched = self._take_in(push)
             except (SegmentError, ProtocolError) as error:
+                if not is_own(error):
+                    raise
                 failed = failed or error  # it would fail again; those after it count all the same
             else:
-                self._others_touched |= any(one is not asking for one in touched)
+                if not others_called and any(one is not asking for one in touched):
+                    self._lock.soon(self._call_others)  # when the lock is left, however that comes about
+                    others_called = True
         if failed is not None:
             raise failed
+
+    def _call_others(self) -> None:
+        self._bells.ring(self._session_bell)
 
     # ---- a new coordinator -------------------------------------------------------------------------------------------
 
     def _reconnect(self) -> bool:
-        """The coordinator died: go on with the one that took over from it, if there is one by now."""
-        if self._closed or not self._coordinator.look(time.monotonic_ns()):
+        """The coordinator died: go on with the one that took over from it, if there is one by now.
+
+        What a signal handler ends in the middle is gone on with by the next call: hanging up on a coordinator that has
+        answered the hello would end this client's session.
+        """
+        if self._closed:
+            return False
+        if self._coordinator.ended is not None:
+            self._end(self._coordinator.ended)
+        if self._joining is None and not self._resumed:
+            return self._resume()
+        if self._joining is None and not self._coordinator.look(time.monotonic_ns()):
             return False
         goes_on = self._coordinator.found(*self._look())
         if self._coordinator.ended is not None:
@@ -436,30 +470,34 @@ class Bus:
         return goes_on
 
     def _look(self) -> tuple[Found, str]:
+        control = self._joining
+        if control is None:
+            control = self._joining = ControlConnection.prepared(self._target)
         try:
-            control, welcome = ControlConnection.connect(
-                self._target,
-                self.client_name,
-                timeout=RESUME_SECONDS,
-                resume=self._session,
-                auth_info=self._auth_info,
+            welcome = control.join(
+                self.client_name, timeout=RESUME_SECONDS, resume=self._session, auth_info=self._auth_info
             )
-        except VersionError as error:
-            return Found.UNLIKE, str(error)
-        except (ShmbusError, OSError):
-            return Found.NOBODY, ""
-        with welcome:
-            if not welcome.message.resumed:
-                control.close()
-                return Found.STRANGER, ""
-            os.close(self.directory_fd)
-            self.directory_fd = welcome.take()
-        self._control.close()
-        self._control = control
-        self._log_warnings()
-        self._access_changes += 1
+        except (ShmbusError, OSError) as error:
+            if not is_own(error):
+                raise
+            self._joining = None
+            control.close()
+            return (Found.UNLIKE, str(error)) if isinstance(error, VersionError) else (Found.NOBODY, "")
+        if not welcome.message.resumed:
+            self._joining = None
+            control.close()
+            return Found.STRANGER, ""
+        self._resumed = False
+        self._welcome = welcome
         self._revoked.clear()  # this one may have it otherwise, and will say so
         self._pages.drop_states()
+        self._access_changes += 1
+        before, self._control = self._control, control
+        if before is not control:
+            before.close()
+        self._joining = None
+        control.settle(welcome)
+        self._log_warnings()
         return Found.RESUMED if self._resume() else Found.NOBODY, ""
 
     def _log_warnings(self) -> None:
@@ -469,21 +507,22 @@ class Bus:
                 logging.getLogger("shmbus").warning("bus '%s': %s", self.name, warning)
 
     def _resume(self) -> bool:
-        """Say what is held here; what is not is told then."""
+        """Say what is held here; what is not is told then. Saying it twice comes to the same as once."""
         held = [publisher for publishers in self._publishers.values() for publisher in list(publishers.values())]
-        try:
-            with self._control.request(
-                wire.Resume(
-                    publishers=[publisher._declared() for publisher in held if not publisher.closed],
-                    subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
-                    ready=self._duty.ready,
-                    registrations=self._duty.registered.values(),
-                )
-            ) as answer:
-                self._duty.take_bell(answer)
-        except ConnectionLost:
-            return False
-        return True
+        answer = self._control.ask(
+            wire.Resume(
+                publishers=[publisher._declared() for publisher in held if not publisher.closed],
+                subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
+                ready=self._duty.ready,
+                registrations=self._duty.registered.values(),
+            )
+        )
+        if isinstance(answer, ShmbusError) and not isinstance(answer, ConnectionLost):
+            raise answer
+        if isinstance(answer, Received):
+            self._duty.take_bell(answer)
+        self._resumed = isinstance(answer, Received) or self._control.lost is not None
+        return isinstance(answer, Received)
 
     def _take_in(self, push: Received) -> list[Subscription]:
         """Whom it is for. Doing it twice, or half and then again, comes to the same as once."""
@@ -548,7 +587,7 @@ class Bus:
         try:
             ring = self._pages.map_ring(fd, message.topic, writable=False)
         except ShmbusError as error:
-            if not ring_name(message.topic).principal:
+            if not ring_name(message.topic).principal or not is_own(error):
                 raise
             reason = str(error)
         else:
@@ -560,10 +599,13 @@ class Bus:
         return None
 
     def _end(self, reason: str) -> list[Subscription]:
+        if self._all_ended:
+            return []
         self._coordinator.end(reason)
         subscriptions = list(self._subscriptions.values())
         for subscription in subscriptions:
             subscription._end()
+        self._all_ended = True
         return subscriptions
 
     def _share_sessions(self) -> None:
@@ -775,24 +817,18 @@ class Bus:
     def _hang_up(self) -> None:
         if self._closed:
             return
-        self._closed = True
         self._duty.close()
         self._control.close()
-        os.close(self.directory_fd)
+        if self._joining is not None:
+            self._joining.close()
+        self._welcome.close()
         self._pages.close()
+        self._closed = True  # last: what a handler ends in the middle is done again
 
     @property
     def closed(self) -> bool:
         """Closed by this process."""
         return self._closed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     async def __aenter__(self) -> "AsyncBus":
         from shmbus.aio import AsyncBus
@@ -817,26 +853,23 @@ class Bus:
     def _request(self, message: ProtobufMessage, auth_info: RpcAuthInfo | None = None) -> Received:
         self._check_usable()
         with self._lock:
-            if self._control.lost is None:
-                try:
-                    return self._control.request(message, auth_info=auth_info)
-                except ConnectionLost:
-                    if self._control.lost is None:
-                        raise
+            if self._control.lost is None and self._resumed:
+                answer = self._control.ask(message, auth_info=auth_info)
+                if isinstance(answer, Received):
+                    return answer
+                if not isinstance(answer, ConnectionLost) or self._control.lost is None:
+                    raise answer
             control = self._control
             self._attend()  # a dead one's last words; and if another has taken over, it is connected to
             if self._control is not control and isinstance(message, wire.Subscribe):
-                return Received(wire.Done(), [])  # that was among what is resumed
+                return Received(wire.Done(), Parcel())  # that was among what is resumed
             return self._control.request(message, auth_info=auth_info)
 
     def _tell(self, message: ProtobufMessage) -> None:
         """Say something that matters only while there is a coordinator."""
         with self._lock:
-            if self._control.lost is None and not self._control.closed:
-                try:
-                    self._control.request(message).close()
-                except ConnectionLost:
-                    pass
+            if self._control.lost is None and self._resumed and not self._control.closed:
+                self._control.ask(message)  # what is refused has been done before
 
 
 def _printable(address: str) -> str:

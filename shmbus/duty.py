@@ -26,7 +26,7 @@ class Duty:
         self.token: Final = os.environ.get(TOKEN_VARIABLE)
         """What the coordinator that started this process knows it by."""
         self._heart: Heart | None = None  # of a collector whose health somebody wants to know
-        self._bell: _Bell | None = None  # wakes the coordinator when that is another health than before
+        self._bell: Received | None = None  # its eventfd wakes the coordinator when that is another health than before
         self.health: int = UNKNOWN  # as it was said last
         self.ready = False  # has been announced
         self.registered: Final[dict[str, RegistrationRequest]] = {}  # collectors that this process is, by their ids
@@ -41,24 +41,26 @@ class Duty:
         self.ready = True
         intervals = [request.heartbeat_interval_ms for request in self.registered.values()]
         try:
-            with bus._request(wire.AnnounceReady()) as answer:
-                noted: wire.ReadyNoted = answer.message
-                self.take_bell(answer)
-                intervals.append(noted.heartbeat_ms)
-                self._have_heart(bus, noted)
+            answer = bus._request(wire.AnnounceReady())
+            noted: wire.ReadyNoted = answer.message
+            self.take_bell(answer)
+            intervals.append(noted.heartbeat_ms)
+            self._have_heart(bus, noted)
         except ConnectionLost:
             pass  # the next coordinator is told when this process comes back to it
         return min(filter(None, intervals), default=0) / 1000 or None
 
     def take_bell(self, answer: Received) -> None:
-        """What stands beside an answer, if anything does: older coordinators find out by themselves."""
-        self._bell = _Bell(answer.take()) if len(answer) else None
+        """Keep an answer for the eventfd beside it, if there is one: older coordinators find out by themselves."""
+        self._bell = answer if len(answer) else None
 
     def beat(self, health: int, news: bool) -> None:
         """Of the heart, if somebody wants to hear it. `news`: something else was said before."""
         self.health = health
-        if news and self._bell is not None:
-            self._bell.ring()
+        bell = self._bell  # as long as we have it: another thread may come back to a coordinator meanwhile
+        if news and bell is not None:
+            with suppress(BlockingIOError):  # it has been rung, and not been heard yet
+                os.eventfd_write(bell.peek(), 1)  # takes no lock and waits for nobody
         if self._heart is not None:
             self._heart.beat(health)
 
@@ -74,17 +76,3 @@ class Duty:
             self._heart = Heart(bus, noted.collector, seconds)
         else:
             self._heart.interval = seconds
-
-
-class _Bell:
-    """An eventfd of the coordinator's: one system call, which takes no lock and waits for nobody."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def ring(self) -> None:
-        with suppress(BlockingIOError):  # it has been rung, and not been heard yet
-            os.eventfd_write(self._descriptor, 1)
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)

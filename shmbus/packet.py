@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError
 
+from shmbus._core import Parcel
 from shmbus.errors import ProtocolError
 from shmbus.v1.control_pb2 import ClientPacket, ServerPacket
 
@@ -34,14 +35,12 @@ def send_packet(channel: socket.socket, packet: ClientPacket | ServerPacket, des
 
     Raises BlockingIOError when the other side's buffer is full, any other OSError when it is gone.
     """
-    data = packet.SerializeToString()
-    if len(data) <= MAX_PACKET_BYTES:
+    data, memory = encoded(packet)
+    if memory < 0:
         _send(channel, data, descriptors)
         return
-    memory = _spill(data)
     try:
-        envelope = type(packet)(id=packet.id, spilled_bytes=len(data))
-        _send(channel, envelope.SerializeToString(), [*descriptors, memory])
+        _send(channel, data, [*descriptors, memory])
     finally:
         os.close(memory)
 
@@ -56,21 +55,39 @@ def receive_packet(
     data, ancillary, status, _ = channel.recvmsg(MAX_PACKET_BYTES, _ANCILLARY_BYTES, flags | socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
     try:
-        if status & socket.MSG_CTRUNC:
-            raise ProtocolError(
-                peer, f"more than {MAX_DESCRIPTORS} descriptors beside one packet, or no room for them here"
-            )
-        if status & socket.MSG_TRUNC:
-            raise ProtocolError(peer, f"a packet of more than {MAX_PACKET_BYTES} bytes")
+        if status & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+            raise _too_much(peer)
         if not data and not descriptors:
             return None
         packet = _parse(data, kind, peer)
         if packet.spilled_bytes:
-            packet = _unspill(packet, kind, peer, descriptors)
+            memory = descriptors.pop() if descriptors else -1
+            try:
+                packet = _unspilled(packet, kind, peer, memory)
+            finally:
+                close_all([memory] if memory >= 0 else ())
         return packet, descriptors
     except BaseException:
         close_all(descriptors)
         raise
+
+
+def encoded(packet: ClientPacket | ServerPacket) -> tuple[bytes, int]:
+    """What goes over the socket, and the descriptor of what was spilled, which is the caller's to close; or -1."""
+    data = packet.SerializeToString()
+    if len(data) <= MAX_PACKET_BYTES:
+        return data, -1
+    return type(packet)(id=packet.id, spilled_bytes=len(data)).SerializeToString(), _spill(data)
+
+
+def parsed(parcel: Parcel, kind: type[Packet], peer: str) -> tuple[Packet, bool]:
+    """What came, and whether it was spilled: then its last descriptor is none of the packet's. Raises ProtocolError."""
+    if parcel.cut:
+        raise _too_much(peer)
+    packet = _parse(parcel.data, kind, peer)
+    if not packet.spilled_bytes:
+        return packet, False
+    return _unspilled(packet, kind, peer, parcel.peek(-1)), True
 
 
 def message_fields(kind: type[ClientPacket] | type[ServerPacket], oneof: str) -> dict[str, str]:
@@ -120,20 +137,24 @@ def _spill(data: bytes) -> int:
     return memory
 
 
-def _unspill(packet: Packet, kind: type[Packet], peer: str, descriptors: list[int]) -> Packet:
+def _too_much(peer: str) -> ProtocolError:
+    return ProtocolError(
+        peer,
+        f"a packet of more than {MAX_PACKET_BYTES} bytes, or more than {MAX_DESCRIPTORS} descriptors beside it, or no "
+        "room for them here",
+    )
+
+
+def _unspilled(packet: Packet, kind: type[Packet], peer: str, memory: int) -> Packet:
     size = packet.spilled_bytes
     if size > MAX_BODY_BYTES:
         raise ProtocolError(peer, f"a packet of {size} bytes, the limit is {MAX_BODY_BYTES}")
-    if not descriptors:
+    if memory < 0:
         raise ProtocolError(peer, "a packet that says it is in a descriptor, and none came with it")
-    memory = descriptors.pop()
-    try:
-        if not _is_sealed(memory):
-            # Anything else could block whoever reads it (a FIFO, a file of a stuck server) or change meanwhile.
-            raise ProtocolError(peer, "a spilled packet that is not in a sealed memfd")
-        data = os.pread(memory, size, 0)
-    finally:
-        os.close(memory)
+    if not _is_sealed(memory):
+        # Anything else could block whoever reads it (a FIFO, a file of a stuck server) or change meanwhile.
+        raise ProtocolError(peer, "a spilled packet that is not in a sealed memfd")
+    data = os.pread(memory, size, 0)
     if len(data) != size:
         raise ProtocolError(peer, f"a spilled packet of {len(data)} bytes that says it has {size}")
     return _parse(data, kind, peer)

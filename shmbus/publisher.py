@@ -6,11 +6,12 @@ happens when that call cannot do it at once: the ring is full, has moved on, or 
 
 import os
 import time
-from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shmbus import _core, correlation, encoding
 from shmbus._core import Budget, Ring, Writer
+from shmbus.blame import is_own
 from shmbus.errors import (
     AccessDenied,
     BackpressureError,
@@ -85,6 +86,8 @@ class Publisher(Writer):
     `published` says how many went out.
     """
 
+    _gone = True  # closed, and the coordinator knows
+
     def __init__(
         self,
         bus: "Bus",
@@ -115,6 +118,7 @@ class Publisher(Writer):
         self._opened_by = os.getpid()
         self._topic_id, self._lane = ring.topic_id, ring.lane
         self._stuck: tuple[int, float] = (0, 0.0)  # the claim in the way, and since when (CLOCK_MONOTONIC)
+        self._gone = False  # last: there is something to be closed from now on
 
     def try_publish(self, event: Any, **options: Any) -> int | None:
         """Publish without waiting: the sequence, or None when the topic is full or the budget spent."""
@@ -132,14 +136,17 @@ class Publisher(Writer):
 
     def close(self) -> None:
         """Give the producer id back. What has been published stays."""
-        if self._ring is None:
+        if self._gone:
             return
         if self._urgent_publisher is not None:
             self._urgent_publisher.close()
-        self._bus._published += self._published_here
-        self._detach()
+        if self._ring is not None:
+            published = self._published_here
+            self._detach()
+            self._bus._published += published
         if not self._forked:
             self._bus._gone((self._topic_id, self._lane), self._producer_id)
+        self._gone = True  # last: what a signal handler ends in the middle is done again
 
     @property
     def published(self) -> int:
@@ -160,18 +167,6 @@ class Publisher(Writer):
     def closed(self) -> bool:
         """Closed by this process."""
         return self._ring is None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_stuck"):
-            self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.published} published"
@@ -203,7 +198,9 @@ class Publisher(Writer):
                 self._urgent_publisher = self._bus._publisher(
                     self.topic, self._own_type, self.name, *self._asked, URGENT_LANE
                 )
-            except (CapabilityError, ConnectionLost, LimitError, StorageFull):
+            except (CapabilityError, ConnectionLost, LimitError, StorageFull) as error:
+                if not is_own(error):
+                    raise
                 return None
         return self._urgent_publisher
 

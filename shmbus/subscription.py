@@ -5,10 +5,10 @@ The core reads the rings; here is what happens beside that: rings come and go, a
 
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
+from shmbus.blame import is_own
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Judge
@@ -54,7 +54,10 @@ class Subscription(Reader):
     settle, also after the subscription was closed (then nothing is its own any more).
 
     In a `for` loop the message at hand counts as being handled: what the same thread publishes meanwhile is its child.
+    One that nobody keeps is closed, so that it holds publishers back no longer.
     """
+
+    _gone = True  # closed, and the coordinator knows
 
     def __init__(
         self,
@@ -100,10 +103,11 @@ class Subscription(Reader):
         # Of a durable one: where it settles, as whom, and whom that wakes.
         self._lanes: dict[tuple[int, int], tuple[Group, int, int, int]] = {}
         self._dead_letters: Publisher | None = None
+        self._gone = False  # last: there is something to be closed from now on
 
     def close(self) -> None:
         """End it: its cursors hold nobody back any more."""
-        if self.closed:
+        if self._gone:
             return
         self._close()
         if not self._forked:
@@ -115,6 +119,7 @@ class Subscription(Reader):
             if self._dead_letters is not None:
                 self._dead_letters.close()
             self._bus._left(self._number, self._cursors)
+        self._gone = True  # last: what a signal handler ends in the middle is done again
 
     def borrow(self, timeout: float | None = None, *, unprotected: bool = False) -> Borrowed | Gap:
         """The next message where it stands in the ring, for a `with` block; `data` looks at its payload without a copy.
@@ -169,19 +174,6 @@ class Subscription(Reader):
                     found += entries(group, lane, rings)
         return found
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        # A loop over a subscription that nobody keeps must not hold publishers back once it is left.
-        if hasattr(self, "_opened_by"):
-            self.close()
-
     def __repr__(self) -> str:
         kind = f"durable '{self.durable.name}'" if self.durable else "lossless" if self.lossless else "lossy"
         return f"<Subscription {', '.join(self.patterns)}, {kind}{', closed' if self.closed else ''}>"
@@ -208,6 +200,8 @@ class Subscription(Reader):
     def _look_at_pushes(self) -> None:
         self._bus._attend(self)
         self._take_arrivals()
+        if self._finished:
+            self._move_on()
         if self._ungated:
             # Told once, out of whatever call is receiving; the subscription goes on.
             ring = self._ungated.pop()
@@ -222,15 +216,15 @@ class Subscription(Reader):
         """The ring's last message has been read: go on in its successor, now or when it comes."""
         self._finished[ring.topic_id, ring.lane, ring.generation + 1] = ring, position
         self._look_at_pushes()
-        self._move_on()
 
     def _move_on(self) -> None:
         """Whatever a signal handler raises in between, the next call finds what is left to be done."""
         for key in self._finished.keys() & self._successors.keys():
             (ring, position), arrival = self._finished[key], self._successors[key]
-            pattern = self._matched[ring.topic_id, ring.lane]
-            if _lane(ring) in self._lanes:
-                group, lane, member, _ = self._lanes[_lane(ring)]
+            topic_lane = key[:2]  # the ring itself may have been closed in the meantime
+            pattern = self._matched[topic_lane]
+            if topic_lane in self._lanes:
+                group, lane, member, _ = self._lanes[topic_lane]
                 group.bridge(lane, position, arrival.ring.first_sequence, member)
             if self._reads(ring):
                 self._remove(ring)
@@ -288,7 +282,9 @@ class Subscription(Reader):
                     self.durable.dead_letter_topic, type=DeadLetter, on_full="raise"
                 )
             self._dead_letters.publish(dead_letter(self.durable.name, message), correlation=False)
-        except ShmbusError:
+        except ShmbusError as error:
+            if not is_own(error):
+                raise
             return False
         killpoint("deadletter.published")
         return True

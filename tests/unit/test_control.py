@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from shmbus.control import ControlConnection, NeedDescriptors, Received, detailed, restored
+from shmbus.control import ControlConnection, NeedDescriptors, detailed, restored
 from shmbus.errors import (
     AccessDenied,
     ClosedError,
@@ -17,7 +17,7 @@ from shmbus.errors import (
     ProtocolError,
     TypeMismatch,
 )
-from shmbus.packet import MAX_BODY_BYTES, MAX_PACKET_BYTES, receive_packet, send_packet
+from shmbus.packet import MAX_BODY_BYTES, MAX_PACKET_BYTES, close_all, receive_packet, send_packet
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.control_pb2 import ClientPacket, ServerPacket
 
@@ -82,7 +82,7 @@ def test_a_packet_arrives_with_its_descriptors_in_order(pair):
         assert packet.id == 7
         assert [os.readlink(f"/proc/self/fd/{one}") for one in descriptors] == ["/dev/zero", "/dev/null"]
         assert not any(os.get_inheritable(one) for one in descriptors)
-        Received(packet, descriptors).close()
+        close_all(descriptors)
 
 
 def test_a_packet_too_large_for_the_socket_is_spilled_to_memory(pair):

@@ -124,7 +124,8 @@ typedef struct {
     bool leaving;              /* given back as soon as there are none */
 } BorrowedObject;
 
-extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, BudgetType, MessageHeadType, BorrowedType;
+extern PyTypeObject RingType, BellsType, SessionType, SourceType, MessageType, WriterType, ReaderType, WaiterType, GroupType, BudgetType, MessageHeadType, BorrowedType,
+    GuardType, ClosingType, ParcelType;
 
 /* Map all of a descriptor and check it. False with an exception. */
 bool attach_page(struct segment *segment, int descriptor, bool writable, PyObject *boot, const struct shmbus_layout *layout,
@@ -151,6 +152,8 @@ PyObject *locate_event(const unsigned char *data, Py_ssize_t length);
 PyObject *key_in(const unsigned char *data, Py_ssize_t length, uint8_t kind);
 MessageObject *message_new(SourceObject *source, uint32_t length);
 PyObject *module_restore(PyObject *module, PyObject *args);
+PyObject *module_receive(PyObject *module, PyObject *args);
+PyObject *module_send(PyObject *module, PyObject *args);
 
 /* One field of an encoded protobuf message. */
 struct field {
@@ -163,6 +166,9 @@ int next_field(const unsigned char **at, const unsigned char *end, struct field 
 
 /* The message that a `for` loop of this thread is handling; borrowed, NULL if none. */
 extern _Thread_local PyObject *handling;
+
+/* Closes what nobody keeps any more. */
+void closing_finalize(PyObject *self);
 
 void budget_spend(BudgetObject *budget, uint64_t now_ns, uint64_t bytes);
 void reader_words(PyObject *reader, _Atomic uint32_t **words, uint32_t *count, uint32_t capacity);

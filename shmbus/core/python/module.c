@@ -90,6 +90,8 @@ static PyMethodDef module_methods[] = {
     {"killpoint", module_killpoint, METH_O, NULL},
     {"watch_trace", module_watch_trace, METH_O, NULL},
     {"restore", module_restore, METH_VARARGS, NULL},
+    {"receive", module_receive, METH_VARARGS, NULL},
+    {"send", module_send, METH_VARARGS, NULL},
 #ifdef SHMBUS_KILLPOINTS
     {"arm_killpoint", module_arm, METH_VARARGS, NULL},
 #endif
@@ -122,8 +124,8 @@ static bool add_layouts(PyObject *module) {
 }
 
 static bool fill(PyObject *module) {
-    PyTypeObject *types[] = {&RingType, &BellsType, &SessionType, &SourceType, &MessageHeadType, &MessageType, &WriterType, &ReaderType, &WaiterType,
-                             &GroupType, &BorrowedType, &BudgetType};
+    PyTypeObject *types[] = {&ClosingType, &RingType, &BellsType, &SessionType, &SourceType, &MessageHeadType, &MessageType, &WriterType, &ReaderType, &WaiterType,
+                             &GroupType, &BorrowedType, &BudgetType, &GuardType, &ParcelType};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (PyModule_AddType(module, types[i]) < 0)
             return false;

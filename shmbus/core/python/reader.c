@@ -378,7 +378,14 @@ int reader_judge(const ReaderObject *self, PyObject *message) {
 
 PyObject *reader_sealed(ReaderObject *self, Entry *entry) {
     entry->sealed = true; /* Python puts the successor in this one's place, at the same sequence */
-    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_sealed", "OK", entry->ring, (unsigned long long)entry->position);
+    RingObject *ring = entry->ring;
+    PyObject *answer = PyObject_CallMethod((PyObject *)self, "_sealed", "OK", ring, (unsigned long long)entry->position);
+    if (!answer) { /* a signal handler may have raised, at any point of it: once more, whether it is still read or not */
+        for (uint32_t i = 0; i < self->count; i++)
+            if (self->entries[i].ring == ring)
+                self->entries[i].sealed = false;
+        self->attention_seen--;
+    }
     Py_XDECREF(answer);
     return NULL; /* the entries have changed: the caller starts over */
 }
@@ -498,6 +505,8 @@ bool reader_attend(ReaderObject *self, PyObject **notice) {
         Py_DECREF(answer);
     else
         *notice = answer;
+    if (!answer)
+        self->attention_seen = epoch - 1; /* a signal handler may have raised before all of it was looked into */
     return answer != NULL;
 }
 
@@ -814,6 +823,8 @@ static PyGetSetDef reader_getset[] = {
 
 PyTypeObject ReaderType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Reader",
+    .tp_base = &ClosingType,
+    .tp_finalize = closing_finalize,
     .tp_doc = "The receiving half of a subscription; shmbus.Subscription builds on it.",
     .tp_basicsize = sizeof(ReaderObject),
     .tp_weaklistoffset = offsetof(ReaderObject, weakrefs),

@@ -758,6 +758,8 @@ static PyMethodDef writer_methods[] = {
 
 PyTypeObject WriterType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "shmbus._core.Writer",
+    .tp_base = &ClosingType,
+    .tp_finalize = closing_finalize,
     .tp_doc = "The publishing half of a ring; shmbus.Publisher builds on it.",
     .tp_basicsize = sizeof(WriterObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
