@@ -37,6 +37,7 @@ Each error carries its data as attributes and builds its message from them: what
 do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
 """
 
+import datetime
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -149,8 +150,9 @@ class ConfigurationError(ShmbusError):
     def __init__(self, file: str | None, key: str | None, value: object, allowed: str) -> None:
         self.file, self.key, self.value, self.allowed = file, key, _plain(value), allowed
         where = file or "configuration"
-        what = f"{where}: {allowed}" if key is None else f"{where}: {key} = {_toml(value)}: {allowed}"
-        super().__init__(what)
+        if key is not None:
+            where += f": {key}" if _has_tables(value) else f": {key} = {_toml(value)}"
+        super().__init__(f"{where}: {allowed}")
 
 
 class TopicNameError(ShmbusError):
@@ -505,6 +507,16 @@ def _plain(value: object) -> object:
 
 
 def _toml(value: object) -> str:
+    """A value as it is written in a file."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _has_tables(value: object) -> bool:
+    """Is it too much to be shown in an error? Its key says which one is meant."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(map(_has_tables, value)))
