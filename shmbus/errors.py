@@ -138,9 +138,11 @@ class ConnectionLost(ShmbusError):
 class AccessDenied(ShmbusError):
     """The access rules do not let `who` do `action` on `thing`."""
 
+    default_remedy: ClassVar[str] = "Allow it in the section [access] of the configuration."
+
     def __init__(self, action: str, thing: str, who: str, remedy: str | None = None) -> None:
         self.action, self.thing, self.who = action, thing, who
-        self.remedy = remedy or "Allow it in the section [access] of the configuration."
+        self.remedy = remedy or self.default_remedy
         super().__init__(f"{who} may not {action} '{thing}'. {self.remedy}")
 
 
@@ -208,13 +210,14 @@ class LimitError(ShmbusError):
 
 
 class MessageTooLarge(LimitError):
-    """One message of `size` bytes is above the topic's limit of `limit` bytes."""
+    """One message of `size` bytes is above the `limit` of its topic, or of what that topic's `urgent` lane holds."""
 
-    def __init__(self, topic: str, size: int, limit: int) -> None:
-        self.topic, self.size = topic, size
-        super().__init__(
-            f"bytes of a message for topic '{topic}'", limit, size, "Split it, or raise max_message_bytes of the topic."
-        )
+    def __init__(self, topic: str, size: int, limit: int, *, urgent: bool = False) -> None:
+        self.topic, self.size, self.urgent = topic, size, urgent
+        key = "urgent_arena_bytes" if urgent else "max_message_bytes"
+        lane = "the urgent lane of " if urgent else ""
+        what = f"bytes of a message for {lane}topic '{topic}'"
+        super().__init__(what, limit, size, f"Split it, or raise {key} of the topic.")
 
 
 class BackpressureError(ShmbusError):

@@ -27,7 +27,7 @@ from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionTask, MonitoringDom
 from shmbus.v1.rpc_pb2 import RegistrationEvent, RegistrationEventKind
 
 from . import text
-from .options import add_bus, seconds
+from .options import add_bus, fill, seconds
 from .table import Column, table
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -91,10 +91,7 @@ def listing(collectors: Sequence[RegistrationEvent], bus: str, width: int, note_
 
 def _run(agent: Agent, arguments: argparse.Namespace) -> None:
     task = DetectionTask()
-    try:
-        json_format.Parse(arguments.json, task)
-    except json_format.ParseError as error:
-        raise ConfigurationError(None, None, arguments.json, f"--json is no DetectionTask: {error}") from None
+    fill(task, arguments.json)
     task.task_type = arguments.type
     needs = AdvancedCapabilities(**dict.fromkeys(arguments.needs, True))
     try:
