@@ -20,7 +20,7 @@ from shmbus.durable import Durable
 from shmbus.errors import BackpressureError, BudgetExceeded, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
-from shmbus.publisher import Publisher, check_on_full
+from shmbus.publisher import Publisher, check_backpressure
 from shmbus.start import Start
 from shmbus.subscription import Subscription
 from shmbus.v1.eventbus_pb2 import EventBusMessage
@@ -59,7 +59,7 @@ class AsyncBus:
         durable: bool = False,
     ) -> "AsyncPublisher":
         """As `Bus.publisher`; waiting for room does not block the loop."""
-        check_on_full(on_full)
+        check_backpressure(on_full, timeout)
         publisher = self._bus.publisher(topic, type=type, name=name, on_full="raise", durable=durable)
         configured = publisher._configured
         return AsyncPublisher(publisher, configured.waits(on_full), configured.limit(timeout))

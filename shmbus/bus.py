@@ -36,7 +36,7 @@ from shmbus.errors import (
     ShmbusError,
     VersionError,
 )
-from shmbus.filter import Filter, tolerant
+from shmbus.filter import Filter, judge_of
 from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
@@ -44,11 +44,12 @@ from shmbus.order import resolve as resolve_order
 from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
-from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
+from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_backpressure
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
 from shmbus.segment import mapped
 from shmbus.start import Start, resolve
 from shmbus.subscription import Arrival, Subscription
+from shmbus.topic import check_pattern, check_topic
 from shmbus.v1 import control_pb2 as wire
 from shmbus.v1.eventbus_pb2 import EventBusMessage, RpcAuthInfo
 from shmbus.v1.rpc_pb2 import HEALTHY
@@ -155,7 +156,8 @@ class Bus(Closing):
         StorageFull,
         ConnectionLost.
         """
-        check_on_full(on_full)
+        check_topic(topic)
+        check_backpressure(on_full, timeout)
         return self._publisher(topic, type, name, on_full, timeout, durable, NORMAL_LANE)
 
     def _publisher(
@@ -304,6 +306,8 @@ class Bus(Closing):
         """
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
+        for pattern in patterns:
+            check_pattern(pattern)
         return self._subscribe(patterns, lossless, durable, start, filter, order, order_wait)
 
     def _subscribe(
@@ -319,7 +323,7 @@ class Bus(Closing):
     ) -> Subscription:
         """`mark` are bits of its number, which its cursors show to the publishers that it holds."""
         self._check_usable()
-        begin, judge = resolve(start), tolerant(filter.judge()) if filter is not None else None
+        begin, judge = resolve(start), judge_of(filter)
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         with self._lock:

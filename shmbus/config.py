@@ -70,6 +70,7 @@ RESERVED_COLLECTORS: Final = frozenset({"lifecycle", "config", "task", "registra
 
 _MAX_ARENA_BYTES = 2**29
 _MAX_FRAME_BYTES = (2**18 - 1) * 64 - 48  # what a slot's 18 bits of 64-byte units hold, without the frame's header
+_NO_ID = 2**32 - 1  # what the kernel calls no user and no group
 _COLLECTOR_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _SEGMENT = re.compile(r"[a-z0-9_-]+")
 _OPERATION: Final = "COLLECTOR_OPERATION_"
@@ -79,6 +80,11 @@ OPERATIONS: Final = {
     if (name := prefixed.removeprefix(_OPERATION)) not in ("UNSPECIFIED", "REGISTER", "DEREGISTER")
 }
 """That rules of calls are about. A name is taken by whoever may subscribe to the topic of its calls."""
+_TABLES: Final = {
+    "model_type": "should be a table, in [brackets] or braces",
+    "dict_type": "should be a table, in [brackets] or braces",
+}
+"""For what pydantic says of the classes that tables are read into."""
 _RULES: Final = ("publish", "subscribe", "call", "administer")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -94,6 +100,8 @@ def _ids(database: Any, field: str, kind: str) -> Any:
 
     def _id(name: Any) -> int:
         if isinstance(name, int) and not isinstance(name, bool):
+            if not 0 <= name < _NO_ID:
+                raise ValueError(f"{name} is no {kind}'s id: those are 0 to {_NO_ID - 1}")
             return name
         try:
             return int(getattr(database(name), field))
@@ -108,21 +116,32 @@ Groups = Annotated[tuple[int, ...], _ids(grp.getgrnam, "gr_gid", "group")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, use_attribute_docstrings=True
+    )
 
 
 class BusSettings(_Section):
     """[bus]: what is made once, when the bus starts."""
 
     name: str = Field(default_factory=lambda: os.environ.get("SHMBUS_BUS") or "default")
+    """1 to 32 characters of a-z, 0-9, _ and -; none: $SHMBUS_BUS, else default"""
     max_topics: Count = 1024
+    """that there can be, the bus's own among them"""
     max_sessions: Count = 1024
+    """clients that can be connected at a time"""
     max_collectors: Count = 64
+    """that there can be: all that are installed or named here"""
     max_durables: Count = 256
+    """durable subscriptions that there can be"""
     max_descriptor_bytes: Count = 1 << 20
+    """room for the descriptors of message types, by which tools print any topic"""
     session_cursors: Annotated[int, Field(ge=1, le=1 << 16)] = 512
+    """subscribed topics and lanes that one client can have"""
     heartbeat_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 30_000
+    """in which a collector is to move, unless its section says otherwise; silent for 1¼ of it, it is degraded"""
     grace_seconds: Annotated[float, Field(ge=0, le=3600, strict=False)] = 30.0
+    """from SIGTERM to SIGKILL, unless a collector's own section says otherwise"""
 
     @property
     def max_bells(self) -> int:
@@ -142,21 +161,37 @@ class TopicSettings(_Section):
     """[defaults], and each of [[topics]]: one topic's ring and limits. Fields after those that they depend on."""
 
     slots: Annotated[int, Field(ge=2, le=2**24)] = 8192
+    """messages that a ring has places for; a power of two"""
     max_message_bytes: Annotated[int, Field(ge=1, le=_MAX_FRAME_BYTES)] = 1 << 20
+    """of one message; the arena has room for two such"""
     arena_bytes: Annotated[int, Field(ge=4096, le=_MAX_ARENA_BYTES)] = 4 << 20
-    max_messages: Annotated[int, Field(ge=0)] = 0  # 0: as many as there are slots, less one
-    max_bytes: Annotated[int, Field(ge=0)] = 0  # 0: the whole arena
-    retention_ms: Milliseconds = 0  # 0: no limit by time
+    """room for messages in a ring, each with a header of 48 bytes; a power of two"""
+    max_messages: Annotated[int, Field(ge=0)] = 0
+    """that are retained; 0: as many as there are slots, less one"""
+    max_bytes: Annotated[int, Field(ge=0)] = 0
+    """that are retained; 0: the whole arena"""
+    retention_ms: Milliseconds = 0
+    """older messages are not handed out any more; 0: no limit by time"""
     claim_timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 1000
+    """that a publisher may be stopped in the middle of a message before readers step over that"""
     producers: Annotated[int, Field(ge=1, le=4094)] = 128
+    """publishers at a time, durable ones that are away among them"""
     gates: Annotated[int, Field(ge=1, le=4096)] = 64
+    """lossless and durable subscriptions at a time"""
     on_full: Literal["block", "raise", "shed"] = "block"
+    """publishers wait, get an error at once, or the oldest messages go though somebody has not read them"""
     block_timeout_ms: Milliseconds = 30_000
-    urgent_slots: Annotated[int, Field(ge=2, le=2**24)] = 1024  # of the lane for messages of priority 192 and above
+    """that a publisher waits by default, when on_full is 'block'"""
+    urgent_slots: Annotated[int, Field(ge=2, le=2**24)] = 1024
+    """of the lane for messages of priority 192 and above; a power of two"""
     urgent_arena_bytes: Annotated[int, Field(ge=4096, le=_MAX_ARENA_BYTES)] = 2 << 20
-    keep_last: Annotated[int, Field(ge=0, le=2**20)] = 0  # the last message of each of so many keys; 0: none are kept
-    keep_last_bytes: Annotated[int, Field(ge=4096, le=2**28)] = 1 << 20  # of such messages; four times that in /dev/shm
-    max_stall_ms: Milliseconds = 60_000  # a lossless reader that holds a full topic for so long is demoted; 0: never
+    """of that lane; a power of two"""
+    keep_last: Annotated[int, Field(ge=0, le=2**20)] = 0
+    """the last message of each of so many keys is kept; 0: none are"""
+    keep_last_bytes: Annotated[int, Field(ge=4096, le=2**28)] = 1 << 20
+    """of such messages; four times that in /dev/shm"""
+    max_stall_ms: Milliseconds = 60_000
+    """that a reader may hold up a full topic, in all, before it is demoted; 0: for ever"""
 
     @property
     def effective_max_messages(self) -> int:
@@ -168,7 +203,7 @@ class TopicSettings(_Section):
         """The limit by size."""
         return self.max_bytes or self.arena_bytes
 
-    @field_validator("slots", "arena_bytes")
+    @field_validator("slots", "arena_bytes", "urgent_slots", "urgent_arena_bytes")
     @classmethod
     def _power_of_two(cls, value: int) -> int:
         if value & (value - 1):
@@ -205,6 +240,7 @@ class TopicRule(TopicSettings):
     """[[topics]]: settings of the topics that `topic`, a name or a pattern, matches."""
 
     topic: str
+    """a name, or a pattern: which topics these settings are of; of several that match, the most specific"""
 
     @field_validator("topic")
     @classmethod
@@ -227,45 +263,81 @@ def _account(user: Any) -> Any:
 class LimitSettings(_Section):
     """[collectors.<name>.limits]: what its process may use. Not set: as much as the coordinator itself."""
 
-    open_files: Count | None = None  # at a time, sockets and segments among them
-    processes: Count | None = None  # of its user, all together
-    memory_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None  # of address space
-    cpu_seconds: Count | None = None  # of processor time, in its whole life
-    file_bytes: Milliseconds | None = None  # of any file that it writes
-    core_bytes: Milliseconds | None = None  # of a core dump
+    open_files: Count | None = None
+    """at a time, sockets and segments among them"""
+    processes: Count | None = None
+    """of its user, all together"""
+    memory_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None
+    """of address space"""
+    cpu_seconds: Count | None = None
+    """of processor time, in its whole life"""
+    file_bytes: Milliseconds | None = None
+    """of any file that it writes"""
+    core_bytes: Milliseconds | None = None
+    """of a core dump"""
 
 
 class CgroupSettings(_Section):
     """[collectors.<name>.cgroup]: what all its processes may use together; takes cgroup v2. Not set: no limit."""
 
-    memory_max_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None  # above that the kernel kills one
-    cpu_max_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None  # of one processor: 200 are two
-    pids_max: Count | None = None  # processes and threads
+    memory_max_bytes: Annotated[int, Field(ge=1 << 20, le=2**53)] | None = None
+    """above that the kernel kills one"""
+    cpu_max_percent: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """of one processor: 200 are two"""
+    pids_max: Count | None = None
+    """processes and threads"""
 
 
 class CollectorSettings(_Section):
     """[collectors.<name>]: one collector."""
 
-    enabled: bool = True  # started with the bus; else only when somebody asks for it
-    command: list[str] = []  # a program and its arguments; none: the installed collector of that name
-    arguments: list[str] = []  # further ones
-    environment: dict[str, str] = {}  # over the coordinator's own
-    working_directory: str = ""  # absolute; none: the coordinator's
-    user: Annotated[int, BeforeValidator(_account)] | None = None  # whom it runs as, with that user's groups
-    nice: Annotated[int, Field(ge=-20, le=19)] = 0  # over the coordinator's own; 19 yields to everybody
-    limits: LimitSettings = Field(default_factory=LimitSettings)  # what its process may use
-    cgroup: CgroupSettings = Field(default_factory=CgroupSettings)  # what all its processes may use together
-    topics: list[str] = []  # that it may publish to; none: as [[access.publish]] says of its user
-    after: list[str] = []  # collectors that are running, or are not going to, before this one is started
-    start_timeout_seconds: Seconds = 30.0  # from its start to its announcement that it is ready
-    grace_seconds: Seconds | None = None  # from SIGTERM to SIGKILL; none: bus.grace_seconds
-    heartbeat_ms: Milliseconds | None = None  # from its next announcement on; 0: not judged; none: bus.heartbeat_ms
-    restart: Literal["never", "on-failure", "always"] = "always"  # on-failure: not after status 0
-    restart_first_seconds: Seconds = 1.0  # before the first restart; doubled with each further one
-    restart_most_seconds: Seconds = 60.0  # at the longest
-    restart_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 8  # restarts within the window; one more: it has failed
-    restart_window_seconds: Seconds = 600.0  # older restarts do not count
-    restart_unhealthy_seconds: Seconds | None = None  # that it may say it is unhealthy, then as a crash; none: for ever
+    enabled: bool = True
+    """started with the bus; else only when somebody asks for it"""
+    command: list[str] = []
+    """a program and its arguments; none: the installed collector of that name"""
+    arguments: list[str] = []
+    """further ones, after those of the command"""
+    environment: dict[str, str] = {}
+    """over the coordinator's own"""
+    working_directory: str = ""
+    """absolute; none: the coordinator's"""
+    user: Annotated[int, BeforeValidator(_account)] | None = None
+    """a name or an id: whom it runs as, with that user's groups"""
+    nice: Annotated[int, Field(ge=-20, le=19)] = 0
+    """over the coordinator's own; 19 yields to everybody"""
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    """what its process may use"""
+    cgroup: CgroupSettings = Field(default_factory=CgroupSettings)
+    """what all its processes may use together"""
+    topics: list[str] = []
+    """that it may publish to; none: as [[access.publish]] says of its user"""
+    after: list[str] = []
+    """collectors that are running, or are not going to, before this one is started"""
+    start_timeout_seconds: Annotated[Seconds, Field(ge=0.01)] = 30.0
+    """from its start to its announcement that it is ready"""
+    grace_seconds: Seconds | None = None
+    """from SIGTERM to SIGKILL; none: bus.grace_seconds"""
+    heartbeat_ms: Milliseconds | None = None
+    """10 to 3600000, from its next announcement on; 0: not judged by it; none: bus.heartbeat_ms"""
+    restart: Literal["never", "on-failure", "always"] = "always"
+    """on-failure: not after status 0"""
+    restart_first_seconds: Seconds = 1.0
+    """before the first restart; doubled with each further one"""
+    restart_most_seconds: Seconds = 60.0
+    """before any restart, at the longest"""
+    restart_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 8
+    """restarts within the window; one more: it has failed"""
+    restart_window_seconds: Seconds = 600.0
+    """older restarts do not count"""
+    restart_unhealthy_seconds: Seconds | None = None
+    """that it may say it is unhealthy, then as a crash; none: for ever"""
+
+    @field_validator("heartbeat_ms")
+    @classmethod
+    def _judged_or_not(cls, interval: int | None) -> int | None:
+        if interval is not None and interval and not 10 <= interval <= 3_600_000:
+            raise ValueError("must be 10 to 3600000, or 0: not judged by it")
+        return interval
 
     @field_validator("command", "arguments")
     @classmethod
@@ -308,16 +380,27 @@ class CollectorSettings(_Section):
 class _Rule(_Section):
     """Whom a rule is for. Of several rules the first that fits decides."""
 
-    users: Users = Field(default=(), validate_default=False)  # names and ids
-    groups: Groups = Field(default=(), validate_default=False)  # names and ids: their members
-    collectors: list[str] = []  # that the coordinator has started, whoever they run as
-    tokens: list[str] = []  # names in [access.tokens]: whoever presents one of them
+    users: Users = Field(default=(), validate_default=False)
+    """names and ids"""
+    groups: Groups = Field(default=(), validate_default=False)
+    """names and ids: their members"""
+    collectors: list[str] = []
+    """that the coordinator has started, whoever they run as"""
+    tokens: list[str] = []
+    """names in [access.tokens]: whoever presents one of them"""
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> Self:
+        if not (self.users or self.groups or self.collectors or self.tokens):
+            raise ValueError("it is for nobody: name users, groups, collectors or tokens, or take the rule away")
+        return self
 
 
 class AccessRule(_Rule):
     """[[access.subscribe]] and [[access.administer]]: these may do it on the topics that `topic` matches."""
 
     topic: str
+    """a name, or a pattern: on which topics"""
 
     @field_validator("topic")
     @classmethod
@@ -328,15 +411,19 @@ class AccessRule(_Rule):
 class PublishRule(AccessRule):
     """[[access.publish]]: with a budget for each client and topic, if one is set."""
 
-    messages_per_second: Annotated[int, Field(ge=0, le=10**9)] = 0  # on average; 0: no limit
-    bytes_per_second: Annotated[int, Field(ge=0, le=10**12)] = 0  # of payloads, on average; 0: no limit
+    messages_per_second: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """on average; 0: no limit"""
+    bytes_per_second: Annotated[int, Field(ge=0, le=10**12)] = 0
+    """of payloads, on average; 0: no limit"""
 
 
 class CallRule(_Rule):
     """[[access.call]]: these may call `service` for `operations`."""
 
-    service: str  # a collector's id, or "+" for every one
-    operations: list[str] = []  # by their names in rpc.proto; none: all of them
+    service: str
+    """a collector's id, or "+" for every one"""
+    operations: list[str] = []
+    """by their names in rpc.proto; none: all of them"""
 
     @field_validator("service")
     @classmethod
@@ -358,12 +445,19 @@ class AccessSettings(_Section):
     """[access]: who besides the user who runs the bus may publish, subscribe, call and administer."""
 
     publish: list[PublishRule] = []
+    """rules: who may publish to which topics"""
     subscribe: list[AccessRule] = []
+    """rules: who may read which topics"""
     call: list[CallRule] = []
+    """rules: who may call which collectors"""
     administer: list[AccessRule] = []
-    tokens: dict[str, str] = {}  # hashes, as `shmbus access token NAME` prints them
-    budget_grace_seconds: Seconds = 5.0  # that a publisher may be above its budget before it is shut out
-    audit_file: str = ""  # absolute: a line of JSON for each grant, denial and administrative act; none: only logged
+    """rules: who may start, stop, resize, set limits"""
+    tokens: dict[str, str] = {}
+    """hashes, as `shmbus access token NAME` prints them"""
+    budget_grace_seconds: Seconds = 5.0
+    """that a publisher may be above its budget before it is shut out"""
+    audit_file: str = ""
+    """absolute: a line of JSON for each grant, denial and administrative act; none: only logged"""
 
     @property
     def names_others(self) -> bool:
@@ -438,7 +532,7 @@ class Config(_Section):
                 raise ValueError(f"{name!r} is no collector's name: 1 to 32 characters of a-z, 0-9, '_' and '-'")
             if name in RESERVED_COLLECTORS:
                 raise ValueError(f"a collector must not be called '{name}': 'control.collector.{name}' has another use")
-        installed = _installed()
+        installed = installed_collectors()
         for name, collector in collectors.items():
             for other in collector.after:
                 if other not in installed and other not in collectors:
@@ -460,6 +554,17 @@ class Config(_Section):
                         )
         return self
 
+    @model_validator(mode="after")
+    def _room_for_all(self) -> Self:
+        named = self.collector_names()
+        for key, most, names in (
+            ("max_topics", self.bus.max_topics, self.declared_topics()),
+            ("max_collectors", self.bus.max_collectors, named),
+        ):
+            if len(names) > most:
+                raise ValueError(f"bus.{key} = {most}: there are {len(names)} ({', '.join(names)}); raise it")
+        return self
+
     @cached_property
     def _rules(self) -> PatternTrie[int]:
         rules = PatternTrie[int]()
@@ -479,7 +584,7 @@ class Config(_Section):
 
     def collector_names(self) -> list[str]:
         """The collectors that there are: all that are installed or named here."""
-        return sorted(_installed() | set(self.collectors))
+        return sorted(installed_collectors() | set(self.collectors))
 
     def capacities(self) -> Capacities:
         """How large the directory is made."""
@@ -533,7 +638,8 @@ def _checked_topic(topic: str) -> str:
         raise ValueError(error.reason) from None
 
 
-def _installed() -> set[str]:
+def installed_collectors() -> set[str]:
+    """The names of the entry points of COLLECTOR_GROUP, in whatever packages there are."""
     return {entry.name for entry in metadata.entry_points(group=COLLECTOR_GROUP)}
 
 
@@ -562,7 +668,15 @@ def _key(location: tuple[int | str, ...]) -> str:
 def _allowed(kind: str, location: tuple[int | str, ...], message: str) -> str:
     if kind == "extra_forbidden":
         return f"there is no such key. Known here are: {', '.join(sorted(_model_at(location[:-1]).model_fields))}"
-    message = message.removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "missing":
+        return "is required"
+    if kind in _TABLES:
+        return _TABLES[kind]
+    if kind == "list_type" and (location == ("topics",) or location[0] == "access" and location[-1] in _RULES):
+        return f"should be a valid list of tables, each of them under [[{_key(location)}]]"
+    if kind == "value_error":  # ours: written to stand there as it is, and it may begin with a name
+        return message.removeprefix("Value error, ")
+    message = message.removeprefix("Input ")
     return message[0].lower() + message[1:]
 
 

@@ -219,6 +219,10 @@ def resolve(given: CorrelationMetadata | CorrelationContext | Handled | bool | N
     if given is None or given is True:
         context = current()
         return _traced_root() if context is None else context.child()
+    if not hasattr(given, "envelope"):
+        raise TypeError(
+            f"correlation is a message, a context, metadata as correlation.new() makes it, or False; not {given!r}"
+        )
     return child_of(given)
 
 

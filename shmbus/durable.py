@@ -32,12 +32,15 @@ class Durable:
     window: int = DEFAULT_WINDOW
 
     def __post_init__(self) -> None:
-        if self.ack_deadline is not None and not 0.001 <= self.ack_deadline < 2**32:
+        deadline: object = self.ack_deadline  # whatever its type says
+        if deadline is not None and not (isinstance(deadline, int | float) and 0.001 <= deadline < 2**32):
             raise ValueError(f"ack_deadline is a number of seconds from 0.001 up, or None; not {self.ack_deadline!r}")
         for field in ("max_deliveries", "window"):
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32:
                 raise ValueError(f"{field} is a whole number from 0 up, not {value!r}")
+        if self.dead_letter is not None and not self.max_deliveries:
+            raise ValueError("dead_letter takes max_deliveries above 0: after how many a message goes there")
 
     @property
     def dead_letter_topic(self) -> str:

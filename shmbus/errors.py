@@ -37,6 +37,7 @@ Each error carries its data as attributes and builds its message from them: what
 do. All of them survive pickling and `restore`, which rebuilds one that another process raised.
 """
 
+import datetime
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -137,9 +138,11 @@ class ConnectionLost(ShmbusError):
 class AccessDenied(ShmbusError):
     """The access rules do not let `who` do `action` on `thing`."""
 
+    default_remedy: ClassVar[str] = "Allow it in the section [access] of the configuration."
+
     def __init__(self, action: str, thing: str, who: str, remedy: str | None = None) -> None:
         self.action, self.thing, self.who = action, thing, who
-        self.remedy = remedy or "Allow it in the section [access] of the configuration."
+        self.remedy = remedy or self.default_remedy
         super().__init__(f"{who} may not {action} '{thing}'. {self.remedy}")
 
 
@@ -149,8 +152,9 @@ class ConfigurationError(ShmbusError):
     def __init__(self, file: str | None, key: str | None, value: object, allowed: str) -> None:
         self.file, self.key, self.value, self.allowed = file, key, _plain(value), allowed
         where = file or "configuration"
-        what = f"{where}: {allowed}" if key is None else f"{where}: {key} = {_toml(value)}: {allowed}"
-        super().__init__(what)
+        if key is not None:
+            where += f": {key}" if _has_tables(value) else f": {key} = {_toml(value)}"
+        super().__init__(f"{where}: {allowed}")
 
 
 class TopicNameError(ShmbusError):
@@ -206,13 +210,14 @@ class LimitError(ShmbusError):
 
 
 class MessageTooLarge(LimitError):
-    """One message of `size` bytes is above the topic's limit of `limit` bytes."""
+    """One message of `size` bytes is above the `limit` of its topic, or of what that topic's `urgent` lane holds."""
 
-    def __init__(self, topic: str, size: int, limit: int) -> None:
-        self.topic, self.size = topic, size
-        super().__init__(
-            f"bytes of a message for topic '{topic}'", limit, size, "Split it, or raise max_message_bytes of the topic."
-        )
+    def __init__(self, topic: str, size: int, limit: int, *, urgent: bool = False) -> None:
+        self.topic, self.size, self.urgent = topic, size, urgent
+        key = "urgent_arena_bytes" if urgent else "max_message_bytes"
+        lane = "the urgent lane of " if urgent else ""
+        what = f"bytes of a message for {lane}topic '{topic}'"
+        super().__init__(what, limit, size, f"Split it, or raise {key} of the topic.")
 
 
 class BackpressureError(ShmbusError):
@@ -505,6 +510,16 @@ def _plain(value: object) -> object:
 
 
 def _toml(value: object) -> str:
+    """A value as it is written in a file."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _has_tables(value: object) -> bool:
+    """Is it too much to be shown in an error? Its key says which one is meant."""
+    return isinstance(value, Mapping) or (isinstance(value, list) and any(map(_has_tables, value)))

@@ -22,6 +22,15 @@ from shmbus.v1.eventbus_pb2 import CorrelationMetadata, MessageType, Subscriptio
 
 Judge = Callable[[Message], bool]
 
+_KINDS: Final[tuple[tuple[Any, tuple[str, ...], str], ...]] = (
+    (Collection, ("sources", "correlation_ids", "correlation_patterns", "stages"), "it is a collection of texts"),
+    (Collection, ("message_types", "event_types"), "it is a collection of numbers of the schema's enum"),
+    (Mapping, ("tags", "any_tags"), "it is a mapping of texts to texts, such as {'case': '7'}"),
+    (tuple, ("sequences", "times"), "it is (first, last), of which None is open"),
+    (int, ("min_priority", "max_priority"), "it is a number from 0 to 255"),
+    (str | None, ("where",), "it is an expression, as text"),
+)
+"""What each field is, for those who give something else."""
 _COLLECTION: Final = 3  # the envelope's field of collection events
 _EVENT_TYPES: Final = {3: 0, 4: 1, 5: 2, 6: 3, 7: 4}  # by the field of the event in it
 _FAULT: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
@@ -74,13 +83,11 @@ class Filter:
         return lambda message: all(judge(message) for judge in present)
 
     def _check(self) -> None:
+        self._check_kinds()
         for name, known in (("message_types", MessageType), ("event_types", EventType)):
             for number in getattr(self, name):
                 if number not in known.values():
                     raise FilterError(name, number, f"it is none of {', '.join(known.keys())}")
-        for name in ("sources", "correlation_ids", "correlation_patterns", "stages"):
-            if isinstance(getattr(self, name), str):
-                raise FilterError(name, getattr(self, name), "it is a collection of texts: put it into brackets")
         if not 0 <= self.min_priority <= self.max_priority <= 255:
             present = (self.min_priority, self.max_priority)
             raise FilterError("min_priority to max_priority", present, "they are 0 to 255, in order")
@@ -91,6 +98,22 @@ class Filter:
             first, last = getattr(self, name)
             if first is not None and last is not None and last < first:
                 raise FilterError(name, (str(first), str(last)), "the last comes before the first")
+
+    def _check_kinds(self) -> None:
+        for kinds, names, what in _KINDS:
+            for name in names:
+                present = getattr(self, name)
+                if isinstance(present, str) and kinds is Collection:
+                    raise FilterError(name, present, f"{what}: put it into brackets")
+                if not isinstance(present, kinds):
+                    raise FilterError(name, present, what)
+        for name in ("message_types", "event_types"):
+            for number in getattr(self, name):
+                if isinstance(number, str):
+                    raise FilterError(name, number, f"it goes by numbers: write EventType.{number} or the like")
+        for name in ("sequences", "times"):
+            if len(getattr(self, name)) != 2:
+                raise FilterError(name, getattr(self, name), "it is (first, last), of which None is open")
 
     def _header(self) -> Judge | None:
         """By the frame's header."""
@@ -146,6 +169,15 @@ class Filter:
             )
 
         return judge
+
+
+def judge_of(filter: Filter | None) -> Judge | None:
+    """What a subscription with that filter goes by. Raises FilterError; TypeError for what is no filter."""
+    if filter is None:
+        return None
+    if not isinstance(filter, Filter):
+        raise TypeError(f"filter is a shmbus.Filter(...), not {filter!r}")
+    return tolerant(filter.judge())
 
 
 def tolerant(judge: Judge) -> Judge:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SUCCESSOR_WAIT_SECONDS: Final = 5.0
 NORMAL_LANE: Final = 0
 URGENT_LANE: Final = 1
+MAX_TIMEOUT_SECONDS: Final = 10**9  # as the core takes it of a single publish
 URGENT: Final = 192  # the lowest priority that goes the urgent lane
 
 
@@ -58,8 +59,11 @@ class Backpressure(NamedTuple):
         return self.timeout if isinstance(timeout, EllipsisType) else timeout
 
 
-def check_on_full(on_full: str | None) -> None:
+def check_backpressure(on_full: str | None, timeout: float | None | EllipsisType) -> None:
     """Raises ValueError for what a publisher cannot ask for."""
+    given: object = timeout  # whatever its type says
+    if not (given is None or given is ... or (isinstance(given, int | float) and 0 <= given <= MAX_TIMEOUT_SECONDS)):
+        raise ValueError(f"timeout is a number of seconds from 0 to 10^9, or None: for ever; not {given!r}")
     if on_full not in (None, "block", "raise"):
         raise ValueError(
             f"on_full is 'block' or 'raise', not {on_full!r}; whether a topic sheds its oldest messages is configured, "
@@ -239,7 +243,8 @@ class Publisher(Writer):
             self._move_on(ring)  # for a message that is too large as well: the successor may be made for it
         elif result == _core.TOO_LARGE:
             messages, arena, limit, _, _ = ring.limits
-            raise MessageTooLarge(self.topic, length, min(limit, arena - _core.FRAME_HEADER_BYTES))
+            most = min(limit, arena - _core.FRAME_HEADER_BYTES)
+            raise MessageTooLarge(self.topic, length, most, urgent=self._lane == URGENT_LANE and most < limit)
         elif result == _core.REVOKED:
             raise PublishRevoked(self.topic, sequence, ring.limits[4] / 1e9)
         elif result == _core.CORRUPT:

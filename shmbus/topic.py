@@ -35,6 +35,8 @@ _Value = TypeVar("_Value")
 
 def check_topic(topic: str, *, internal: bool = False) -> str:
     """The name itself, if it can be one. `internal` topics may stand below a reserved root. Raises TopicNameError."""
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is a text such as 'events.process.start', not {topic!r}")
     segments = topic.split(".")
     if reason := _topic_fault(topic, segments) or ("" if internal else _reserved(segments[0])):
         raise TopicNameError(topic, reason)
@@ -43,6 +45,8 @@ def check_topic(topic: str, *, internal: bool = False) -> str:
 
 def check_pattern(pattern: str) -> str:
     """The pattern itself, if it can be one. Raises PatternError."""
+    if not isinstance(pattern, str):
+        raise TypeError(f"a pattern is a text such as 'events.process.#', not {pattern!r}")
     segments = pattern.split(".")
     if reason := _size_fault(pattern, segments) or _wildcard_fault(segments):
         raise PatternError(pattern, reason)

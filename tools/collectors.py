@@ -6,9 +6,10 @@
     shmbus collectors restart procmond
 
 Of what `config` changes it is waited for whether the collector does well with it;
-else that is put back. Everything else that is asked for is begun, not waited for: what is printed is how the collector
-is right after. A pause is a SIGSTOP to its process group, a reload a SIGHUP to
-its process. Restarts that are asked for count in no budget.
+else that is put back. Everything else that is asked for is begun, not waited for:
+what is printed is how the collector is right after. A pause is a SIGSTOP to its
+process group, a reload a SIGHUP to its process. Restarts that are asked for count
+in no budget.
 """
 
 import argparse
@@ -19,14 +20,12 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
-from rich.text import Text
-
 from shmbus.control import ControlConnection, bearer_info, own_bearer
 from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector, GetStatus
 
 from . import collectors_config, collectors_health, text
 from .options import add_bus
-from .table import Cell, Column, quiet, table
+from .table import Cell, Column, quiet
 
 ACTIONS: Final = {
     "start": "have it run",
@@ -68,14 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write("".join(f"{json.dumps(_facts(one))}\n" for one in found))
     elif arguments.action == "health" and found:
-        sys.stdout.write(collectors_health.listing(found, overall, _width()))
+        sys.stdout.write(collectors_health.listing(found, overall, *_widths()))
     else:
-        sys.stdout.write(listing(found, arguments.bus, _width()))
+        sys.stdout.write(listing(found, arguments.bus, *_widths()))
     return 0
 
 
-def listing(collectors: Sequence[CollectorStatus], bus: str, width: int) -> str:
-    """The table."""
+def listing(collectors: Sequence[CollectorStatus], bus: str, width: int, note_width: int | None) -> str:
+    """The table. Only on a terminal is what stands below a row cut, to `note_width`."""
     if not collectors:
         return f"the bus '{bus}' has no collectors\n"
     columns = [
@@ -84,10 +83,9 @@ def listing(collectors: Sequence[CollectorStatus], bus: str, width: int) -> str:
         Column("health", 12, left=True),
         Column("pid", 7),
         Column("restarts", 8),
-        Column("", max(width - 67, 12), left=True),
     ]
-    rows = [_row(one) for one in sorted(collectors, key=lambda one: one.name)]
-    return "".join(f"{line}\n" for line in table(columns, rows, width))
+    lines = collectors_health.rows_and_reasons(columns, collectors, _row, width, note_width)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +106,6 @@ def _row(one: CollectorStatus) -> list[Cell]:
         one.health,
         str(one.pid or "–"),
         quiet(str(one.restarts), one.restarts),
-        Text(text.printable(one.reason), style="dim"),
     ]
 
 
@@ -129,5 +126,9 @@ def _facts(one: CollectorStatus) -> dict[str, object]:
     }
 
 
-def _width() -> int:
-    return os.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH
+def _widths() -> tuple[int, int | None]:
+    """Of the table, and of what stands below its rows."""
+    if not sys.stdout.isatty():
+        return DEFAULT_WIDTH, None
+    columns = os.get_terminal_size().columns
+    return columns, columns

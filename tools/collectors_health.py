@@ -1,6 +1,6 @@
 """How the collectors do, as a table; below each why it is not healthy, if it runs, and the reason of its last crash."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from rich.text import Text
@@ -22,21 +22,29 @@ _COLUMNS: Final = (
 )
 
 
-def listing(collectors: Sequence[CollectorStatus], overall: str, width: int) -> str:
-    """The table, and how all are together."""
-    return "".join(f"{line}\n" for line in (*_lines(collectors, width), f"all together: {overall}"))
+def listing(collectors: Sequence[CollectorStatus], overall: str, width: int, note_width: int | None) -> str:
+    """The table, and how all are together. Only on a terminal is what stands below a row cut, to `note_width`."""
+    lines = rows_and_reasons(_COLUMNS, collectors, _row, width, note_width)
+    return "".join(f"{line}\n" for line in (*lines, f"all together: {overall}"))
 
 
-def _lines(collectors: Sequence[CollectorStatus], width: int) -> Iterator[str]:
+def rows_and_reasons(
+    columns: Sequence[Column],
+    collectors: Sequence[CollectorStatus],
+    row_of: Callable[[CollectorStatus], list[Cell]],
+    width: int,
+    note_width: int | None,
+) -> Iterator[str]:
+    """The lines of a table, with why each collector ended last below it."""
     found = sorted(collectors, key=lambda one: one.name)
-    title, *rows = table(_COLUMNS, [_row(one) for one in found], width)
+    title, *rows = table(columns, [row_of(one) for one in found], width)
     yield str(title)
     for one, row in zip(found, rows, strict=True):
         yield str(row)
         if one.why:
             yield text.shorten(f"  {one.health}: {text.printable(one.why)}", width)
         if one.reason:
-            yield text.shorten(f"  last exit: {text.printable(one.reason)}", width)
+            yield text.notes(f"last exit: {one.reason}", note_width)
 
 
 def _row(one: CollectorStatus) -> list[Cell]:

@@ -1,26 +1,31 @@
-"""Check a configuration, show all of it, or have a bus read its own again.
+"""Check a configuration, show all of it, explain its keys, or have a bus read its own again.
 
     shmbus config check bus.toml
     shmbus config show
+    shmbus config explain defaults
     shmbus config reload
 
 `check` says nothing but that it is valid, or else what is wrong: file, key,
-value, and what may stand there. `show` prints TOML that makes the same bus.
-Without FILE both are about the default configuration. `reload` is what SIGHUP to
+value, and what may stand there; and it warns of programs and directories that are
+not there. `show` prints TOML that makes the same bus. Without FILE both are about
+the default configuration. `explain` says what each key means. `reload` is what SIGHUP to
 the coordinator is: all of its file counts, or nothing, and then it says why.
 """
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import shmbus
-from shmbus.config import CollectorSettings, Config, load
+from shmbus.config import CollectorSettings, Config, installed_collectors, load
 from shmbus.coordinator.configured import settings_of
 
+from .config_explain import explanation
 from .options import add_bus_or_file, bus_of
 
 
@@ -32,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a configuration in TOML")
         if name == "show":
             command.add_argument("--json", action="store_true", help="as JSON")
+    explain = commands.add_parser("explain", help="what does each key mean?")
+    explain.add_argument("key", nargs="?", metavar="KEY", help="a key or section, such as bus.name or access.publish")
     reload = commands.add_parser("reload", help="have a bus that runs read its configuration again")
     reload.add_argument("--validate-only", action="store_true", help="say what would be changed, and change nothing")
     add_bus_or_file(reload)
@@ -41,12 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, and tell. Raises ConfigurationError; ConnectError and AccessDenied where a bus is asked."""
     if arguments.action == "reload":
         return _reload(arguments)
+    if arguments.action == "explain":
+        sys.stdout.write(explanation(arguments.key))
+        return 0
     config = load(arguments.file)
     if arguments.action == "check":
         settings = settings_of(config)
         enabled = [plan.name for plan in settings.collectors if plan.enabled]
         collectors = ", ".join(enabled) or "no collectors"
         print(f"{arguments.file or 'the default configuration'} is valid: bus '{settings.bus}', {collectors}")
+        for doubt in doubts(config):
+            print(f"shmbus: warning: {doubt}", file=sys.stderr)
         return 0
     shown = whole(config)
     if arguments.json:
@@ -63,6 +75,24 @@ def _reload(arguments: argparse.Namespace) -> int:
     for line in found:
         print(f"  {line}")
     return 0
+
+
+def doubts(config: Config) -> Iterator[str]:
+    """What is valid and would not work on this machine, as it is now."""
+    installed = installed_collectors()
+    for name, its in config.collectors.items():
+        key = f"collectors.{name}"
+        path = its.environment.get("PATH")
+        if not its.command and name not in installed and "PYTHONPATH" not in its.environment:
+            there = ", ".join(sorted(installed)) or "none"
+            yield f"{key}: no collector of that name is installed (there are: {there}), and it has no command"
+        elif its.command and shutil.which(its.command[0], path=path) is None:
+            yield f"{key}.command: there is no program {its.command[0]!r} that could be run"
+        if its.working_directory and not os.path.isdir(its.working_directory):
+            yield f"{key}.working_directory: there is no directory {its.working_directory!r}"
+    audit = config.access.audit_file
+    if audit and not os.path.isdir(os.path.dirname(audit)):
+        yield f"access.audit_file: there is no directory {os.path.dirname(audit)!r}, so the bus will not start"
 
 
 def whole(config: Config) -> dict[str, Any]:

@@ -31,7 +31,7 @@ COMMANDS: Final = {
     "down": "Stop a bus.",
     "doctor": "Name what an unclean end left behind, and remove it.",
     "access": "Tell who may do what, and make tokens.",
-    "config": "Check a configuration, show all of it, or have a bus read its own again.",
+    "config": "Check a configuration, show all of it, explain its keys, or have a bus read its own again.",
     "systemd-unit": "Print a unit file that runs a bus as a service of systemd.",
     "bench": "Measure how fast the bus is on this machine.",
 }

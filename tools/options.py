@@ -1,8 +1,13 @@
 """Options that several commands have, and kinds of values."""
 
 import argparse
+import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 def add_bus(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +40,22 @@ def bus_of(arguments: argparse.Namespace) -> str:
 def default_bus() -> str:
     """The bus that is meant where none is named."""
     return os.environ.get("SHMBUS_BUS") or "default"
+
+
+def fill(message: "Message", text: str) -> None:
+    """What --json says goes into a message. Raises ConfigurationError."""
+    from google.protobuf import json_format
+
+    from shmbus.errors import ConfigurationError
+
+    kind = type(message).__name__
+    try:
+        fields = json.loads(text)
+        if not isinstance(fields, dict):  # an empty list would pass for a message without fields
+            raise json_format.ParseError(f"{text} is no JSON object")
+        json_format.ParseDict(fields, message)
+    except (json.JSONDecodeError, json_format.ParseError) as error:
+        raise ConfigurationError(None, None, text, f"--json is no {kind}: {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -18,12 +18,11 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 import shmbus
-from shmbus.errors import ConfigurationError
 from shmbus.rpc import Client, Operation
 from shmbus.rpc.operations import TAKES
 from shmbus.v1.rpc_pb2 import Empty, RpcRequest
 
-from .options import add_bus, seconds
+from .options import add_bus, fill, seconds
 
 TIMEOUT_SECONDS: Final = 30.0
 
@@ -66,10 +65,7 @@ def _payload(operation: Operation, text: str | None) -> Message | None:
         return None
     field = TAKES.get(operation)
     payload: Message = Empty() if field is None else getattr(RpcRequest(), field)
-    try:
-        json_format.Parse(text, payload)
-    except json_format.ParseError as error:
-        raise ConfigurationError(None, None, text, f"--json is no {type(payload).__name__}: {error}") from None
+    fill(payload, text)
     return payload
 
 

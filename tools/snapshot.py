@@ -5,6 +5,7 @@ and needs nobody, so it works on a bus whose coordinator is dead, too. Whatever 
 that is continued elsewhere, a session that ends) is taken as it is.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 from shmbus import segment
 from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
-from shmbus.errors import ConnectError, SegmentError, ShmbusError
+from shmbus.errors import AccessDenied, ConnectError, SegmentError, ShmbusError
 from shmbus.ledger import LedgerEntry, entries
 from shmbus.pages import durable_of
 from shmbus.process import Identity, is_alive
@@ -265,11 +266,20 @@ class Probe:
         except SegmentError as error:
             if error.reason != "missing":
                 raise
+            self._refuse_if_anothers()
             raise ConnectError(self._bus, "/dev/shm" + name, "there is no such bus") from None
         try:
             return DirectoryReader(descriptor, boot_id=self._boot_id, name=name)
         finally:
             os.close(descriptor)
+
+    def _refuse_if_anothers(self) -> None:
+        """A bus that answers here, but whose memory only its own user may open by name. Raises AccessDenied."""
+        with contextlib.suppress(OSError):
+            mine, owner = os.geteuid(), segment.socket_path(self._bus).stat().st_uid
+            if self._uid is None and owner != mine:
+                remedy = f"It is uid {owner}'s: run this as that user, or read what you may with `shmbus tail`."
+                raise AccessDenied("look into the memory of", f"bus {self._bus}", f"uid {mine}", remedy)
 
     def _read_topics(
         self, entries: Iterable[TopicEntry], living: set[int]

@@ -27,7 +27,7 @@ from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionTask, MonitoringDom
 from shmbus.v1.rpc_pb2 import RegistrationEvent, RegistrationEventKind
 
 from . import text
-from .options import add_bus, seconds
+from .options import add_bus, fill, seconds
 from .table import Column, table
 
 TIMEOUT_SECONDS: Final = 30.0
@@ -66,34 +66,32 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"epoch {agent.begin_monitoring()}\n")
         else:
             found = sorted(agent.collectors(), key=lambda one: one.registration.collector_id)
-            sys.stdout.write(_lines(found) if arguments.json else listing(found, arguments.bus, _width()))
+            sys.stdout.write(_lines(found) if arguments.json else listing(found, arguments.bus, *_widths()))
     return 0
 
 
-def listing(collectors: Sequence[RegistrationEvent], bus: str, width: int) -> str:
-    """The table."""
+def listing(collectors: Sequence[RegistrationEvent], bus: str, width: int, note_width: int | None) -> str:
+    """The table, with what each can below it; only on a terminal is that cut, to `note_width`."""
     if not collectors:
         return f"no collector is registered with the bus '{bus}'\n"
+    found = list(map(_facts, collectors))
     columns = [
         Column("collector"),
         Column("lease", 8, left=True),
         Column("pid", 7),
-        Column("domains", 18, left=True),
-        Column("can", max(width - 64, 12), left=True),
+        Column("domains", max(len(facts["domains"]) for facts in found), left=True),
     ]
-    rows = [
-        [text.printable(facts["name"]), facts["lease"], facts["pid"], facts["domains"], text.printable(facts["can"])]
-        for facts in map(_facts, collectors)
-    ]
-    return "".join(f"{line}\n" for line in table(columns, rows, width))
+    rows = [[text.printable(facts["name"]), facts["lease"], facts["pid"], facts["domains"]] for facts in found]
+    title, *lines = table(columns, rows, width)
+    shown = [str(title)]
+    for facts, line in zip(found, lines, strict=True):
+        shown += [str(line), text.notes(f"can: {facts['can'] or 'nothing that is known here'}", note_width)]
+    return "".join(f"{line}\n" for line in shown)
 
 
 def _run(agent: Agent, arguments: argparse.Namespace) -> None:
     task = DetectionTask()
-    try:
-        json_format.Parse(arguments.json, task)
-    except json_format.ParseError as error:
-        raise ConfigurationError(None, None, arguments.json, f"--json is no DetectionTask: {error}") from None
+    fill(task, arguments.json)
     task.task_type = arguments.type
     needs = AdvancedCapabilities(**dict.fromkeys(arguments.needs, True))
     try:
@@ -132,5 +130,9 @@ def _facts(one: RegistrationEvent) -> dict[str, str]:
     }
 
 
-def _width() -> int:
-    return os.get_terminal_size().columns if sys.stdout.isatty() else DEFAULT_WIDTH
+def _widths() -> tuple[int, int | None]:
+    """Of the table, and of what stands below its rows."""
+    if not sys.stdout.isatty():
+        return DEFAULT_WIDTH, None
+    columns = os.get_terminal_size().columns
+    return columns, columns

@@ -58,6 +58,12 @@ def shorten(text: str, width: int) -> str:
     return f"{text[:front]}…{text[len(text) - (width - 1 - front) :]}"
 
 
+def notes(text: str, width: int | None) -> str:
+    """A line below a row of a table, in at most `width` columns (None: whole). What it says may come from anybody."""
+    line = f"  {printable(text)}"
+    return line if width is None else shorten(line, width)
+
+
 def printable(text: str) -> str:
     """The text with whatever could move a cursor, ring a bell or forge a line escaped. It came from any process."""
     return text if text.isprintable() else "".join(map(_escaped, text))

@@ -321,7 +321,8 @@ class Requests:
         try:
             self._check_call(caller, request)
         except AccessDenied as error:
-            return CallAuthorized(reason=str(error)), ()
+            # Its caller is told by the code of the answer what to do, more exactly than by this.
+            return CallAuthorized(reason=str(error).removesuffix(f". {AccessDenied.default_remedy}")), ()
         return CallAuthorized(allowed=True), ()
 
     def _forged(self, caller: Client, request: AuthorizeCall) -> str:

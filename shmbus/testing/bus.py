@@ -12,11 +12,11 @@ from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.requests import MAX_PATTERNS
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, DurableError, LimitError
-from shmbus.filter import Filter, tolerant
+from shmbus.filter import Filter, judge_of
 from shmbus.limits import limits_of
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
-from shmbus.publisher import Backpressure, check_on_full
+from shmbus.publisher import Backpressure, check_backpressure
 from shmbus.start import Start
 from shmbus.testing.client import Client
 from shmbus.testing.clock import Clock
@@ -59,7 +59,7 @@ class MemoryClient:
         durable: bool = False,
     ) -> MemoryPublisher:
         """As `Bus.publisher`. Raises DurableError, TopicNameError, TypeMismatch, LimitError."""
-        check_on_full(on_full)
+        check_backpressure(on_full, timeout)
         self._check_usable()
         asked = Asked(type, name or self.client_name, on_full, timeout, durable)
         with self.hub.changed:
@@ -106,7 +106,7 @@ class MemoryClient:
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
-        begin, judge = resolve(start, self.hub.clock), tolerant(filter.judge()) if filter is not None else None
+        begin, judge = resolve(start, self.hub.clock), judge_of(filter)
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         _check_patterns(patterns)

@@ -315,3 +315,11 @@ def test_who_comes_when_nobody_reads_may_change_all_but_the_window_and_exactly_o
             assert payloads(rest(subscription)) == [b"x"]
         with bus.subscribe("lab.x", "lab.y", durable="agent") as subscription:
             assert tries(rest(subscription)) == [(b"x", 2)]
+
+
+def test_settings_that_would_do_nothing_or_are_none_are_refused():
+    with pytest.raises(ValueError, match="dead_letter takes max_deliveries above 0"):
+        Durable("agent", dead_letter="lab.dead")
+    with pytest.raises(ValueError, match="ack_deadline is a number of seconds from 0.001 up, or None; not '5'"):
+        Durable("agent", ack_deadline="5")  # type: ignore[arg-type]
+    assert Durable("agent", max_deliveries=3, dead_letter="lab.dead").dead_letter_topic == "lab.dead"

@@ -75,6 +75,30 @@ def test_a_filter_that_makes_no_sense_is_refused(bus):
     assert refused.value.line == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "present", "said"),
+    [
+        ("tags", "a", "a mapping of texts to texts"),
+        ("any_tags", ["a"], "a mapping of texts to texts"),
+        ("event_types", 5, "a collection of numbers"),
+        ("event_types", ["PROCESS_EVENT"], "goes by numbers: write EventType.PROCESS_EVENT"),
+        ("sequences", 5, r"it is \(first, last\)"),
+        ("sequences", (1, 2, 3), r"it is \(first, last\)"),
+        ("min_priority", "high", "a number from 0 to 255"),
+        ("where", 5, "an expression, as text"),
+    ],
+)
+def test_a_field_of_another_kind_is_told_by_its_name(bus, field, present, said):
+    with pytest.raises(FilterError, match=said) as refused:
+        bus.subscribe("lab.x", filter=Filter(**{field: present}))
+    assert refused.value.field == field
+
+
+def test_what_is_no_filter_is_refused(bus):
+    with pytest.raises(TypeError, match=r"filter is a shmbus.Filter\(...\), not {'min_priority': 5}"):
+        bus.subscribe("lab.x", filter={"min_priority": 5})
+
+
 def test_gaps_pass_every_filter(bus):
     with bus.subscribe("lab.x", filter=Filter(min_priority=9)) as subscription, bus.publisher("lab.x") as publisher:
         publisher.publish_many([b"x"] * 20)

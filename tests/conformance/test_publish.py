@@ -112,3 +112,25 @@ def test_publishers_and_subscriptions_count(bus):
         assert (publisher.published, publisher.last_number) == (5, 4)
         assert (subscription.delivered, subscription.lost, subscription.filtered) == (5, 0, 0)
         assert subscription.topics == ["lab.x"] and subscription.patterns == ("lab.#",)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "1", 10**10])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused_when_the_publisher_is_opened(bus, timeout):
+    with pytest.raises(ValueError, match="a number of seconds from 0 to 10"):
+        bus.publisher("lab.x", timeout=timeout)
+    for fine in (None, 0, 0.5):
+        bus.publisher("lab.x", timeout=fine).close()
+
+
+@pytest.mark.parametrize("topic", [None, 5, b"lab.x"])
+def test_a_topic_that_is_no_text_is_told(bus, topic):
+    with pytest.raises(TypeError, match="a topic is a text such as"):
+        bus.publisher(topic)
+    with pytest.raises(TypeError, match="a pattern is a text such as"):
+        bus.subscribe(topic)
+
+
+def test_a_correlation_that_is_none_is_told(bus):
+    with bus.publisher("lab.x") as publisher:
+        with pytest.raises(TypeError, match=r"as correlation.new\(\) makes it, or False; not 'abc'"):
+            publisher.publish(EVENT, correlation="abc")

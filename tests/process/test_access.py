@@ -74,6 +74,7 @@ def test_another_user_calls_what_a_rule_says_and_nothing_else(tmp_path):
         "HealthData", "RpcError", "AccessDenied", "CapabilitiesData", "RpcError", *["AccessDenied"] * 3,
     ]  # fmt: skip
     assert "may not call PAUSE of 'lab'" in said[1] and "ACCESS_DENIED, PERMISSION" in said[1]
+    assert said[1].count("Allow it in") == 1 and "[[access.call]]" in said[1]
     assert "none of [access.tokens]" in said[4]
     granted = trail(path, outcome="granted", client="guest", object="lab")
     assert [(one["action"], one["rule"], one.get("token")) for one in granted] == [

@@ -14,6 +14,7 @@ import shmbus
 from process.buses import coordinator, eventually, python
 from process.rings import small
 from shmbus import _core, schema
+from shmbus.config import parse
 from shmbus.errors import (
     BackpressureError,
     BusyError,
@@ -219,6 +220,14 @@ def test_a_message_above_the_limit_is_refused_with_both_sizes():
         ) as big:
             publisher.publish(bytes(1001))
         assert (big.value.size, big.value.limit, big.value.topic) == (1001, 1000, "b.x")
+
+
+def test_a_message_above_what_the_urgent_lane_holds_names_the_key_of_that_lane():
+    with shmbus.embedded(parse({"defaults": {"urgent_arena_bytes": 4096}})) as bus, bus.publisher("b.x") as publisher:
+        publisher.publish(bytes(4048), priority=shmbus.URGENT)
+        with pytest.raises(MessageTooLarge, match="urgent lane of topic 'b.x': 4049.* raise urgent_arena_bytes") as big:
+            publisher.publish(bytes(4049), priority=shmbus.URGENT)
+        assert big.value.urgent and publisher.publish(bytes(4049)) == 1
 
 
 def test_a_message_that_only_the_resized_topic_can_take_moves_its_publisher_over():

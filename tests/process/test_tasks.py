@@ -486,9 +486,10 @@ def test_the_command_runs_tasks_lists_collectors_and_says_to_begin(bus_name):
         ) as its:
             done = command("run", "ENUMERATE_PROCESSES", "--json", '{"task_id": "7"}', "--needs", "kernel_level")
             assert done.returncode == 0 and json.loads(done.stdout)["processes"][0]["pid"] == its.pid, done
-            titles, line = command("collectors").stdout.splitlines()
-            assert titles.split() == ["collector", "lease", "pid", "domains", "can"]
-            assert line.split()[:5] == ["mine", "held", str(its.pid), "process", "network"]
+            titles, line, able = command("collectors").stdout.splitlines()
+            assert titles.split() == ["collector", "lease", "pid", "domains"]
+            assert line.split() == ["mine", "held", str(its.pid), "process", "network"]
+            assert able == "  can: VERIFY_EXECUTABLE ENUMERATE_PROCESSES kernel_level"
             assert json.loads(command("collectors", "--json").stdout)["can"] == (
                 "VERIFY_EXECUTABLE ENUMERATE_PROCESSES kernel_level"
             )
@@ -497,6 +498,7 @@ def test_the_command_runs_tasks_lists_collectors_and_says_to_begin(bus_name):
         for wrong, why in (
             (("run", "FLY"), "invalid choice: 'FLY'"),
             (("run", "VERIFY_EXECUTABLE", "--json", "{"), "--json is no DetectionTask"),
+            (("run", "VERIFY_EXECUTABLE", "--json", "[]"), "[] is no JSON object"),
             (("run", "VERIFY_EXECUTABLE", "--priority", "300"), "priority is 0 to 255, not 300"),
         ):
             done = command(*wrong)

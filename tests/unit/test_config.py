@@ -135,12 +135,10 @@ def test_every_setting_of_a_collector_reaches_its_plan():
 
 
 def test_every_setting_is_described_where_it_stands():
-    source = Path(config.__file__).read_text()
-    for section in (config.CollectorSettings, config.LimitSettings):
-        body = source[source.index(f"class {section.__name__}") :]
-        for name in section.model_fields:
-            line = next(line for line in body.splitlines() if line.startswith(f"    {name}:"))
-            assert "  # " in line, line
+    for section in (value for value in vars(config).values() if isinstance(value, type)):
+        if issubclass(section, config._Section) and section is not Config:
+            for name, field in section.model_fields.items():
+                assert field.description, f"{section.__name__}.{name}"
 
 
 def test_access_rules_take_names_and_ids():
@@ -211,9 +209,9 @@ def test_access_rules_take_names_and_ids():
         ({"bus": {"max_topics": 0}}, "bus.max_topics", "greater than or equal to 1"),
         ({"bus": {"max_topics": "8"}}, "bus.max_topics", "valid integer"),
         ({"bus": {"max_topics": True}}, "bus.max_topics", "valid integer"),
-        ({"bus": 1}, "bus", "valid dictionary"),
-        ({"topics": {}}, "topics", "valid list"),
-        ({"topics": [3]}, "topics[0]", "valid dictionary"),
+        ({"bus": 1}, "bus", "should be a table"),
+        ({"topics": {}}, "topics", "list of tables, each of them under [[topics]]"),
+        ({"topics": [3]}, "topics[0]", "should be a table"),
         ({"topics": [{"slots": 4}]}, "topics[0].topic", "required"),
         ({"defaults": {"slots": 1000}}, "defaults.slots", "must be a power of two, such as 512 or 1024"),
         ({"defaults": {"arena_bytes": 5000}}, "defaults.arena_bytes", "such as 4096 or 8192"),
@@ -221,6 +219,16 @@ def test_access_rules_take_names_and_ids():
         ({"defaults": {"arena_bytes": 1 << 30}}, "defaults.arena_bytes", "less than or equal to 536870912"),
         ({"defaults": {"slots": 64, "max_messages": 64}}, "defaults.max_messages", "at most slots - 1 (63)"),
         ({"defaults": {"max_bytes": 1 << 23}}, "defaults.max_bytes", "at most arena_bytes (4194304)"),
+        ({"defaults": {"urgent_slots": 1000}}, "defaults.urgent_slots", "must be a power of two, such as 512 or 1024"),
+        ({"defaults": {"urgent_arena_bytes": 5000}}, "defaults.urgent_arena_bytes", "such as 4096 or 8192"),
+        ({"access": {"publish": [{"topic": "a"}]}}, "access.publish[0]", "it is for nobody: name users, groups"),
+        ({"access": {"call": [{"service": "a", "users": []}]}}, "access.call[0]", "it is for nobody"),
+        ({"access": {"publish": [{"topic": "a", "users": [-7]}]}}, "access.publish[0].users", "-7 is no user's id"),
+        ({"access": {"publish": [{"topic": "a", "groups": [2**32]}]}}, "access.publish[0].groups", "no group's id"),
+        ({"access": {"call": {"service": "a"}}}, "access.call", "each of them under [[access.call]]"),
+        ({"collectors": {"x": {"heartbeat_ms": 1}}}, "collectors.x.heartbeat_ms", "must be 10 to 3600000, or 0"),
+        ({"collectors": {"x": {"start_timeout_seconds": 0}}}, "collectors.x.start_timeout_seconds", "or equal to 0.01"),
+        ({"collectors": {"x": {"limits": 3}}}, "collectors.x.limits", "should be a table"),
         ({"defaults": {"on_full": "drop"}}, "defaults.on_full", "should be 'block', 'raise' or 'shed'"),
         ({"defaults": {"retention_ms": -1}}, "defaults.retention_ms", "greater than or equal to 0"),
         ({"topics": [{"topic": "a.*"}]}, "topics[0].topic", "'*' is no wildcard"),
@@ -238,6 +246,31 @@ def test_what_cannot_be_is_refused_with_its_key_and_what_is_allowed(data, key, a
     assert error.key == key
     assert allowed in error.allowed
     assert key in str(error)
+
+
+def test_more_topics_or_collectors_than_there_is_room_for_are_refused():
+    two = {"topics": [{"topic": "a"}, {"topic": "b"}, {"topic": "c.#"}]}
+    assert parse({**two, "bus": {"max_topics": 2}}).declared_topics() == ["a", "b"]
+    error = refused({**two, "bus": {"max_topics": 1}})
+    assert "bus.max_topics = 1: there are 2 (a, b); raise it" in str(error)
+    error = refused({"collectors": {"x": {}, "y": {}}, "bus": {"max_collectors": 1}})
+    assert "bus.max_collectors = 1: there are " in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[collectors.x]\nenvironment = { SHMBUS_BUS = '1' }", "collectors.x.environment: SHMBUS_BUS is set by"),
+        ("[[topics]]\nslots = 8", "topics[0].topic: is required"),
+        ("[[access.publish]]\ntopic = 'a'\nusers = ['nobody at all', true]", '= ["nobody at all", true]: there is no'),
+        ("[bus]\nname = 2026-01-02", "bus.name = 2026-01-02: should be a valid string"),
+        ("buss = { name = 'secret' }", "buss: there is no such key"),
+    ],
+)
+def test_what_is_wrong_is_shown_as_toml_and_whole_tables_are_not(tmp_path, text, shown):
+    with pytest.raises(ConfigurationError) as caught:
+        load(written(tmp_path, text))
+    assert shown in str(caught.value)
 
 
 def test_rules_name_tokens_and_collectors_that_there_are():

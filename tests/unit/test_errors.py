@@ -26,6 +26,7 @@ EXAMPLES = [
     errors.TypeMismatch("a.b", "shmbus.v1.X", "shmbus.v1.Y", ["field 3 is string, not bytes"]),
     errors.LimitError("topics of the bus", 10, 11, "Raise bus.max_topics."),
     errors.MessageTooLarge("a.b", 2_000_000, 1 << 20),
+    errors.MessageTooLarge("a.b", 2_000_000, 1 << 20, urgent=True),
     errors.BackpressureError("events.process.start", 1 << 20, 8192, "agent", 4121, 8192, 2.3),
     errors.BudgetExceeded("a.b", 1000, 1 << 20, 999.0, 2e6, 0.25),
     errors.PublishRevoked("a.b", 17, 1.0),

@@ -3,14 +3,16 @@
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from shmbus.errors import ConfigurationError, ConnectionLost, PatternError
+from shmbus.errors import AccessDenied, ConfigurationError, ConnectError, ConnectionLost, PatternError
 from shmbus.tools import main as cli
 from shmbus.tools.options import positive, seconds
+from shmbus.tools.snapshot import Probe
 from shmbus.tools.tail import _start
 from shmbus.tools.topics import as_json, listing
 from unit.tools_readings import cursor, reading, session, topic
@@ -116,3 +118,14 @@ def test_topics_as_json_have_all_that_is_known():
     first, second = map(json.loads, as_json(TOPICS))
     assert (first["topic"], first["retained"], first["subscribers"]) == ("events.process.metadata", 1204, 0)
     assert (second["generation"], second["subscribers"], second["max_bytes"]) == (3, 1, 4 << 20)
+
+
+def test_a_bus_of_another_user_is_told_from_one_that_nobody_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(tmp_path))
+    owner = os.geteuid()
+    (tmp_path / "lab.sock").touch()
+    with pytest.raises(ConnectError, match="there is no such bus"):
+        Probe("lab")
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(AccessDenied, match=f"may not look into the memory of 'bus lab'. It is uid {owner}'s: run this"):
+        Probe("lab")
