@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
-ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
+ANNOUNCEMENT_SECONDS: Final = 0.1  # a look for the announcement of a session whose gate is there already
 
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
@@ -601,19 +601,20 @@ class Bus:
         time.sleep(min(left, RETRY_SECONDS))
         return left > 0
 
-    def _learn_session(self, ring: Ring, session: int) -> None:
+    def _learn_session(self, ring: Ring, session: int) -> bool:
         """A gate names a session that its publishers were told of before the gate was set.
 
         The session may have ended since: then its gate was cleared before its end was told, and there is nothing to
-        learn.
+        learn. False: nobody tells of it at present. A coordinator may have set the gate and died before this client
+        came to it; the next one tells.
         """
         deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
         while True:
             self._attend()
             if session in self._pages.foreign or all(owner != session for _, owner, _, _ in ring.gates()):
-                return
+                return True
             if not self._wait_for_push(deadline):
-                raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
+                return False
 
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""

@@ -248,7 +248,8 @@ class Publisher(Writer):
         elif result == _core.CORRUPT:
             raise SegmentError(f"ring of {self.topic}", "corrupt")
         elif result == _core.UNKNOWN_SESSION:
-            self._bus._learn_session(ring, session)
+            if not self._bus._learn_session(ring, session) and give_up:
+                raise self._backpressure(ring, _core.BY_GATE, producer, session, cursor, behind)
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
             raise self._backpressure(ring, by, producer, session, cursor, behind)
 

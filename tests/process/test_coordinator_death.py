@@ -83,6 +83,26 @@ def test_gating_waiting_and_waking_work_without_a_coordinator(bus_name):
         pass
 
 
+def test_a_publisher_that_a_reader_holds_of_whom_nobody_could_tell_it_waits_for_the_next_coordinator(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        bus.set_limits("lab.x", max_messages=4)
+        killed(first)
+        with coordinator(bus_name) as second, shmbus.connect() as other:
+            with other.subscribe("lab.x", lossless=True) as subscription:
+                killed(second)  # which the publisher never came to
+                publisher.publish_many([b"%d" % number for number in range(4)])
+                with pytest.raises(BackpressureError, match="session"):
+                    publisher.publish(b"too many", timeout=0.3)
+                with coordinator(bus_name):
+                    got = []
+                    timer = threading.Timer(0.2, lambda: got.extend(subscription.receive_many()))
+                    timer.start()
+                    publisher.publish(b"4", timeout=20)
+                    timer.join()
+                    got += [subscription.receive(timeout=20) for _ in range(5 - len(got))]
+                    assert [int(one.payload) for one in got] == list(range(5))
+
+
 READER = """
 import sys, shmbus
 with shmbus.connect(sys.argv[1], name="reader") as bus:
