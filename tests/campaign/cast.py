@@ -36,7 +36,7 @@ def readers(*, as_root: bool) -> tuple[Role, ...]:
         _reader("lossless", "lossless=", "many=", alone=True),
         _reader("ordered", "lossless=", "order=producer", alone=True),
         _reader("single", settles="single"),
-        *(_reader(f"trio-{number}", settles="trio") for number in range(3)),
+        *(_reader(f"trio-{number}", "deadline=1", settles="trio") for number in range(3)),
         _reader("batches", "many=", settles="batches"),
         _reader("queue", "order=producer", settles="queue"),
         _reader("once", "once=", settles="once", patterns="lab.numbered", topics=("lab.numbered",)),
