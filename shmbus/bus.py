@@ -44,7 +44,7 @@ from shmbus.order import resolve as resolve_order
 from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
-from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_on_full
+from shmbus.publisher import ANNOUNCEMENT_SECONDS, NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
 from shmbus.segment import attached
 from shmbus.start import Start, resolve
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
-ANNOUNCEMENT_SECONDS: Final = 0.1  # a look for the announcement of a session whose gate is there already
 
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)

@@ -103,6 +103,24 @@ def test_a_publisher_that_a_reader_holds_of_whom_nobody_could_tell_it_waits_for_
                     assert [int(one.payload) for one in got] == list(range(5))
 
 
+def test_a_publisher_whose_topic_was_moved_by_a_coordinator_that_it_never_met_waits_for_the_next_one(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        publisher.publish(b"0")
+        subscription = bus.subscribe("lab.x", durable="agent", start="earliest")
+        killed(first)
+        with coordinator(bus_name) as second, shmbus.connect() as other:
+            other.resize("lab.x", slots=64)
+            killed(second)
+        with contextlib.ExitStack() as stack:
+            timer = threading.Timer(6, lambda: stack.enter_context(coordinator(bus_name)))
+            timer.start()
+            publisher.publish(b"1", timeout=30)
+            timer.join()
+            for payload in (b"0", b"1"):
+                message = subscription.receive(timeout=20)
+                assert (message.payload, message.deliveries, subscription.ack(message)) == (payload, 1, True)
+
+
 READER = """
 import sys, shmbus
 with shmbus.connect(sys.argv[1], name="reader") as bus:
