@@ -334,9 +334,11 @@ class Campaign:
     def _healthy(self) -> bool:
         try:
             with shmbus.connect(self.bus, name="doctor", timeout=ANSWER_SECONDS) as bus:
-                status = bus.status()
+                for name in cast.COLLECTORS:
+                    if collector(bus, name).state == "paused":  # whoever paused it had no coordinator to resume it by
+                        control(bus, name, "resume")
                 running = all(collector(bus, name).state == "running" for name in cast.COLLECTORS)
-                return running and status.health == "healthy"
+                return running and bus.status().health == "healthy"
         except ShmbusError as error:
             self._tell(f"  {error}")
             return False

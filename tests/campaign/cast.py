@@ -77,10 +77,10 @@ grace_seconds = 10.0
 [defaults]
 slots = 2048
 arena_bytes = 1_048_576
-max_message_bytes = 65_536
+max_message_bytes = 262_144
 max_messages = {2000 - 500 * variant}
 urgent_slots = 256
-urgent_arena_bytes = 262_144
+urgent_arena_bytes = 524_288
 [collectors.procmond]
 restart_first_seconds = 0.2
 restart_budget = 100_000
