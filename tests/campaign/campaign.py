@@ -105,6 +105,7 @@ class Campaign:
             self._calm()
 
     def _end(self) -> None:
+        self._busy.update(publisher.role.name for publisher in self.publishers)
         for publisher in self.publishers:
             if not publisher.end(MOVES_SECONDS):
                 raise Failed(f"{publisher.role.name} did not end")
