@@ -164,10 +164,17 @@ class Campaign:
         self._after(fault.seconds, fault.whom, lambda: actor.send(signal.SIGCONT))
 
     def _restart(self, fault: Fault) -> None:
+        self.actors[fault.whom].send(signal.SIGTERM)
+        self._await_end(fault, time.monotonic() + MOVES_SECONDS)
+
+    def _await_end(self, fault: Fault, deadline: float) -> None:
+        """While the rest goes on: whom it waits for may be stopped until we let it go on."""
         actor = self.actors[fault.whom]
-        if not actor.end(MOVES_SECONDS):
+        if actor.process is None or actor.process.poll() is not None:
+            return self._after(fault.seconds, fault.whom, actor.start)
+        if time.monotonic() > deadline:
             raise Failed(f"{fault.whom} did not end")
-        self._after(fault.seconds, fault.whom, actor.start)
+        self._after(0.05, fault.whom, lambda: self._await_end(fault, deadline))
 
     def _kill_coordinator(self, fault: Fault) -> None:
         self.throne.kill()
