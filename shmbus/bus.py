@@ -46,7 +46,7 @@ from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import ANNOUNCEMENT_SECONDS, NORMAL_LANE, Backpressure, Publisher, check_on_full
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
-from shmbus.segment import attached
+from shmbus.segment import attach, attached, group_name, session_name
 from shmbus.start import Start, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.v1 import control_pb2 as wire
@@ -604,8 +604,8 @@ class Bus:
         """A gate names a session that its publishers were told of before the gate was set.
 
         The session may have ended since: then its gate was cleared before its end was told, and there is nothing to
-        learn. False: nobody tells of it at present. A coordinator may have set the gate and died before this client
-        came to it; the next one tells.
+        learn. A coordinator may also have set the gate and died before this client came to it: the next one tells, and
+        until then the page is looked up by its name, where this process may open it. False: nobody tells at present.
         """
         deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
         while True:
@@ -613,7 +613,24 @@ class Bus:
             if session in self._pages.foreign or all(owner != session for _, owner, _, _ in ring.gates()):
                 return True
             if not self._wait_for_push(deadline):
-                return False
+                return self._look_up_session(session)
+
+    def _look_up_session(self, session: int) -> bool:
+        """Only a process of the bus's own user finds its segments, and those of a private bus have no names."""
+        for name in (session_name(self.name, session), group_name(self.name, session)):
+            try:
+                descriptor = attach(name)
+            except (ShmbusError, OSError):
+                continue
+            try:
+                self._pages.foreign[session] = self._pages.map_holder(descriptor, session)
+            except SegmentError:
+                continue
+            finally:
+                os.close(descriptor)
+            self._share_sessions()
+            return True
+        return False
 
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""
