@@ -109,7 +109,10 @@ class Campaign:
         for publisher in self.publishers:
             if not publisher.end(MOVES_SECONDS):
                 raise Failed(f"{publisher.role.name} did not end")
-        self._until(self._all_read, "everything is read and settled")
+        try:
+            self._until(lambda: not self._unsettled(), "everything is read and settled")
+        except Failed as error:
+            raise Failed(f"{error}: {self._unsettled()}") from None
         self._judge_ledger()
         for reader in self.readers:
             if not reader.end(MOVES_SECONDS):
@@ -374,8 +377,8 @@ class Campaign:
                     found.setdefault(account.reader, []).extend(_facts(account, entry) for entry in account.entries)
         return found
 
-    def _all_read(self) -> bool:
-        return not any(row["in_flight"] for rows in self._rows().values() for row in rows)
+    def _unsettled(self) -> list[dict[str, Any]]:
+        return [row for rows in self._rows().values() for row in rows if row["in_flight"]]
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
 
