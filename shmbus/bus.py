@@ -44,9 +44,9 @@ from shmbus.order import resolve as resolve_order
 from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
-from shmbus.publisher import NORMAL_LANE, Backpressure, Publisher, check_backpressure
+from shmbus.publisher import ANNOUNCEMENT_SECONDS, NORMAL_LANE, Backpressure, Publisher, check_backpressure
 from shmbus.reconnect import RETRY_SECONDS, Found, Reconnect
-from shmbus.segment import mapped
+from shmbus.segment import attach, group_name, mapped, session_name
 from shmbus.start import Start, resolve
 from shmbus.subscription import Arrival, Subscription
 from shmbus.topic import check_pattern, check_topic
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
 RESUME_SECONDS: Final = 2.0
 HOLDS_NOTHING: Final = 2**63  # a position that no ring ever reaches
-ANNOUNCEMENT_SECONDS: Final = 1.0  # for a session to be announced whose gate is there already
 
 _ENVELOPE_TYPE: Final = wire.TopicType(
     name=EventBusMessage.DESCRIPTOR.full_name, fingerprint=schema.fingerprint(EventBusMessage.DESCRIPTOR)
@@ -648,19 +647,37 @@ class Bus(Closing):
         time.sleep(min(left, RETRY_SECONDS))
         return left > 0
 
-    def _learn_session(self, ring: Ring, session: int) -> None:
+    def _learn_session(self, ring: Ring, session: int) -> bool:
         """A gate names a session that its publishers were told of before the gate was set.
 
         The session may have ended since: then its gate was cleared before its end was told, and there is nothing to
-        learn.
+        learn. A coordinator may also have set the gate and died before this client came to it: the next one tells, and
+        until then the page is looked up by its name, where this process may open it. False: nobody tells at present.
         """
         deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
         while True:
             self._attend()
             if session in self._pages.foreign or all(owner != session for _, owner, _, _ in ring.gates()):
-                return
+                return True
             if not self._wait_for_push(deadline):
-                raise ConnectionLost(self.name, None, f"session {session} holds a topic and was never announced")
+                return self._look_up_session(session)
+
+    def _look_up_session(self, session: int) -> bool:
+        """Only a process of the bus's own user finds its segments, and those of a private bus have no names."""
+        for name in (session_name(self.name, session), group_name(self.name, session)):
+            try:
+                descriptor = attach(name)
+            except (ShmbusError, OSError):
+                continue
+            try:
+                self._pages.foreign[session] = self._pages.map_holder(descriptor, session)
+            except SegmentError:
+                continue
+            finally:
+                os.close(descriptor)
+            self._share_sessions()
+            return True
+        return False
 
     def _drop_dead_session(self, ring: Ring, session: int) -> bool:
         """Clear the gates of a dead session, in case the coordinator cannot; True when there were any."""

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from shmbus.bus import Bus
 
-SUCCESSOR_WAIT_SECONDS: Final = 5.0
+SUCCESSOR_WAIT_SECONDS: Final = 5.0  # at the least, however short a publisher's own timeout is
+ANNOUNCEMENT_SECONDS: Final = 0.1  # a look for what has been announced, or will be by the next coordinator
 NORMAL_LANE: Final = 0
 URGENT_LANE: Final = 1
 MAX_TIMEOUT_SECONDS: Final = 10**9  # as the core takes it of a single publish
@@ -240,7 +241,8 @@ class Publisher(Writer):
         if ring is None or self._forked or result == _core.OK:
             raise self._unusable()
         if result == _core.SEALED or (result == _core.TOO_LARGE and ring.sealed):
-            self._move_on(ring)  # for a message that is too large as well: the successor may be made for it
+            # For a message that is too large as well: the successor may be made for it.
+            self._move_on(ring, give_up and waited_ns >= SUCCESSOR_WAIT_SECONDS * 1e9)
         elif result == _core.TOO_LARGE:
             messages, arena, limit, _, _ = ring.limits
             most = min(limit, arena - _core.FRAME_HEADER_BYTES)
@@ -250,7 +252,8 @@ class Publisher(Writer):
         elif result == _core.CORRUPT:
             raise SegmentError(f"ring of {self.topic}", "corrupt")
         elif result == _core.UNKNOWN_SESSION:
-            self._bus._learn_session(ring, session)
+            if not self._bus._learn_session(ring, session) and give_up:
+                raise self._backpressure(ring, _core.BY_GATE, producer, session, cursor, behind)
         elif not self._unblock(ring, by, sequence, producer, session, word) and give_up:
             raise self._backpressure(ring, by, producer, session, cursor, behind)
 
@@ -274,15 +277,21 @@ class Publisher(Writer):
             return ForkedError(thing, self._opened_by, os.getpid())
         return ClosedError(thing) if self._ring is None else BusyError(thing)
 
-    def _move_on(self, ring: Ring) -> None:
-        """The ring has been sealed: its successor was announced before."""
+    def _move_on(self, ring: Ring, give_up: bool) -> None:
+        """The ring has been sealed: its successor was announced before.
+
+        Nor is it here where the coordinator that sealed it died before this client came to it. The next one tells: then
+        this one tries again, until it has to give up.
+        """
         key = (self._topic_id, self._lane)
-        deadline = time.monotonic() + SUCCESSOR_WAIT_SECONDS
+        deadline = time.monotonic() + ANNOUNCEMENT_SECONDS
         while (successor := self._bus._successor(key, ring.generation)) is None:
             if (reason := self._bus._revocation(self._topic_id)) is not None:
                 raise AccessDenied("publish to", self.topic, f"pid {os.getpid()}", reason)
-            if time.monotonic() >= deadline or not self._bus._wait_for_push(deadline):
+            if give_up:
                 raise ConnectionLost(self._bus.name, None, f"'{self.topic}' was moved to a ring that never came")
+            if not self._bus._wait_for_push(deadline):
+                return
         self._move(successor, self._producer_id)
 
     def _unblock(self, ring: Ring, by: int, sequence: int, producer: int, session: int, word: int) -> bool:

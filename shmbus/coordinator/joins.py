@@ -95,7 +95,8 @@ class Joins:
                 self.gates.set(topic, successor, subscription, cursor)
         self._groups.follow(topic, successor)
         first = successor.ring.first_sequence
-        for client, subscriptions in _by_client(topic.bindings):
+        # One whose client has not come back from another coordinator has no patterns yet: it is told when it has.
+        for client, subscriptions in _by_client(one for one in topic.bindings if one.patterns):
             bindings = [self._binding(topic, successor, one, first) for one in subscriptions]
             self._tell(client, topic, successor, bindings, continues=True)
 

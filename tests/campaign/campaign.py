@@ -7,6 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,7 @@ class Campaign:
         self._busy: set[str] = set()  # something is being done to them already
         self.done: dict[str, int] = {}
         self.problems: list[str] = []
+        self._visitors: list[tuple[float, threading.Thread]] = []
         self._sizes: list[tuple[int, int, int]] = []
 
     # ---- its course --------------------------------------------------------------------------------------------------
@@ -85,6 +87,7 @@ class Campaign:
             reader.start()
         for reader in self.readers:
             self._until(lambda reader=reader: reader.written() > 0, f"{reader.role.name} reads")
+        self._tell("everybody reads")
         for publisher in self.publishers:
             publisher.start()
         self._calm()
@@ -102,10 +105,14 @@ class Campaign:
             self._calm()
 
     def _end(self) -> None:
+        self._busy.update(publisher.role.name for publisher in self.publishers)
         for publisher in self.publishers:
             if not publisher.end(MOVES_SECONDS):
                 raise Failed(f"{publisher.role.name} did not end")
-        self._until(self._all_read, "everything is read and settled")
+        try:
+            self._until(lambda: not self._unsettled(), "everything is read and settled")
+        except Failed as error:
+            raise Failed(f"{error}: {self._unsettled()}") from None
         self._judge_ledger()
         for reader in self.readers:
             if not reader.end(MOVES_SECONDS):
@@ -160,10 +167,17 @@ class Campaign:
         self._after(fault.seconds, fault.whom, lambda: actor.send(signal.SIGCONT))
 
     def _restart(self, fault: Fault) -> None:
+        self.actors[fault.whom].send(signal.SIGTERM)
+        self._await_end(fault, time.monotonic() + MOVES_SECONDS)
+
+    def _await_end(self, fault: Fault, deadline: float) -> None:
+        """While the rest goes on: whom it waits for may be stopped until we let it go on."""
         actor = self.actors[fault.whom]
-        if not actor.end(MOVES_SECONDS):
+        if actor.process is None or actor.process.poll() is not None:
+            return self._after(fault.seconds, fault.whom, actor.start)
+        if time.monotonic() > deadline:
             raise Failed(f"{fault.whom} did not end")
-        self._after(fault.seconds, fault.whom, actor.start)
+        self._after(0.05, fault.whom, lambda: self._await_end(fault, deadline))
 
     def _kill_coordinator(self, fault: Fault) -> None:
         self.throne.kill()
@@ -201,11 +215,11 @@ class Campaign:
 
     def _kill_collector(self, fault: Fault) -> None:
         if (pid := self._collector(fault)) is not None:
-            os.kill(pid, signal.SIGKILL)
+            _signal(pid, signal.SIGKILL)
 
     def _stop_collector(self, fault: Fault) -> None:
         if (pid := self._collector(fault)) is not None:
-            os.kill(pid, signal.SIGSTOP)
+            _signal(pid, signal.SIGSTOP)
             self._after(fault.seconds, "collector", lambda: _signal(pid, signal.SIGCONT))
 
     def _ask_collector(self, fault: Fault) -> None:
@@ -228,7 +242,7 @@ class Campaign:
 
     def _fill(self, fault: Fault) -> None:
         with scarce.full():
-            self._ask(lambda bus: bus.publisher(f"lab.late-{next(self._count)}").close())
+            self._ask(lambda bus: bus.publisher("lab.late").close())
             self._wait(fault.seconds)
 
     def _resize(self, fault: Fault) -> None:
@@ -246,15 +260,28 @@ class Campaign:
         self._ask(look)
 
     def _ask(self, what: Callable[[Any], None]) -> None:
-        """Whatever comes of it: that there is no coordinator, or no room, is an answer; none within the time is not."""
-        began = time.monotonic()
+        """By a client that comes for it, while the rest goes on: what it asks may be stopped until we let it go on."""
+        visitor = threading.Thread(target=self._visited, args=(what,))
+        visitor.start()
+        self._visitors.append((time.monotonic(), visitor))
+
+    def _visited(self, what: Callable[[Any], None]) -> None:
+        """Whatever comes of it: that there is no coordinator, or no room, is an answer."""
         try:
             with shmbus.connect(self.bus, name="visitor", timeout=ANSWER_SECONDS) as bus:
                 what(bus)
         except ShmbusError as error:
-            self._tell(f"  {type(error).__name__}: {error}")
-        if time.monotonic() - began > ANSWER_SECONDS:
-            raise Failed(f"a visitor was not answered for {time.monotonic() - began:.1f} s")
+            self._tell(f"  visitor: {type(error).__name__}: {error}")
+        except Exception as error:
+            self.problems.append(f"a visitor failed: {''.join(traceback.format_exception(error))}")
+
+    def _visitors_left(self) -> None:
+        """By now, or it hangs."""
+        for began, visitor in self._visitors:
+            visitor.join(max(0.0, began + 2 * ANSWER_SECONDS - time.monotonic()))
+            if visitor.is_alive():
+                raise Failed(f"a visitor was not answered for {time.monotonic() - began:.1f} s")
+        self._visitors.clear()
 
     def _collector(self, fault: Fault) -> int | None:
         try:
@@ -303,11 +330,13 @@ class Campaign:
             self._wait(max(0.0, self._later[0][0] - time.monotonic()))
         while not self.throne.wait_ready():
             self._nobody_died()
+        self._visitors_left()
         before = {name: (actor.incarnation, actor.written()) for name, actor in self.actors.items()}
         for name, actor in self.actors.items():
             self._until(
                 lambda name=name, actor=actor: (actor.incarnation, actor.written()) != before[name], f"{name} moves"
             )
+        self._tell("everybody moves")
         self._until(self._healthy, "the bus is healthy")
         descriptors, resident = self.throne.size()
         self._sizes.append((descriptors, resident, len(segment.list_segments(bus=self.bus))))
@@ -316,9 +345,11 @@ class Campaign:
     def _healthy(self) -> bool:
         try:
             with shmbus.connect(self.bus, name="doctor", timeout=ANSWER_SECONDS) as bus:
-                status = bus.status()
+                for name in cast.COLLECTORS:
+                    if collector(bus, name).state == "paused":  # whoever paused it had no coordinator to resume it by
+                        control(bus, name, "resume")
                 running = all(collector(bus, name).state == "running" for name in cast.COLLECTORS)
-                return running and status.health == "healthy"
+                return running and bus.status().health == "healthy"
         except ShmbusError as error:
             self._tell(f"  {error}")
             return False
@@ -346,8 +377,8 @@ class Campaign:
                     found.setdefault(account.reader, []).extend(_facts(account, entry) for entry in account.entries)
         return found
 
-    def _all_read(self) -> bool:
-        return not any(row["in_flight"] for rows in self._rows().values() for row in rows)
+    def _unsettled(self) -> list[dict[str, Any]]:
+        return [row for rows in self._rows().values() for row in rows if row["in_flight"]]
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def readers(*, as_root: bool) -> tuple[Role, ...]:
         _reader("lossless", "lossless=", "many=", alone=True),
         _reader("ordered", "lossless=", "order=producer", alone=True),
         _reader("single", settles="single"),
-        *(_reader(f"trio-{number}", settles="trio") for number in range(3)),
+        *(_reader(f"trio-{number}", "deadline=1", settles="trio") for number in range(3)),
         _reader("batches", "many=", settles="batches"),
         _reader("queue", "order=producer", settles="queue"),
         _reader("once", "once=", settles="once", patterns="lab.numbered", topics=("lab.numbered",)),
@@ -77,10 +77,10 @@ grace_seconds = 10.0
 [defaults]
 slots = 2048
 arena_bytes = 1_048_576
-max_message_bytes = 65_536
+max_message_bytes = 262_144
 max_messages = {2000 - 500 * variant}
 urgent_slots = 256
-urgent_arena_bytes = 262_144
+urgent_arena_bytes = 524_288
 [collectors.procmond]
 restart_first_seconds = 0.2
 restart_budget = 100_000

@@ -118,7 +118,9 @@ def subscribe(life: Life, bus: Any) -> Any:
     its = life.options
     durable = None
     if "durable" in its:
-        durable = shmbus.Durable(its["durable"], ack_deadline=5, exactly_once="once" in its)
+        durable = shmbus.Durable(
+            its["durable"], ack_deadline=float(its.get("deadline", 30)), exactly_once="once" in its
+        )
     patterns = its["patterns"].split(",")
     return life.patiently(
         lambda: bus.subscribe(*patterns, lossless="lossless" in its, durable=durable, order=its.get("order"))  # type: ignore[arg-type]
@@ -180,7 +182,7 @@ def read_by_asyncio(life: Life) -> None:
                 await asyncio.sleep(0.05)
 
     async def follow(bus: Any) -> None:
-        durable = shmbus.Durable(life.options["durable"], ack_deadline=5)
+        durable = shmbus.Durable(life.options["durable"])
         async with bus.subscribe(*life.options["patterns"].split(","), durable=durable) as subscription:
             life.diary.note("began")
             while not life.ending:

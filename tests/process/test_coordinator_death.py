@@ -83,6 +83,66 @@ def test_gating_waiting_and_waking_work_without_a_coordinator(bus_name):
         pass
 
 
+@contextlib.contextmanager
+def held_by_a_stranger(bus_name):
+    """A full topic of this bus, held by a subscription of which a dead coordinator could not tell the publisher."""
+    with coordinator(bus_name) as first, shmbus.connect() as client, client.publisher("lab.x") as publisher:
+        client.set_limits("lab.x", max_messages=4)
+        killed(first)
+        with coordinator(bus_name) as second, shmbus.connect(name="reader") as other:
+            with other.subscribe("lab.x", lossless=True) as subscription:
+                killed(second)  # which the publisher never came to
+                publisher.publish_many([b"%d" % number for number in range(4)])
+                yield client, publisher, subscription
+
+
+def read_five(subscription, publisher):
+    """What was there already, and one more that finds room when somebody has read."""
+    got = []
+    timer = threading.Timer(0.2, lambda: got.extend(subscription.receive_many()))
+    timer.start()
+    publisher.publish(b"4", timeout=20)
+    timer.join()
+    got += [subscription.receive(timeout=20) for _ in range(5 - len(got))]
+    assert [int(one.payload) for one in got] == list(range(5))
+
+
+def test_a_publisher_finds_out_by_itself_who_holds_it_where_no_coordinator_could_tell(bus_name):
+    with held_by_a_stranger(bus_name) as (_, publisher, subscription):
+        with pytest.raises(BackpressureError, match=f"pid {os.getpid()}"):
+            publisher.publish(b"too many", timeout=0.3)
+        read_five(subscription, publisher)
+    with coordinator(bus_name):
+        pass  # takes away what there is
+
+
+def test_a_publisher_that_may_not_find_out_who_holds_it_waits_for_the_next_coordinator(bus_name, monkeypatch):
+    with held_by_a_stranger(bus_name) as (client, publisher, subscription):
+        monkeypatch.setattr(client, "_look_up_session", lambda session: False)  # as another user's
+        with pytest.raises(BackpressureError, match="session"):
+            publisher.publish(b"too many", timeout=0.3)
+        with coordinator(bus_name):
+            read_five(subscription, publisher)
+
+
+def test_a_publisher_whose_topic_was_moved_by_a_coordinator_that_it_never_met_waits_for_the_next_one(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        publisher.publish(b"0")
+        subscription = bus.subscribe("lab.x", durable="agent", start="earliest")
+        killed(first)
+        with coordinator(bus_name) as second, shmbus.connect() as other:
+            other.resize("lab.x", slots=64)
+            killed(second)
+        with contextlib.ExitStack() as stack:
+            timer = threading.Timer(6, lambda: stack.enter_context(coordinator(bus_name)))
+            timer.start()
+            publisher.publish(b"1", timeout=30)
+            timer.join()
+            for payload in (b"0", b"1"):
+                message = subscription.receive(timeout=20)
+                assert (message.payload, message.deliveries, subscription.ack(message)) == (payload, 1, True)
+
+
 READER = """
 import sys, shmbus
 with shmbus.connect(sys.argv[1], name="reader") as bus:

@@ -296,14 +296,15 @@ static bool put(WriterObject *self, const struct shmbus_message *message, uint64
             return true;
         }
         uint64_t length = length_of(message);
-        if (result != SHMBUS_FULL) {
-            if (!ask_python(self, result, length, 0, false))
-                return false;
-            continue;
-        }
         if (!started) {
             started = shmbus_now_ns();
             ring_bells(self); /* a batch may have filled the ring while its reader sleeps */
+        }
+        if (result != SHMBUS_FULL) { /* where somebody has to tell us something, Python waits for it a while at a time */
+            uint64_t waited = shmbus_now_ns() - started;
+            if (!ask_python(self, result, length, waited, timeout_ns != UINT64_MAX && waited >= timeout_ns))
+                return false;
+            continue;
         }
         if (!wait_for_room(self, length, started, timeout_ns))
             return false;
