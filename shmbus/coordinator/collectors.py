@@ -60,7 +60,7 @@ class Collectors:
         self.children = Children(environment, bus, log, self._changed)
         self._vigil = Vigil(self._words, self._moved, self._patience, self._overdue)
         self._told: dict[str, State] = {}
-        self._since: dict[str, tuple[State, Condition, float]] = {}
+        self._since: dict[str, tuple[State, Health, float]] = {}
         self._overall, self._began = Health.HEALTHY, time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self.on_change: Callable[[Collector], None] = lambda collector: None  # its state or health, whenever
@@ -197,7 +197,7 @@ class Collectors:
             how = f"has not moved for {DEGRADED_INTERVALS * interval:.3g} s{_why(collector)}{_stale(now)}"
             self._log(Warn(f"{name}: {how}"))
             self._alerts.alert(f"collector {name} is degraded", f"It {how}.", [name])
-        elif now.seen is Health.UNRESPONSIVE:
+        elif now.seen is Health.UNRESPONSIVE and before.seen is not Health.UNRESPONSIVE:
             how = f"it did not move for {UNRESPONSIVE_INTERVALS * interval:.3g} s{_why(collector)}"
             self._alerts.alert(f"collector {name} is unresponsive", f"{how.capitalize()}, and is ended.", [name])
             self.children.fail(name, how)
@@ -224,8 +224,8 @@ class Collectors:
             self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell_again)
         state, condition = collector.life.state, self.condition_of(collector)
         known = self._since.get(collector.name)
-        if known is None or known[:2] != (state, condition):
-            self._since[collector.name] = (state, condition, time.monotonic())
+        if known is None or known[:2] != (state, condition.health):
+            self._since[collector.name] = (state, condition.health, time.monotonic())
         self._listing.put_collector(collector, condition)
         overall = self.health()
         if overall not in (self._overall, Health.UNKNOWN):  # all starting: no news

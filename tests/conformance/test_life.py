@@ -7,6 +7,7 @@ import pytest
 
 from conformance.reading import numbered, payloads, rest
 from shmbus.errors import BusyError, ClosedError
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN, UNRESPONSIVE
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,16 @@ def test_options_that_make_no_sense_are_refused(bus, options, error, said):
         with pytest.raises(error, match=said):
             publisher.publish(b"x", **options)
         assert publisher.published == 0
+
+
+def test_what_is_no_health_is_refused(bus):
+    for health in (UNKNOWN, HEALTHY, DEGRADED, UNHEALTHY):
+        bus.beat(health)
+    for wrong in (UNRESPONSIVE, -1):
+        with pytest.raises(ValueError, match=rf"{wrong} is nothing that .* of its own health: say UNKNOWN \(0\)"):
+            bus.beat(wrong)
+    with pytest.raises(TypeError):
+        bus.beat("well")
 
 
 @pytest.mark.parametrize("event", ["text", 7, None, object()])

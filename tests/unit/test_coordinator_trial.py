@@ -2,7 +2,8 @@
 
 import pytest
 
-from shmbus.coordinator.supervisor import State
+from shmbus.condition import Condition
+from shmbus.coordinator.supervisor import State, Supervised
 from shmbus.coordinator.trial import HOLD_SECONDS, Outcome, Sight, Trial
 from shmbus.directory import Health
 
@@ -34,6 +35,13 @@ def test_how_long_the_one_before_takes_to_end_does_not_count():
 
 def test_a_change_of_one_that_goes_on_running_is_judged_from_now():
     assert played((5, WELL), (5 + HOLD_SECONDS, WELL)) == (Outcome.KEPT, "")
+
+
+def test_one_that_says_it_is_not_well_is_not_and_that_is_the_reason():
+    its = Sight.of(Supervised("x", state=State.RUNNING), Condition(Health.HEALTHY, Health.DEGRADED))
+    outcome, why = played((0, STARTING), (1, its), (2, its))
+    assert outcome is Outcome.FAILED
+    assert why == "it was not healthy within 2 s: it is running, degraded, it says so itself"
 
 
 def test_one_that_crashes_has_failed_at_once_and_why():

@@ -238,7 +238,6 @@ class Monitor:
     def _work(self, signals: Signals) -> None:
         """What is to be done by time, or because a signal asks for it."""
         self._tracker.tick()
-        self._beat()
         if signals.rescan:
             signals.rescan = False
             self._announce()
@@ -252,6 +251,7 @@ class Monitor:
             self._recover()
         if self._rounds.due_ns <= now:
             self._rounds.run()
+        self._beat()  # last: a loss that has been made up for at once is nothing to tell
 
     def _timeout_s(self) -> float:
         due = [self._rounds.due_ns, self._scan_due_ns, self._tracker.deadline()]
