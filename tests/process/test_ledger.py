@@ -16,7 +16,7 @@ from process.buses import coordinator, eventually, python
 from process.durables import impatient
 from process.rings import small
 from shmbus import segment
-from shmbus.errors import ReceiveTimeout
+from shmbus.errors import ConnectionLost, ReceiveTimeout
 from shmbus.tools.snapshot import Probe
 
 PUBLISHES = """
@@ -301,6 +301,40 @@ def test_who_has_left_is_known_to_the_next_coordinator(bus_name, tmp_path):
         assert lost.pop("stays") + got["stays"] == 120
         assert lost.pop(None, 0) + lost.pop("one", 0) == 5
         assert lost == {"two": 5, "three": 5, "four": 5}
+
+
+DIES_RESIZING = """
+import os, sys
+from shmbus.coordinator import __main__, topics
+topics.killpoint = lambda site: os._exit(9) if site == "successor.told" else None
+sys.exit(__main__.main())
+"""
+
+
+def test_who_has_left_is_known_after_a_resize_that_its_coordinator_did_not_survive(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text("[defaults]\nproducers = 8\nslots = 16\n")
+    arguments = "--bus", bus_name, "--config", str(config), "--collectors", ","
+    with ExitStack() as stack:
+        command = [sys.executable, "-c", DIES_RESIZING, *arguments]
+        first = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+        assert any("ready" in line for line in first.stderr)
+        bus = stack.enter_context(shmbus.connect(bus_name))
+        bus.subscribe("lab.#", durable="agent").close()
+        stays = stack.enter_context(bus.publisher("lab.x", name="stays"))
+        for n in range(2):
+            come_and_go(bus_name, f"brief{n}", 5)
+            stays.publish_many([b"x"] * 30)
+        with pytest.raises(ConnectionLost):
+            bus.resize("lab.x", slots=32)
+        assert first.wait(20) == 9
+        stack.enter_context(coordinator(bus_name, "--config", str(config)))
+        for n in range(2, 5):
+            come_and_go(bus_name, f"brief{n}", 5)
+            stays.publish_many([b"x"] * 40)
+        with bus.subscribe("lab.#", durable="agent") as subscription:
+            got, lost = told_by(subscription)
+        assert got + lost == {"stays": 180} | {f"brief{n}": 5 for n in range(5)}
 
 
 def test_who_had_left_before_is_nobodys_loss(bus):
