@@ -22,6 +22,29 @@ def bus():
 # ---- resize ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("order", [None, "producer"])
+@pytest.mark.parametrize(("slots", "resizes"), [(2, 1), (2, 2), (2, 3), (4, 3), (4, 4), (8, 8), (64, 4)])
+def test_a_member_that_looks_again_after_many_resizes_finds_the_others(slots, resizes, order):
+    # A small ring, and one far behind it, have slots of the same lap as 32 bits count it.
+    with (
+        shmbus.embedded(small(slots)) as bus,
+        bus.subscribe("lab.#", durable="agent", order=order) as late,
+        bus.subscribe("lab.#", durable="agent", order=order) as other,
+        bus.publisher("lab.x") as publisher,
+    ):
+        assert late.try_receive() is None
+        for number in range(resizes + 4):
+            if number >= 4:
+                bus.resize("lab.x", slots=slots)
+            for _ in range(max(1, number - 2)):
+                publisher.publish(b"early")
+                assert other.ack(other.receive(timeout=20))
+        publisher.publish(b"late")
+        found = late.receive(timeout=20)
+        assert (found.payload, found.deliveries, late.lost) == (b"late", 1, 0)
+        assert late.ack(found) and late.try_receive() is None
+
+
 def test_a_resize_leaves_what_is_not_settled_where_it_is(bus):
     with bus.publisher("lab.x", timeout=0) as publisher, bus.subscribe("lab.#", durable="agent") as subscription:
         publisher.publish_many([b"old %d" % n for n in range(5)])

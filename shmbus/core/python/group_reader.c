@@ -66,19 +66,27 @@ bool group_all_settled(Entry *entry) {
     return settled;
 }
 
+/* Does it stand in a successor? Its slot here may be of the same lap, which has 32 bits, if this ring is small and far behind. */
+static bool is_beyond(const struct shmbus_ring *ring, uint64_t sequence) {
+    /* relaxed: whoever is beyond has seen the seal, and told us of it by the group's words */
+    return atomic_load_explicit(&ring->header->successor, memory_order_relaxed) && sequence > shmbus_tail(ring);
+}
+
+/* As shmbus_peek(), and SHMBUS_EMPTY for what stands in a successor. */
+static enum shmbus_result peek_here(const Entry *entry, uint64_t sequence, struct shmbus_view *view) {
+    const struct shmbus_ring *ring = &entry->ring->ring;
+    return is_beyond(ring, sequence) ? SHMBUS_EMPTY : shmbus_peek(ring, sequence, view);
+}
+
 /* What comes next of what nobody was given. The others may be in the ring before this one: then nothing yet. Or in its
  * successor: then this one is read to its seal. */
 static enum shmbus_result look(Entry *entry, struct shmbus_view *view) {
     const struct shmbus_ring *ring = &entry->ring->ring;
-    uint64_t position = shmbus_group_seek(&entry->source->lane, entry->position), tail;
+    uint64_t position = shmbus_group_seek(&entry->source->lane, entry->position);
     if (position < ring->header->first_sequence)
         return SHMBUS_EMPTY;
-    entry->position = position;
-    enum shmbus_result result = shmbus_peek(ring, position, view);
-    if (result != SHMBUS_EMPTY || position <= (tail = shmbus_tail(ring)) || shmbus_peek(ring, tail, view) != SHMBUS_SEALED)
-        return result;
-    entry->position = tail;
-    return SHMBUS_SEALED;
+    entry->position = is_beyond(ring, position) ? shmbus_tail(ring) : position;
+    return shmbus_peek(ring, entry->position, view);
 }
 
 /* Is what the group has not settled in this ring? */
@@ -432,7 +440,7 @@ enum shmbus_result group_peek(Entry *entry, uint64_t *sequence, struct shmbus_vi
         entry->rescan = shmbus_group_returned(lane, sequence);
         if (entry->rescan)
             return *sequence < shmbus_head(&entry->ring->ring) ? SHMBUS_OVERRUN
-                                                                : shmbus_peek(&entry->ring->ring, *sequence, view);
+                                                                : peek_here(entry, *sequence, view);
     }
     enum shmbus_result result = look(entry, view);
     *sequence = entry->position;
@@ -458,7 +466,7 @@ static PyObject *step_to(ReaderObject *self, Entry *entry, uint64_t now_ns) {
     PyObject *found = skip_overrun(entry);
     if (found || PyErr_Occurred() || !shmbus_group_retake_at(&entry->source->lane, sequence, now_ns, &taken))
         return found;
-    return deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, sequence, &view), &view);
+    return deliver(self, entry, taken, peek_here(entry, sequence, &view), &view);
 }
 
 /* ---- all that there is ------------------------------------------------------------------------------------------- */
@@ -471,7 +479,7 @@ static PyObject *next_returned(ReaderObject *self, Entry *entry, uint64_t now_ns
     if (told || !*any || PyErr_Occurred())
         return told;
     struct shmbus_view view;
-    return deliver(self, entry, taken, shmbus_peek(&entry->ring->ring, taken.sequence, &view), &view);
+    return deliver(self, entry, taken, peek_here(entry, taken.sequence, &view), &view);
 }
 
 PyObject *group_next(ReaderObject *self, Entry *entry) {
