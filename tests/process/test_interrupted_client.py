@@ -11,7 +11,9 @@ import itertools
 import os
 import random
 import secrets
+import signal
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -300,3 +302,34 @@ def test_a_client_goes_on_wherever_a_handler_raises(bus, operation):
                     check(rig, [one._ring for one in gating], before)
                 eventually(lambda: held(bus, "client") == (0, 0, 0), SECONDS)
     assert next(turns) > 3  # else nothing was interrupted
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda bus: bus.subscribe(*GATED, lossless=True),
+        lambda bus: bus.publisher("gated.a"),
+        lambda bus: bus.status(),
+    ],
+    ids=["subscribe", "publisher", "status"],
+)
+def test_ctrl_c_ends_a_wait_for_a_coordinator_that_stands_still(bus_name, operation):
+    with coordinator(bus_name) as running, shmbus.connect(bus_name) as bus:
+        gating = bus.publisher("gated.a", on_full="raise")
+        with shmbus.connect(bus_name, name="client") as client:
+            running.process.send_signal(signal.SIGSTOP)
+            timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+            began = time.monotonic()
+            timer.start()
+            try:
+                with pytest.raises(KeyboardInterrupt):
+                    operation(client)
+                assert time.monotonic() - began < 4  # s; it would have waited for 5
+            finally:
+                timer.join()
+                running.process.send_signal(signal.SIGCONT)
+            eventually(lambda: held(bus, "client")[1:] == (0, 1), SECONDS)
+            assert list(gating._ring.gates()) == []
+            with client.publisher("gated.a") as publisher:
+                publisher.publish(b"x")
+            assert held(bus, "client") == (0, 0, 1)
