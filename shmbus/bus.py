@@ -87,7 +87,8 @@ class Bus(Closing):
         self._lock = Guard()  # guards what is below, and that pushes are taken in in order
         self._publishers: dict[TopicLane, WeakValueDictionary[int, Publisher]] = {}
         self._subscriptions: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
-        self._open: set[int] = set()  # numbers of subscriptions that the coordinator knows
+        self._open: set[int] = set()  # numbers of subscriptions that the coordinator knows, or may know
+        self._given: set[tuple[TopicLane, int]] = set()  # producer ids that it has been given
         self._next_subscription = 1
         self._budgets = Budgets()
         self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
@@ -196,6 +197,7 @@ class Bus(Closing):
             publisher._limit(self._budgets.of(opened))
             publisher._set_sessions(list(self._pages.foreign.values()))
             key = (opened.topic_id, opened.lane)
+            self._given.add((key, opened.producer))
             self._publishers.setdefault(key, WeakValueDictionary())[opened.producer] = publisher
             self._control.settle(answer)
             return publisher
@@ -251,7 +253,7 @@ class Bus(Closing):
         for answer in self._control.orphans():
             if isinstance(opened := answer.message, wire.PublisherOpened) and opened.producer:
                 key = opened.topic_id, opened.lane
-                if opened.producer not in self._publishers.get(key, ()):
+                if (key, opened.producer) not in self._given:
                     self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=opened.producer))
             self._control.settle(answer)
 
@@ -262,8 +264,12 @@ class Bus(Closing):
             self._publishers.pop(key, None)
             if (ring := self._pages.writable.pop(key, None)) is not None:
                 ring.close()
-        if key[0] not in self._revoked:
-            self._tell(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
+        if (key, producer) in self._given:
+            said = None
+            if key[0] not in self._revoked:
+                said = self._say(wire.ClosePublisher(topic_id=key[0], lane=key[1], producer=producer))
+            self._given.discard((key, producer))
+            self._hear(said)
 
     # ---- subscribing -------------------------------------------------------------------------------------------------
 
@@ -337,6 +343,8 @@ class Bus(Closing):
                 self._attend(subscription)
                 subscription._take_arrivals()
             except BaseException:
+                # Whatever it is waits for no answer: a Ctrl-C that ends the wait for a coordinator that hangs, say.
+                self._say_unsubscribed(number, subscription._cursors)
                 subscription.close()
                 self._subscriptions.pop(number, None)
                 self._release_unused()
@@ -364,17 +372,22 @@ class Bus(Closing):
 
     def _close_subscription(self, number: int, cursors: Sequence[tuple[int, int]]) -> None:
         self._subscriptions.pop(number, None)
-        if number not in self._open or self._closed:
+        if self._closed:
             return
+        if number in self._open:
+            self._hear(self._say_unsubscribed(number, cursors))
+        self._release_unused()
+        self._pages.forget_groups(self._durables_read())
+        self._forget_unread()
+
+    def _say_unsubscribed(self, number: int, cursors: Sequence[tuple[int, int]]) -> int | None:
         # A cursor that is used again must hold until it is placed again, so it is left unplaced.
         for session, cursor in cursors:
             if (page := self._pages.sessions.get(session)) is not None:
                 page.set_position(cursor, 0)
-        self._tell(wire.Unsubscribe(subscription=number))
-        self._release_unused()
-        self._pages.forget_groups(self._durables_read())
-        self._forget_unread()
-        self._open.discard(number)  # last: what a handler ends in the middle is done again
+        said = self._say(wire.Unsubscribe(subscription=number))
+        self._open.discard(number)
+        return said
 
     def _release_unused(self) -> None:
         """Without a coordinator nobody clears a gate of ours that nobody reads for: let its cursor hold nothing.
@@ -887,10 +900,19 @@ class Bus(Closing):
             return self._control.request(message, auth_info=auth_info)
 
     def _tell(self, message: ProtobufMessage) -> None:
-        """Say something that matters only while there is a coordinator."""
+        """Say something that matters only while there is a coordinator. What it refuses has been done before."""
         with self._lock:
-            if self._control.lost is None and self._resumed and not self._control.closed:
-                self._control.ask(message)  # what is refused has been done before
+            self._hear(self._say(message))
+
+    def _say(self, message: ProtobufMessage) -> int | None:
+        """The same in two steps: what is said takes its course, so nobody needs to wait for it twice."""
+        if self._control.lost is not None or not self._resumed or self._control.closed:
+            return None
+        return self._control.say(message)
+
+    def _hear(self, said: int | None) -> None:
+        if said is not None and self._control.lost is None:
+            self._control.hear(said)
 
 
 def _printable(address: str) -> str:

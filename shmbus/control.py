@@ -230,6 +230,22 @@ class ControlConnection(Closing):
                 self.settle(answer)
         return answer if refused is None else refused
 
+    def say(self, message: Message, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> int | None:
+        """Ask, and leave the answer to `hear`, or to nobody. What to hear it by; None: it could not be said."""
+        self._check_usable()
+        with self._lock:
+            request_id, self._next_id = self._next_id, self._next_id + 1
+            self._sent = [one for one in self._sent if one in self._unsettled]
+            failed = self._send(request_id, message, time.monotonic() + timeout, None)
+        return request_id if failed is None else None
+
+    def hear(self, request_id: int, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> None:
+        """Wait for the answer to what was said last, whatever it is, at most `timeout` seconds."""
+        with self._lock:
+            answer = self._answer(request_id, time.monotonic() + timeout)
+        if isinstance(answer, Received):
+            self.settle(answer)
+
     def settle(self, answer: Received) -> None:
         """What was answered has been made use of: it does not come again, neither here nor among the `orphans`."""
         content = answer.parcel.content

@@ -7,6 +7,8 @@ boot; the namespace is the inode number of /proc/<pid>/ns/pid, because a pid mea
 import os
 from typing import NamedTuple
 
+from shmbus.blame import is_own
+
 _STATE, _START_TIME = 3, 22  # numbers of the fields in proc(5); the first two are the pid and the command name
 _STOPPED_STATES = b"Tt"
 _DEAD_STATES = b"ZXx"  # a zombie has given everything back but its exit status
@@ -95,5 +97,7 @@ def _parse_stat(text: bytes) -> tuple[int, int]:
 def _namespace(pid: int) -> int | None:
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino
-    except OSError:
+    except OSError as error:
+        if not is_own(error):
+            raise
         return None

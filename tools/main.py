@@ -40,13 +40,20 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # also while another error was being told
+        return INTERRUPTED
+    finally:
+        if arguments is None:  # it is this process's command: nothing is left but the interpreter's own end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         options = _parser(arguments).parse_args(arguments)
         return int(options.run(options))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         abandon()
         return 0

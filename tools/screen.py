@@ -91,7 +91,10 @@ class Screen:
                 from .meter import Meter  # what looks at a bus is loaded when there is one to look at
                 from .snapshot import Probe
 
-                probe, meter = Probe(self._bus), Meter()
+                try:
+                    probe, meter = Probe(self._bus), Meter()
+                except ShmbusError:
+                    pass  # it ended before it could be looked at: what it says of that is shown all the same
         period = math.inf if probe is None else PERIOD_SECONDS
         try:
             while not self._ended.is_set():

@@ -58,6 +58,7 @@ class Interruption:
         self.kind = kind
         self.where: str | None = None  # the handler raised there
         self.count = 0  # instructions until then
+        self.raised = False  # it came through to the caller
         self.swallowed = False  # it was raised in a finalizer, from where nothing is raised
 
     def __call__(self, act: Callable[[], object]) -> None:
@@ -73,6 +74,7 @@ class Interruption:
         except self.kind as raised:
             if self.where is None:
                 raise
+            self.raised = True
             raised.__traceback__ = None  # what its frames hold goes
         finally:
             sys.unraisablehook = hook
