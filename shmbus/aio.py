@@ -19,10 +19,12 @@ from shmbus.correlation import HANDLING, CorrelationContext
 from shmbus.durable import Durable
 from shmbus.errors import BackpressureError, BudgetExceeded, BusyError, ClosedError, ReceiveTimeout
 from shmbus.filter import Filter
+from shmbus.ledger import LedgerEntry
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.publisher import Publisher, check_backpressure
 from shmbus.start import Start
 from shmbus.subscription import Subscription
+from shmbus.v1.control_pb2 import StatusReply
 from shmbus.v1.eventbus_pb2 import EventBusMessage
 from shmbus.v1.rpc_pb2 import HEALTHY
 
@@ -113,6 +115,47 @@ class AsyncBus:
         """As `Bus.compatibility_warnings`."""
         return self._bus.compatibility_warnings
 
+    @property
+    def closed(self) -> bool:
+        """As `Bus.closed`."""
+        return self._bus.closed
+
+    def resize(self, topic: str, *, slots: int = 0, arena_bytes: int = 0) -> None:
+        """As `Bus.resize`."""
+        self._bus.resize(topic, slots=slots, arena_bytes=arena_bytes)
+
+    def set_limits(
+        self,
+        topic: str,
+        *,
+        max_messages: int | None = None,
+        max_bytes: int | None = None,
+        max_message_bytes: int | None = None,
+        retention: float | None = None,
+        claim_timeout: float | None = None,
+    ) -> None:
+        """As `Bus.set_limits`."""
+        self._bus.set_limits(
+            topic,
+            max_messages=max_messages,
+            max_bytes=max_bytes,
+            max_message_bytes=max_message_bytes,
+            retention=retention,
+            claim_timeout=claim_timeout,
+        )
+
+    def status(self) -> StatusReply:
+        """As `Bus.status`."""
+        return self._bus.status()
+
+    def reload_config(self, *, validate_only: bool = False) -> list[str]:
+        """As `Bus.reload_config`."""
+        return self._bus.reload_config(validate_only=validate_only)
+
+    def stop(self) -> None:
+        """As `Bus.stop`."""
+        self._bus.stop()
+
     def ready(self) -> float | None:
         """As `Bus.ready`."""
         return self._bus.ready()
@@ -185,6 +228,10 @@ class AsyncPublisher:
                     raise
                 error = again
 
+    def try_publish(self, event: Any, **options: Any) -> int | None:
+        """As `Publisher.try_publish`."""
+        return self._publisher.try_publish(event, **options)
+
     async def forget_key(self, key: str, **options: Any) -> int:
         """As `Publisher.forget_key`."""
         return await self.publish(EventBusMessage(), key=key, **options)
@@ -192,6 +239,16 @@ class AsyncPublisher:
     def close(self) -> None:
         """As `Publisher.close`."""
         self._publisher.close()
+
+    @property
+    def closed(self) -> bool:
+        """As `Publisher.closed`."""
+        return self._publisher.closed
+
+    @property
+    def published(self) -> int:
+        """As `Publisher.published`."""
+        return self._publisher.published
 
     @property
     def last_number(self) -> int:
@@ -304,6 +361,35 @@ class AsyncSubscription:
     def close(self) -> None:
         """As `Subscription.close`."""
         self._subscription.close()
+
+    @property
+    def closed(self) -> bool:
+        """As `Subscription.closed`."""
+        return self._subscription.closed
+
+    @property
+    def ended(self) -> bool:
+        """As `Subscription.ended`."""
+        return self._subscription.ended
+
+    @property
+    def topics(self) -> list[str]:
+        """As `Subscription.topics`."""
+        return self._subscription.topics
+
+    @property
+    def delivered(self) -> int:
+        """As `Subscription.delivered`."""
+        return self._subscription.delivered
+
+    @property
+    def filtered(self) -> int:
+        """As `Subscription.filtered`."""
+        return self._subscription.filtered
+
+    def ledger(self) -> list[LedgerEntry]:
+        """As `Subscription.ledger`."""
+        return self._subscription.ledger()
 
     @property
     def patterns(self) -> tuple[str, ...]:

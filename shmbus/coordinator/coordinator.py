@@ -415,7 +415,7 @@ class Coordinator:
         killpoint("reload.checked")
         configuration.accept(draft)
         self._go_by_rules(draft.settings)  # first: who reads that it was read again may rely on them
-        self._log(f"the configuration was read again: {len(found) or 'no'} changes")
+        self._log(f"the configuration was read again: {len(found) or 'no'} change{'s' * (len(found) != 1)}")
         self._audit.write_to(draft.settings.audit_file, trail)
         self._audit.done(by, "reload", "the configuration", f"{how}; {len(found) or 'no'} changes")
         for line in found:

@@ -5,6 +5,7 @@ No I/O and nothing is done here: everything is judged before anything is changed
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.registry import Registry, Topic
@@ -17,8 +18,9 @@ MADE_ONCE = (
     "session_cursors",
 )  # fmt: skip
 _KEYS = {"bus": "bus.name"}
+_SIZES = frozenset({"slots", "arena_bytes", "producers", "gates", "urgent_slots", "urgent_arena_bytes"})
 _AGAIN = ("command", "arguments", "environment", "working_directory", "uid")
-_COLLECTOR_KEYS = {"uid": "user", "policy": "restart"}
+_COLLECTOR_KEYS = {"uid": "user", "policy": "restart", "heartbeat_seconds": "heartbeat_ms"}
 
 
 def check(old: Settings, new: Settings) -> None:
@@ -94,6 +96,18 @@ def _difference(old: CollectorPlan, new: CollectorPlan) -> str:
 
 
 def _different(old: TopicPlan, new: TopicPlan) -> str:
-    ring = [one.name for one in fields(old.ring) if getattr(old.ring, one.name) != getattr(new.ring, one.name)]
-    own = [one.name for one in fields(old) if one.name != "ring" and getattr(old, one.name) != getattr(new, one.name)]
-    return ", ".join([*ring, *own])
+    """By the keys of the file, with what they were and are."""
+    before, after = _keys_of(old), _keys_of(new)
+    names = [name for name in before if before[name] != after[name]]
+    told = ", ".join(f"{name} {before[name]} -> {after[name]}" for name in names)
+    return f"{told} (sizes count for topics that are made from now on)" if _SIZES.intersection(names) else told
+
+
+def _keys_of(plan: TopicPlan) -> dict[str, object]:
+    found: dict[str, Any] = {one.name: getattr(plan.ring, one.name) for one in fields(plan.ring)}
+    found.update((one.name, getattr(plan, one.name)) for one in fields(plan) if one.name != "ring")
+    return {
+        f"{name.removesuffix('_ns')}_ms" if name.endswith("_ns") else name:
+            value // 1_000_000 if name.endswith("_ns") else value
+        for name, value in found.items()
+    }  # fmt: skip

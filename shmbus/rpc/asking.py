@@ -31,7 +31,8 @@ def make_ask(
     asked = _OPERATIONS.get(operation) or Operation(operation)
     if payload is not None and request_field(payload) != TAKES.get(asked, "empty"):
         raise TypeError(f"{asked.name} takes {TAKES.get(asked, 'nothing')}, not a {type(payload).__name__}")
-    if not 0 < timeout < 2**32:
+    given_timeout: object = timeout  # whatever its type says
+    if not (isinstance(given_timeout, int | float) and 0 < given_timeout < 2**32):
         raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
     if not 0 <= priority <= 255:
         raise ValueError(f"priority is 0 to 255, not {priority!r}")

@@ -40,6 +40,8 @@ class Client:
         """At most `concurrency` calls are out at a time; a thread that wants one more waits. `retry` is for calls that
         may be made again: idempotent operations, and those with a key.
         """
+        if concurrency < 1:
+            raise ValueError(f"concurrency is 1 or more, not {concurrency}")
         self._exchange = Exchange(bus, balance=balance)
         self._bus = bus
         self._retry: Final = retry or Retry()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from shmbus.rpc.beginning import Begin, listening
 from shmbus.rpc.failure import failure
 from shmbus.rpc.health import Vitals
-from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation
+from shmbus.rpc.operations import GET_CAPABILITIES, GRACEFUL_SHUTDOWN, HEALTH_CHECK, Operation, name_of
 from shmbus.rpc.registration import Beat, Registration
 from shmbus.rpc.request import Request
 from shmbus.rpc.topics import request_topic
@@ -69,6 +69,10 @@ class Collector:
     def __init_subclass__(cls) -> None:
         """Which methods answer what: its own before those of its bases."""
         super().__init_subclass__()
+        own = [(number, name) for name, each in vars(cls).items() if (number := getattr(each, "_operation", None))]
+        for number, name in reversed(own):
+            if others := [other for its, other in own if its == number and other != name]:
+                raise TypeError(f"{cls.__name__}: {name} and {others[0]} are both for {name_of(number)}: keep one")
         cls._methods = _marked(cls)
 
     def __init__(self, collector_id: str) -> None:

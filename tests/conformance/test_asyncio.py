@@ -33,6 +33,26 @@ def test_messages_are_published_and_awaited(world):
     run(main)
 
 
+def test_what_a_loop_has_done_is_told_as_without_one(world):
+    async def main():
+        async with (
+            world.open(small()) as bus,
+            bus.publisher("lab.x") as publisher,
+            bus.subscribe("lab.#", lossless=True, filter=shmbus.Filter(min_priority=5)) as subscription,
+        ):
+            assert publisher.try_publish(b"0", priority=5) == 1 and await publisher.publish(b"1") == 2
+            assert (await subscription.receive(timeout=20)).payload == b"0"
+            assert subscription.try_receive() is None
+            assert (subscription.delivered, subscription.filtered, subscription.topics) == (1, 1, ["lab.x"])
+            assert await publisher.publish_many([b"x"] * 13) == 13 and publisher.published == 15
+            bus.set_limits("lab.x", max_messages=5)
+            assert publisher.try_publish(b"x") is None
+            assert not (bus.closed or publisher.closed or subscription.closed or subscription.ended)
+        assert bus.closed and publisher.closed and subscription.closed
+
+    run(main)
+
+
 def test_async_for_handles_what_it_gives_out(world):
     async def main():
         async with world.open() as bus, bus.publisher("lab.x") as publisher, bus.subscribe("lab.x") as subscription:

@@ -326,3 +326,25 @@ def test_loop_after_loop_in_one_process():
                 return int((await subscription.receive()).payload)
 
         assert run(main) == number
+
+
+def test_the_ledger_sizes_and_the_end_are_had_on_a_loop_too():
+    async def main():
+        async with shmbus.embedded(small()) as bus, bus.publisher("a.b") as publisher:
+            async with bus.subscribe("a.#", lossless=True) as subscription:
+                await publisher.publish_many([b"x"] * 3)
+                await subscription.receive(timeout=20)
+                (entry,) = subscription.ledger()
+                assert (entry.published, entry.delivered, entry.in_flight) == (3, 1, 2)
+                bus.resize("a.b", slots=64)
+                assert await publisher.publish_many([b"x"] * 50) == 50
+                assert bus.status().clients and not bus.closed
+                with pytest.raises(shmbus.ShmbusError, match="no configuration that could be read again"):
+                    bus.reload_config()
+                bus.stop()
+                with pytest.raises(ClosedError):
+                    while True:
+                        await subscription.receive_many(timeout=20)
+                assert subscription.ended
+
+    run(main)

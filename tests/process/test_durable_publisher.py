@@ -154,7 +154,7 @@ def test_numbers_may_have_holes_but_do_not_go_back():
 @pytest.mark.parametrize("number", [0, -1, 2**48, "1"])
 def test_nonsense_numbers_are_refused(number):
     with shmbus.embedded() as bus, bus.publisher("lab.x", durable=True) as publisher:
-        with pytest.raises((ValueError, OverflowError, TypeError)):
+        with pytest.raises((ValueError, TypeError)):
             publisher.publish(b"x", number=number)
         assert publisher.last_number == 0
 

@@ -76,7 +76,7 @@ def test_limits_of_a_topic_count_at_once_and_so_do_those_of_new_ones(configured)
         publisher.publish_many([b"x"] * 100)
         text = "[[topics]]\ntopic = 'lab.+'\nmax_messages = 10\n[[topics]]\ntopic = 'lab.new'\nslots = 64\n"
         assert "2 changes" in lab.change(text)
-        running.read_until("changed: topics 'lab.+': max_messages")
+        running.read_until("changed: topics 'lab.+': max_messages 8191 -> 10")
 
         def kept(name):
             topics = bus._control.request(ListTopics()).message.topics

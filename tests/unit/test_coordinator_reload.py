@@ -43,7 +43,7 @@ def test_another_name_is_another_bus():
         ({"working_directory": "/tmp"}, "working_directory (it is started again)"),
         ({"user": 0}, "user (it is started again)"),
         ({"restart": "never"}, "restart"),
-        ({"heartbeat_ms": 10, "grace_seconds": 1}, "grace_seconds, heartbeat_seconds"),
+        ({"heartbeat_ms": 10, "grace_seconds": 1}, "grace_seconds, heartbeat_ms"),
         ({"limits": {"open_files": 9}}, "limits"),
         ({"topics": ["a"], "after": ["b"]}, "topics, after"),
     ],
@@ -70,8 +70,13 @@ def test_topics_and_access_rules_are_named():
         },
     )
     assert found == [
-        "topics 'x.+': max_messages, on_full", "topics 'y': retention_ns", "access.publish",
+        "topics 'x.+': max_messages 5 -> 6, on_full block -> shed", "topics 'y': retention_ms 0 -> 5", "access.publish",
     ]  # fmt: skip
+
+
+def test_a_size_that_takes_a_new_topic_says_so():
+    (line,) = told({"defaults": {"slots": 64}}, {"defaults": {"slots": 128, "max_messages": 63}})
+    assert line == "defaults: slots 64 -> 128 (sizes count for topics that are made from now on)"
 
 
 def test_the_first_topic_that_keeps_last_messages_takes_a_new_start():

@@ -26,11 +26,11 @@ METHODS = {
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
     " receive receive_many released_early topics try_receive",
-    "AsyncBus": "address beat capabilities close compatibility_warnings forget last name protocol_version publisher"
-    " ready subscribe",
-    "AsyncPublisher": "close forget_key last_number publish publish_many topic",
-    "AsyncSubscription": "ack ack_many borrow close extend held_back lost nack patterns receive receive_many"
-    " released_early try_receive",
+    "AsyncBus": "address beat capabilities close closed compatibility_warnings forget last name protocol_version"
+    " publisher ready reload_config resize set_limits status stop subscribe",
+    "AsyncPublisher": "close closed forget_key last_number publish publish_many published topic try_publish",
+    "AsyncSubscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
+    " patterns receive receive_many released_early topics try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
@@ -41,6 +41,12 @@ METHODS = {
     "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence sequence time time_ns topic type_name",
 }
+
+
+@pytest.mark.parametrize("name", ["Bus", "Publisher", "Subscription"])
+def test_asyncio_has_all_that_there_is_without_it(name):
+    apart = {"client_name", "directory_fd"}  # of the process, and for tools
+    assert set(METHODS[name].split()) - apart <= set(METHODS[f"Async{name}"].split())
 
 
 def test_all_is_the_public_surface():

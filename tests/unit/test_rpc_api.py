@@ -66,6 +66,28 @@ def test_a_collector_answers_with_its_own_methods_before_those_of_its_bases():
     assert set(rpc.Collector._methods) == set(Second._methods) - {rpc.PAUSE}
 
 
+def test_two_methods_of_one_class_for_one_operation_are_refused():
+    with pytest.raises(TypeError, match="Both: hold and pause are both for PAUSE: keep one"):
+
+        class Both(rpc.Collector):
+            @rpc.operation(rpc.PAUSE)
+            def pause(self, request):
+                """One."""
+
+            @rpc.operation(rpc.PAUSE)
+            def hold(self, request):
+                """Another."""
+
+
+def test_what_a_client_cannot_be_or_wait_for_is_refused():
+    with shmbus.embedded() as bus, rpc.Client(bus) as client:
+        with pytest.raises(ValueError, match="concurrency is 1 or more, not 0"):
+            rpc.Client(bus, concurrency=0)
+        for timeout in (None, "5", 0, float("nan")):
+            with pytest.raises(ValueError, match="timeout is a number of seconds above 0"):
+                client.call("lab", rpc.HEALTH_CHECK, timeout=timeout)
+
+
 def test_a_collectors_id_is_a_segment_that_is_nobody_elses():
     for name in ("config", "lifecycle", "task", "registration", "No", "a.b"):
         with pytest.raises(shmbus.TopicNameError):

@@ -573,8 +573,12 @@ static bool seconds(PyObject *value, uint64_t *ns, uint64_t none) {
 /* Only where numbers outlive the process: elsewhere they say how many messages there were. */
 static bool whole_number(WriterObject *self, PyObject *value, uint64_t *number) {
     *number = PyLong_AsUnsignedLongLong(value);
-    if (PyErr_Occurred())
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError))
         return false;
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        *number = 0;
+    }
     if (*number < 1 || *number > SHMBUS_MAX_NUMBER)
         PyErr_Format(PyExc_ValueError, "the number of a message is from 1 to 2^48 - 1, not %R", value);
     else if (!self->durable)
