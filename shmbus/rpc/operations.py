@@ -51,7 +51,7 @@ COORDINATORS: Final = frozenset({REGISTER, DEREGISTER, START, STOP, RESTART, FOR
 RUN_KEYS: Final = frozenset({
     "enabled", "command", "arguments", "environment", "working_directory", "user", "nice", "limits", "cgroup", "topics",
     "after", "start_timeout_seconds", "grace_seconds", "heartbeat_ms", "restart", "restart_first_seconds",
-    "restart_most_seconds", "restart_budget", "restart_window_seconds",
+    "restart_most_seconds", "restart_budget", "restart_window_seconds", "restart_unhealthy_seconds",
 })  # fmt: skip
 """How a collector is run, as its section in the configuration has it: UPDATE_CONFIG of these is the coordinator's, too.
 All other keys are a collector's own, and it answers."""

@@ -115,7 +115,7 @@ def test_every_setting_of_a_collector_reaches_its_plan():
                     "limits": {"open_files": 64, "memory_bytes": 1 << 30}, "after": ["firstmond"],
                     "restart": "on-failure", "restart_first_seconds": 2, "restart_most_seconds": 9.5,
                     "restart_budget": 3, "restart_window_seconds": 60, "start_timeout_seconds": 5,
-                    "grace_seconds": 0.5, "heartbeat_ms": 250,
+                    "grace_seconds": 0.5, "heartbeat_ms": 250, "restart_unhealthy_seconds": 45,
                 },
                 "firstmond": {},
             },
@@ -127,11 +127,12 @@ def test_every_setting_of_a_collector_reaches_its_plan():
     assert (plan.environment, plan.working_directory, plan.uid) == ({"A": "b"}, "/tmp", user.pw_uid)
     assert (plan.nice, plan.limits) == (5, {"open_files": 64, "memory_bytes": 1 << 30})
     assert (plan.topics, plan.after) == (("events.network.#",), ("firstmond",))
-    assert (plan.grace_seconds, plan.heartbeat_seconds) == (0.5, 0.25)
+    assert (plan.grace_seconds, plan.heartbeat_seconds, plan.unhealthy_seconds) == (0.5, 0.25, 45.0)
     assert plan.policy == Policy(Restart.ON_FAILURE, 2.0, 9.5, 3, 60.0, 5.0)
     first = plans["firstmond"]
     assert (first.enabled, first.command, first.uid, first.limits) == (True, (), None, {})
     assert (first.grace_seconds, first.heartbeat_seconds, first.policy) == (7.0, 4.0, Policy())
+    assert first.unhealthy_seconds is None
 
 
 def test_every_setting_is_described_where_it_stands():
