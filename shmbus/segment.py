@@ -147,8 +147,8 @@ def create(
 
     `initialise` is called with the descriptor and makes the segment what it is; what it returns is handed on. Only then
     does the segment get its name. A private one never does. With `replace` it takes the name from one that has it.
-    `reserved` bytes more have no memory yet: whoever stores there gives them some first, which fails where there is none
-    (`shmbus_back()` of the core), so that a full /dev/shm is no SIGBUS there either.
+    `reserved` bytes more have no memory yet: whoever stores there gives them some first (`shmbus_back()` of the core),
+    which fails where there is none, so that a full /dev/shm is no SIGBUS there either.
 
     Raises StorageFull, and SegmentError when the name is taken.
     """

@@ -99,7 +99,7 @@ def carry_departed(old: Generation, new: Generation) -> None:
         if who is None or producer in new.owners or producer > new.ring.producer_capacity:
             continue
         new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
-        new.ring.leave_producer(producer, tail)  # before its name: nobody who takes over finds it there as one that is in use
+        new.ring.leave_producer(producer, tail)  # before its name: a next coordinator never takes it for one in use
         new.ring.set_producer(producer, *who)
         new.producers.leave(producer, tail)
 
