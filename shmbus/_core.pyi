@@ -107,7 +107,6 @@ class Guard:
     def soon(self, what: Callable[[], None], /) -> None:
         """Done when this returns, unless somebody is inside: then, when they leave. Once more if it raised."""
 
-@disjoint_base
 class Closing:
     """What leaving its `with` block closes, whatever a signal handler raises at that moment.
 

@@ -459,7 +459,10 @@ class Bus(Closing):
                     self._lock.soon(self._call_others)  # when the lock is left, however that comes about
                     others_called = True
         if failed is not None:
-            raise failed
+            try:
+                raise failed
+            finally:
+                del failed  # an error and the frame that it came through would keep each other
 
     def _call_others(self) -> None:
         self._bells.ring(self._session_bell)
@@ -534,7 +537,10 @@ class Bus(Closing):
             )
         )
         if isinstance(answer, ShmbusError) and not isinstance(answer, ConnectionLost):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # an error and the frame that it came through would keep each other
         if isinstance(answer, Received):
             self._duty.take_bell(answer)
         self._resumed = isinstance(answer, Received) or self._control.lost is not None
@@ -892,7 +898,10 @@ class Bus(Closing):
                 if isinstance(answer, Received):
                     return answer
                 if not isinstance(answer, ConnectionLost) or self._control.lost is None:
-                    raise answer
+                    try:
+                        raise answer
+                    finally:
+                        del answer  # an error and the frame that it came through would keep each other
             control = self._control
             self._attend()  # a dead one's last words; and if another has taken over, it is connected to
             if self._control is not control and isinstance(message, wire.Subscribe):

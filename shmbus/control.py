@@ -177,7 +177,10 @@ class ControlConnection(Closing):
         deadline = time.monotonic() + timeout
         if self.coordinator_uid < 0:
             if (failed := self._reach(timeout)) is not None:
-                raise failed
+                try:
+                    raise failed
+                finally:
+                    del failed  # an error and the frame that it came through would keep each other
             self.coordinator_uid = peer_uid(self._channel)
         with self._lock:
             if _HELLO_ID not in self._sent:
@@ -189,7 +192,10 @@ class ControlConnection(Closing):
         if isinstance(answer, ConnectionLost):
             raise ConnectError(self.bus, self.address, answer.reason)
         if isinstance(answer, ShmbusError):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # an error and the frame that it came through would keep each other
         if isinstance(answer.message, ControlError):
             raise restored(answer.message)
         self._check(answer)
@@ -205,7 +211,10 @@ class ControlConnection(Closing):
         """
         answer = self.ask(message, timeout=timeout, auth_info=auth_info)
         if isinstance(answer, ShmbusError):
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # an error and the frame that it came through would keep each other
         return answer
 
     def ask(

@@ -4,11 +4,12 @@
 
 For each run one line: the instruction, the status, and what it printed to stderr, as a list of Python. A run is a fork
 of this process, which has loaded everything, so it takes little more than what the command does. One that has not come
-so far within two seconds gets its Ctrl-C then; 0 for a COUNT runs through the first instructions one by one.
+so far within two seconds gets its Ctrl-C then.
 """
 
 import os
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -54,8 +55,6 @@ def run(at: int, arguments: list[str]) -> tuple[int, str]:
 def wait(child: int) -> int:
     pidfd = os.pidfd_open(child)
     try:
-        import select
-
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         if not poll.poll(SECONDS * 1000):

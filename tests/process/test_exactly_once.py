@@ -44,7 +44,8 @@ def again(bus, publisher):
     try:
         yield twin
     finally:
-        twin._detach()  # the producer id is not its own
+        twin._detach()
+        twin._gone = True  # the producer id is not its own to give back
 
 
 def numbered(first, last):

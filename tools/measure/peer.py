@@ -141,7 +141,7 @@ def _serve(channel: Connection, address: str | None) -> None:
             try:
                 part, value = _obey(scene, part, *order)
                 channel.send((True, value))
-            except BrokenPipeError:
+            except ConnectionError:
                 break
             except Exception:
                 channel.send((False, traceback.format_exc()))
@@ -152,7 +152,7 @@ def _serve(channel: Connection, address: str | None) -> None:
 def _next_order(channel: Connection) -> Any:
     try:
         return channel.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):  # reset: the parent left an answer unread, because of a Ctrl-C, say
         return None
 
 

@@ -158,9 +158,9 @@ PyTypeObject GuardType = {
     .tp_methods = guard_methods,
 };
 
-PyObject *closing_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
+static PyObject *closing_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 
-PyObject *closing_exit(PyObject *self, PyObject *Py_UNUSED(raised)) {
+static PyObject *closing_exit(PyObject *self, PyObject *Py_UNUSED(raised)) {
     return insist(self, "close") == AT_ONCE ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -190,7 +190,11 @@ void closing_finalize(PyObject *self) {
     PyErr_Restore(kind, error, trace);
 }
 
+/* Of what has nothing to be closed; others have a `close` of their own. */
+static PyObject *closing_close(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { Py_RETURN_NONE; }
+
 static PyMethodDef closing_methods[] = {
+    {"close", closing_close, METH_NOARGS, NULL},
     {"__enter__", closing_enter, METH_NOARGS, NULL},
     {"__exit__", closing_exit, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
