@@ -31,11 +31,12 @@ def bus(bus_name, tmp_path):
 
 def test_the_list_fits_eighty_columns_and_says_why_one_crashed(bus):
     status, output, _ = command("collectors", "list")
-    title, crashing, steady = output.splitlines()
+    title, crashing, reason, steady = output.splitlines()
     assert status == 0
     assert title.split() == ["collector", "state", "health", "pid", "restarts"]
     assert steady.split()[:3] == ["steady", "running", "healthy"]
     assert crashing.split()[:2] == ["crashing", "backing-off"] or crashing.split()[1] == "starting"
+    assert reason == "  last exit: ended with status 1: out of luck"
     assert max(map(len, output.splitlines())) <= 80
 
 
