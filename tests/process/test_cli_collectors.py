@@ -149,7 +149,10 @@ def test_a_bus_reads_its_file_again_by_command(bus_name, tmp_path):
     with coordinator(bus_name, "--config", str(path)):
         assert command("config", "reload") == (0, "nothing is different\n", "")
         path.write_text("[[topics]]\ntopic = 'lab.+'\nslots = 64\n")
-        found = "  topics 'lab.+': slots, max_messages\n"
+        found = (
+            "  topics 'lab.+': slots 8192 -> 64, max_messages 8191 -> 63"
+            " (sizes count for topics that are made from now on)\n"
+        )
         assert command("config", "reload", "--validate-only")[1] == f"would change:\n{found}"
         assert command("config", "reload")[1] == f"changed:\n{found}"
         path.write_text(path.read_text() + f"[bus]\nname = {bus_name!r}\n")
