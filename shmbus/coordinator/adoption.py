@@ -276,7 +276,7 @@ class Adoption:
         return topic
 
     def _producers(self, topic: Topic, generation: Generation) -> None:
-        ring, departed = generation.ring, {}
+        ring, departed, buried = generation.ring, {}, set()
         for producer in range(1, ring.producer_capacity + 1):
             who = ring.producer(producer)
             if who is None:
@@ -297,9 +297,12 @@ class Adoption:
                 generation.producers.active.discard(producer)
             else:
                 departed[producer] = ring.tail
+                buried.add(producer)  # whether it has left a claim is found out by the sweep
                 ring.leave_producer(producer, ring.tail)
+        # Claims of those that left before have been looked after. To wait for the sweep would put them behind others.
+        claimed = {producer for _, producer, _ in ring.claims()} | buried
         for producer, left in sorted(departed.items(), key=itemgetter(1)):
-            generation.producers.part(producer, left, unfinished=True)
+            generation.producers.part(producer, left, unfinished=producer in claimed)
 
     def _owner(self, who: tuple[str, int, int, int, int, int]) -> Client:
         name, pid, start_time, namespace, session, uid = who

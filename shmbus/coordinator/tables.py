@@ -71,7 +71,7 @@ class ProducerTable:
     def __init__(self, capacity: int) -> None:
         self._fresh = NumberTable(capacity, first=1)
         self._parted: deque[_Parted] = deque()
-        self._left: dict[int, int] = {}  # by id, in the order in which they are given out: the tail when its owner left
+        self._left: dict[int, int] = {}  # by id: the tail when its owner left
         self.active: set[int] = set()
         self.reserved: dict[str, int] = {}  # ids of durable publishers, by name, whether they are there or not
 
@@ -94,7 +94,7 @@ class ProducerTable:
         """A free id that is none of those to avoid, or None."""
         producer = self._take_fresh(avoid)
         if producer is None:
-            producer = next((one for one in self._left if one not in avoid), None)
+            producer = min((one for one in self._left if one not in avoid), key=self._left.__getitem__, default=None)
         if producer is not None:
             self._left.pop(producer, None)
             self.active.add(producer)

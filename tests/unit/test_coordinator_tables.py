@@ -56,6 +56,17 @@ def test_a_producer_id_with_an_open_claim_waits_until_it_is_settled():
     assert table.reclaim(head=50) == [producer]
 
 
+def test_a_producer_id_that_was_settled_late_is_not_behind_those_that_were_left_later():
+    table = ProducerTable(2)
+    first, second = table.take(), table.take()
+    table.part(first, tail=10, unfinished=True)
+    table.part(second, tail=20, unfinished=False)
+    assert table.reclaim(head=30) == [second]
+    table.settled(first)
+    assert table.reclaim(head=30) == [first]
+    assert [table.take(), table.take(), table.take()] == [first, second, None]
+
+
 def test_a_successor_has_the_ids_that_were_left_last_of_all():
     before, table = ProducerTable(4), ProducerTable(4)
     for _ in range(4):
