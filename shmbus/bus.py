@@ -90,6 +90,7 @@ class Bus(Closing):
         self._open: set[int] = set()  # numbers of subscriptions that the coordinator knows, or may know
         self._given: set[tuple[TopicLane, int]] = set()  # producer ids that it has been given
         self._next_subscription = 1
+        self._beginning = 0  # the subscription that is asked for at present: no coordinator has answered that yet
         self._budgets = Budgets()
         self._revoked: dict[int, str] = {}  # topics to which this client may publish no more, and why
         self._closed = False
@@ -338,8 +339,10 @@ class Bus(Closing):
             subscription = Subscription(self, number, patterns, lossless, begin, judge, named, ordering)
             self._subscriptions[number] = subscription
             try:
+                self._beginning = number
                 self._open.add(number)  # it may be, whatever is raised before the answer has come
                 self._request(subscription._declared()).close()
+                self._beginning = 0
                 self._attend(subscription)
                 subscription._take_arrivals()
             except BaseException:
@@ -528,10 +531,11 @@ class Bus(Closing):
     def _resume(self) -> bool:
         """Say what is held here; what is not is told then. Saying it twice comes to the same as once."""
         held = [publisher for publishers in self._publishers.values() for publisher in list(publishers.values())]
+        subscriptions = [(number, one) for number, one in list(self._subscriptions.items()) if not one.closed]
         answer = self._control.ask(
             wire.Resume(
                 publishers=[publisher._declared() for publisher in held if not publisher.closed],
-                subscriptions=[one._declared() for one in list(self._subscriptions.values()) if not one.closed],
+                subscriptions=[one._declared(established=number != self._beginning) for number, one in subscriptions],
                 ready=self._duty.ready,
                 registrations=self._duty.registered.values(),
             )
@@ -686,11 +690,15 @@ class Bus(Closing):
         for name in (session_name(self.name, session), group_name(self.name, session)):
             try:
                 descriptor = attach(name)
-            except (ShmbusError, OSError):
+            except (ShmbusError, OSError) as error:
+                if not is_own(error):
+                    raise
                 continue
             try:
                 self._pages.foreign[session] = self._pages.map_holder(descriptor, session)
-            except SegmentError:
+            except SegmentError as error:
+                if not is_own(error):
+                    raise
                 continue
             finally:
                 os.close(descriptor)

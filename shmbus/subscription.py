@@ -263,7 +263,7 @@ class Subscription(Reader):
         if gap not in self._notices:  # the push may have been taken in before, and something raised then
             self._notices.append(gap)
 
-    def _declared(self) -> Subscribe:
+    def _declared(self, *, established: bool = False) -> Subscribe:
         """For the coordinator, the first one and one that takes over."""
         return Subscribe(
             subscription=self._number,
@@ -271,6 +271,7 @@ class Subscription(Reader):
             lossless=self.lossless and self.durable is None,
             start=position(self._start),
             durable=self.durable.wire() if self.durable is not None else None,
+            established=established,
         )
 
     def _dead_letter(self, message: Message) -> bool:

@@ -37,8 +37,8 @@ class Joins:
         matching = [one for one in self._registry.matching(topic.public) if accepts(one, topic)]
         first = topic.live.ring.first_sequence
         for client, subscriptions in _by_client(matching):
-            bound = (self._bind_or_degrade(topic, one, first) for one in subscriptions)
-            bindings = [binding for binding in bound if binding is not None]
+            bound = (one for one in subscriptions if self._bind_or_degrade(topic, one))
+            bindings = [self._binding(topic, topic.live, one, first) for one in bound]
             self._tell(client, topic, topic.live, bindings)
             killpoint("topic.told")
 
@@ -78,13 +78,11 @@ class Joins:
         for topic in self._registry.topics_matching(subscription.patterns):
             if not accepts(subscription, topic):
                 continue
-            if subscription not in topic.bindings:
-                binding = self._bind_or_degrade(topic, subscription, topic.live.ring.first_sequence)
-                if binding is not None:
-                    self._tell(subscription.client, topic, topic.live, [binding])
+            is_new = subscription not in topic.bindings
+            if is_new and not self._bind_or_degrade(topic, subscription):
                 continue
             for place, generation in enumerate(topic.generations):
-                first = generation.ring.first_sequence if place else 0
+                first = generation.ring.first_sequence if place or is_new else 0
                 binding = self._binding(topic, generation, subscription, first)
                 self._tell(subscription.client, topic, generation, [binding], continues=place > 0)
 
@@ -132,22 +130,22 @@ class Joins:
         except (LimitError, StorageFull) as error:
             self._log(f"durable subscription '{durable.name}' does not hold '{topic.name}': {error}")
 
-    def _bind_or_degrade(self, topic: Topic, subscription: Subscription, first: int) -> Binding | None:
+    def _bind_or_degrade(self, topic: Topic, subscription: Subscription) -> bool:
         """A topic's maker must not fail because there is no gate: that subscription is bound lossy, and told so.
 
-        None: not even a cursor could be had.
+        False: not even a cursor could be had.
         """
         if subscription.durable is not None and topic.key not in subscription.durable.lanes:
-            return None
+            return False
         try:
-            self._bind(topic, subscription, [topic.live])
+            self._bind(topic, subscription, topic.generations)
         except (LimitError, StorageFull) as error:
             who = f"subscription {subscription.number} of {subscription.client.who}"
             if subscription not in topic.bindings:
                 self._log(f"{who} does not get '{topic.name}': {error}")
-                return None
+                return False
             self._log(f"{who} is lossy on '{topic.name}': {error}")
-        return self._binding(topic, topic.live, subscription, first)
+        return True
 
     def _binding(self, topic: Topic, generation: Generation, subscription: Subscription, start: int) -> Binding:
         cursor, patterns, durable = topic.bindings[subscription], subscription.patterns, subscription.durable

@@ -230,6 +230,12 @@ class Requests:
 
     def _resume_subscription(self, client: Client, request: Subscribe) -> None:
         known = client.subscriptions.pop(request.subscription, None)
+        if known is None and request.established and not request.HasField("durable"):
+            known = self._checked_subscription(client, request)  # no topic had come yet, so no cursor tells of it
+            known.earliest = False
+            self._registry.add_subscription(known)
+            self._joins.resume(known)
+            return
         if known is None:  # it was being made when the coordinator died
             self.subscribe(client, request)
             return

@@ -389,20 +389,22 @@ class DurableRecord(_message.Message):
     def __init__(self, durable: _Optional[_Union[Durable, _Mapping]] = ..., patterns: _Optional[_Iterable[str]] = ..., uid: _Optional[int] = ..., page: _Optional[int] = ...) -> None: ...
 
 class Subscribe(_message.Message):
-    __slots__ = ("subscription", "patterns", "lossless", "start", "type", "durable")
+    __slots__ = ("subscription", "patterns", "lossless", "start", "type", "durable", "established")
     SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
     PATTERNS_FIELD_NUMBER: _ClassVar[int]
     LOSSLESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DURABLE_FIELD_NUMBER: _ClassVar[int]
+    ESTABLISHED_FIELD_NUMBER: _ClassVar[int]
     subscription: int
     patterns: _containers.RepeatedScalarFieldContainer[str]
     lossless: bool
     start: StartPosition
     type: TopicType
     durable: Durable
-    def __init__(self, subscription: _Optional[int] = ..., patterns: _Optional[_Iterable[str]] = ..., lossless: bool = ..., start: _Optional[_Union[StartPosition, _Mapping]] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., durable: _Optional[_Union[Durable, _Mapping]] = ...) -> None: ...
+    established: bool
+    def __init__(self, subscription: _Optional[int] = ..., patterns: _Optional[_Iterable[str]] = ..., lossless: bool = ..., start: _Optional[_Union[StartPosition, _Mapping]] = ..., type: _Optional[_Union[TopicType, _Mapping]] = ..., durable: _Optional[_Union[Durable, _Mapping]] = ..., established: bool = ...) -> None: ...
 
 class ForgetDurable(_message.Message):
     __slots__ = ("name",)

@@ -315,6 +315,28 @@ def test_who_closes_its_connection_before_it_has_found_the_next_coordinator_is_l
             eventually(lambda: not sessions_of(bus_name))
 
 
+@pytest.mark.parametrize("resized", (False, True), ids=("", "resized"))
+@pytest.mark.parametrize("how", ({}, {"lossless": True}, {"durable": "agent"}), ids=("lossy", "lossless", "durable"))
+def test_who_waited_for_a_topic_gets_all_of_one_that_the_next_coordinator_made_before_he_came_back(
+    bus_name, how, resized
+):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.#", **how) as subscription:
+        first.end(signal.SIGKILL)
+        with coordinator(bus_name), shmbus.connect() as other, other.publisher("lab.x") as publisher:
+            expected = [b"%d" % n for n in range(20)]
+            publisher.publish_many(expected[:10])
+            if resized:
+                other.resize("lab.x", slots=1024)
+            publisher.publish_many(expected[10:])
+            got = []
+            while len(got) < 20:
+                message = subscription.receive(timeout=20)
+                got.append(message.payload)
+                if "durable" in how:
+                    subscription.ack(message)
+            assert got == expected
+
+
 def test_a_client_of_a_bus_that_begins_anew_is_told_so(bus_name):
     with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.x") as subscription:
         killed(first)
