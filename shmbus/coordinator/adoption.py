@@ -50,7 +50,7 @@ from shmbus.coordinator.registry import (
     Topic,
 )
 from shmbus.coordinator.repair import ClaimWatch
-from shmbus.coordinator.rings import carry_departed
+from shmbus.coordinator.rings import carry, carry_departed
 from shmbus.coordinator.store import Segment, Store
 from shmbus.directory import DirectoryReader
 from shmbus.errors import BusExists, SegmentError, ShmbusError
@@ -349,7 +349,7 @@ class Adoption:
             old.sealed = True
             for producer in old.producers.reserved.values():
                 if producer in new.owners:
-                    new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+                    carry(producer, old, new)
 
     def _take_along(self, old: Generation, new: Generation) -> None:
         departed = old.producers.departed

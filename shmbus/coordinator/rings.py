@@ -92,13 +92,18 @@ class Rings:
         killpoint("ring.removed")
 
 
+def carry(producer: int, old: Generation, following: Generation) -> None:
+    """The numbers of a producer go on from those of its last message in the ring before."""
+    following.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+
+
 def carry_departed(old: Generation, new: Generation) -> None:
     """Publishers that have left keep their ids in the successor, too, until somebody needs those."""
     for producer, tail in old.producers.departed.items():
         who = old.ring.producer(producer)
         if who is None or producer in new.owners or producer > new.ring.producer_capacity:
             continue
-        new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+        carry(producer, old, new)
         new.ring.leave_producer(producer, tail)  # before its name: a next coordinator never takes it for one in use
         new.ring.set_producer(producer, *who)
         new.producers.leave(producer, tail)

@@ -21,7 +21,7 @@ from shmbus.coordinator.keeping import Keeping
 from shmbus.coordinator.listing import Listing
 from shmbus.coordinator.post import Post
 from shmbus.coordinator.registry import URGENT_LANE, Client, Generation, Registry, Topic
-from shmbus.coordinator.rings import KEPT_GENERATIONS, RingPlan, Rings, carry_departed, is_spent, plan_of
+from shmbus.coordinator.rings import KEPT_GENERATIONS, RingPlan, Rings, carry, carry_departed, is_spent, plan_of
 from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.tables import NumberTable
 from shmbus.errors import DurableError, LimitError
@@ -118,7 +118,7 @@ class Topics:
             topic.live.producers.active.add(producer)
         for old, following in pairwise(topic.generations):
             if old.producers.reserved.get(name) == producer:
-                _carry(producer, old, following)
+                carry(producer, old, following)
         last = topic.live.ring.settle_numbers(producer)
         self._enter(topic.live, producer, client, name)
         client.producers.setdefault(topic.key, set()).add(producer)
@@ -197,7 +197,7 @@ class Topics:
         old.sealed = True
         # Whoever begins in the successor goes by them. Who has claimed before the seal may still commit.
         for producer in old.producers.active | durable:
-            _carry(producer, old, successor)
+            carry(producer, old, successor)
         topic.generations.append(successor)
         self.successors += 1
         self._listing.put_topic(self._registry.topics[topic.name])
@@ -213,7 +213,7 @@ class Topics:
         while is_spent(topic, topic.generations[0]) and not self._groups.hold(topic, topic.generations[0]):
             generation = topic.generations.pop(0)
             for producer in generation.producers.reserved.values():
-                _carry(producer, generation, topic.generations[0])
+                carry(producer, generation, topic.generations[0])
             self._groups.give_up(topic, generation, topic.generations[0])
             self._rings.give_up(generation)
 
@@ -290,8 +290,3 @@ def _part(generation: Generation, producer: int, *, unfinished: bool) -> None:
     tail = generation.ring.tail
     generation.ring.leave_producer(producer, tail)
     generation.producers.part(producer, tail, unfinished=unfinished)
-
-
-def _carry(producer: int, old: Generation, following: Generation) -> None:
-    """The numbers of a producer go on from those of its last message in the ring before."""
-    following.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
