@@ -14,7 +14,6 @@ in no budget.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -25,7 +24,7 @@ from shmbus.v1.control_pb2 import CollectorStatus, ControlCollector, GetStatus
 
 from . import collectors_config, collectors_health, text
 from .options import add_bus
-from .table import Cell, Column, quiet
+from .table import Cell, Column, quiet, widths
 
 ACTIONS: Final = {
     "start": "have it run",
@@ -35,7 +34,6 @@ ACTIONS: Final = {
     "resume": "have it go on",
     "reload": "have it read its configuration again",
 }
-DEFAULT_WIDTH: Final = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write("".join(f"{json.dumps(_facts(one))}\n" for one in found))
     elif arguments.action == "health" and found:
-        sys.stdout.write(collectors_health.listing(found, overall, *_widths()))
+        sys.stdout.write(collectors_health.listing(found, overall, *widths()))
     else:
-        sys.stdout.write(listing(found, arguments.bus, *_widths()))
+        sys.stdout.write(listing(found, arguments.bus, *widths()))
     return 0
 
 
@@ -124,11 +122,3 @@ def _facts(one: CollectorStatus) -> dict[str, object]:
         "said": one.said or None,
         "why": one.why or None,
     }
-
-
-def _widths() -> tuple[int, int | None]:
-    """Of the table, and of what stands below its rows."""
-    if not sys.stdout.isatty():
-        return DEFAULT_WIDTH, None
-    columns = os.get_terminal_size().columns
-    return columns, columns

@@ -42,9 +42,9 @@ def rows_and_reasons(
     for one, row in zip(found, rows, strict=True):
         yield str(row)
         if one.why:
-            yield text.shorten(f"  {one.health}: {text.printable(one.why)}", width)
+            yield text.note(f"{one.health}: {one.why}", note_width)
         if one.reason:
-            yield text.notes(f"last exit: {one.reason}", note_width)
+            yield text.note(f"last exit: {one.reason}", note_width)
 
 
 def _row(one: CollectorStatus) -> list[Cell]:

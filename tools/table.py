@@ -1,5 +1,7 @@
 """A table of one line a row, with columns of fixed width: the same numbers stand in the same place at every look."""
 
+import os
+import sys
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -11,6 +13,7 @@ WIDE: Final = 110
 """From so many columns on there is room for gaps, long numbers and more columns."""
 
 LEAST_NAME: Final = 24
+DEFAULT_WIDTH: Final = 80
 
 Cell = str | Text
 
@@ -36,6 +39,14 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int)
     titles = _line(fitting, [column.title for column in fitting], gap, width)
     titles.stylize("dim")
     return [titles, *(_line(fitting, row, gap, width) for row in rows)]
+
+
+def widths() -> tuple[int, int | None]:
+    """Of a table on stdout, and of what stands below its rows: only on a terminal is that cut."""
+    if not sys.stdout.isatty():
+        return DEFAULT_WIDTH, None
+    columns = os.get_terminal_size().columns
+    return columns, columns
 
 
 def quiet(cell: str, number: float) -> Text:

@@ -12,7 +12,6 @@ later, too.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -28,10 +27,9 @@ from shmbus.v1.rpc_pb2 import RegistrationEvent, RegistrationEventKind
 
 from . import text
 from .options import add_bus, fill, seconds
-from .table import Column, table
+from .table import Column, table, widths
 
 TIMEOUT_SECONDS: Final = 30.0
-DEFAULT_WIDTH: Final = 80
 NEEDS: Final = ("kernel_level", "realtime", "system_wide")
 STATES: Final = {"REGISTERED": "held", "RENEWED": "held", "RENEWAL_FAILED": "late", "EXPIRED": "expired"}
 
@@ -66,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"epoch {agent.begin_monitoring()}\n")
         else:
             found = sorted(agent.collectors(), key=lambda one: one.registration.collector_id)
-            sys.stdout.write(_lines(found) if arguments.json else listing(found, arguments.bus, *_widths()))
+            sys.stdout.write(_lines(found) if arguments.json else listing(found, arguments.bus, *widths()))
     return 0
 
 
@@ -85,7 +83,7 @@ def listing(collectors: Sequence[RegistrationEvent], bus: str, width: int, note_
     title, *lines = table(columns, rows, width)
     shown = [str(title)]
     for facts, line in zip(found, lines, strict=True):
-        shown += [str(line), text.notes(f"can: {facts['can'] or 'nothing that is known here'}", note_width)]
+        shown += [str(line), text.note(f"can: {facts['can'] or 'nothing that is known here'}", note_width)]
     return "".join(f"{line}\n" for line in shown)
 
 
@@ -128,11 +126,3 @@ def _facts(one: RegistrationEvent) -> dict[str, str]:
         ),
         "can": " ".join(able),
     }
-
-
-def _widths() -> tuple[int, int | None]:
-    """Of the table, and of what stands below its rows."""
-    if not sys.stdout.isatty():
-        return DEFAULT_WIDTH, None
-    columns = os.get_terminal_size().columns
-    return columns, columns

@@ -58,7 +58,7 @@ def shorten(text: str, width: int) -> str:
     return f"{text[:front]}…{text[len(text) - (width - 1 - front) :]}"
 
 
-def notes(text: str, width: int | None) -> str:
+def note(text: str, width: int | None) -> str:
     """A line below a row of a table, in at most `width` columns (None: whole). What it says may come from anybody."""
     line = f"  {printable(text)}"
     return line if width is None else shorten(line, width)
