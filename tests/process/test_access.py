@@ -176,7 +176,7 @@ def test_when_the_rules_change_calls_are_judged_by_the_new_ones(bus_name, tmp_pa
             assert [call(GET_CAPABILITIES), call(HEALTH_CHECK), call(HEALTH_CHECK)] == ["RpcError"] + ["HealthData"] * 2
             config.write_text(rule + "['GET_CAPABILITIES']\n")
             running.process.send_signal(signal.SIGHUP)
-            running.read_until("1 changes")
+            running.read_until("1 change")
             assert [call(GET_CAPABILITIES), call(HEALTH_CHECK)] == ["CapabilitiesData", "RpcError"]
 
 

@@ -228,7 +228,7 @@ def test_a_budget_stays_while_publishers_are_open_and_is_the_new_one_afterwards(
         with bus.publisher("lab.x", on_full="raise") as one:
             rules(config, 10)
             running.process.send_signal(signal.SIGHUP)
-            running.read_until("1 changes")
+            running.read_until("1 change")
             with bus.publisher("lab.x", on_full="raise") as two:
                 assert one._budget is two._budget and one._budget.messages_per_second == 100
                 one.publish_many([b"x"] * 50)
