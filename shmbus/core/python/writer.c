@@ -279,6 +279,7 @@ static enum may afford(WriterObject *self, uint64_t length, uint64_t timeout_ns,
 /* Publish, or wait until it can be; the bells are the caller's. */
 static bool put(WriterObject *self, const struct shmbus_message *message, uint64_t timeout_ns, uint64_t *sequence) {
     uint64_t started = 0;
+    bool rung = false;
     for (;;) {
         if (!self->ring) /* closed by another thread, or a signal handler, while Python ran */
             return ask_python(self, SHMBUS_OK, 0, 0, true) && false;
@@ -296,16 +297,16 @@ static bool put(WriterObject *self, const struct shmbus_message *message, uint64
             return true;
         }
         uint64_t length = length_of(message);
-        if (!started) {
-            started = shmbus_now_ns();
-            ring_bells(self); /* a batch may have filled the ring while its reader sleeps */
-        }
+        started = started ? started : shmbus_now_ns();
         if (result != SHMBUS_FULL) { /* where somebody has to tell us something, Python waits for it a while at a time */
             uint64_t waited = shmbus_now_ns() - started;
             if (!ask_python(self, result, length, waited, timeout_ns != UINT64_MAX && waited >= timeout_ns))
                 return false;
             continue;
         }
+        if (!rung)
+            ring_bells(self); /* a batch may have filled the ring while its reader sleeps */
+        rung = true;
         if (!wait_for_room(self, length, started, timeout_ns))
             return false;
     }
