@@ -39,10 +39,12 @@
  *                           that the floor has passed it (store the word, then look at the floor, against: move the
  *                           floor, then look at the word; seq_cst, so one of the two sees the other)
  *   what somebody holds     stays theirs, behind the floor: they settle it, or give it back and count it
- *   what they still hold    when the word is needed for a later lap: whoever claims that counts it. So is counted, too, what
- *                           somebody gave back who was killed before they looked at the floor
+ *   what they still hold    when the word is needed for a later lap: whoever claims that settles it first, and counts it. So is
+ *                           counted, too, what somebody gave back who was killed before they looked at the floor
  *
- * Who is killed between the change of a word and the telling of it takes that count along: at most the messages of one call.
+ * Who is killed between the change of a word and the counting of it leaves the word, settled as lost. In a group with a ledger
+ * that is enough to book it, see shmbus_group_let_go(): whoever needs the word books first, and the reaper of the dead looks at
+ * all words. Without a ledger that count is gone: at most the messages of one call.
  */
 #include <string.h>
 
@@ -95,7 +97,7 @@ struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
 
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
     struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
-    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_LAYOUT - 1;
+    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_OLDEST;
     page->lanes = setup->lanes;
     page->window = setup->window;
     page->producers = setup->producers;
@@ -131,7 +133,7 @@ enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uin
         return SHMBUS_FOREIGN;
     if (!shmbus_layout_known(&shmbus_group_layout, page->layout_version))
         return SHMBUS_OTHER_LAYOUT;
-    /* Where the layout before this one has nothing there is zero. */
+    /* Where an older layout has nothing there is zero. */
     *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers, page->rows};
     return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
 }
@@ -151,6 +153,7 @@ bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct sh
     group->logs = (void *)((unsigned char *)memory + logs_offset(setup->lanes));
     group->ring = NULL;
     group->rows = setup->rows;
+    group->runs = setup->rows && shmbus_group_page(memory, setup->lanes)->layout_version == SHMBUS_GROUP_LAYOUT;
     group->writer = group->member = member;
     group->mask = setup->window - 1;
     group->shift = (uint32_t)__builtin_ctz(setup->window);
@@ -170,6 +173,7 @@ void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
         atomic_store_explicit(&group->account[i], 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->unread, 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->explained, 0, memory_order_relaxed);
+    shmbus_group_place_ledger(group, sequence);
     atomic_store_explicit(&group->lane->seen, atomic_load_explicit(&group->lane->owed, memory_order_relaxed),
                           memory_order_relaxed);
     for (uint32_t i = 0; i < group->producers; i++)
@@ -255,7 +259,7 @@ static uint64_t advance_floor(const struct shmbus_group *group) {
 uint64_t shmbus_group_advance(const struct shmbus_group *group) {
     if (!group->rows)
         return advance_floor(group);
-    return shmbus_group_book(group);
+    return shmbus_group_book(group, NULL);
 }
 
 /* The time at which a message was given out is stored after its word, so it says which word it belongs to. */
@@ -287,18 +291,36 @@ static uint64_t sequence_at(const struct shmbus_group *group, uint64_t index, ui
     return near + ((uint64_t)laps_between(lap, lap_of(group, near)) << group->shift);
 }
 
-/* A message that was dropped while somebody still held it, or had just given it back when the floor passed it. */
-static void count_abandoned(const struct shmbus_group *group, uint64_t sequence) {
-    if (group->rows)
-        shmbus_group_let_go(group, sequence, SHMBUS_ENDED_OVERRUN, true);
-    else
-        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t from, uint64_t to) {
+    return atomic_compare_exchange_strong_explicit(word_of(group, sequence), &from, to, memory_order_seq_cst,
+                                                   memory_order_relaxed);
 }
 
-/* The word has gone to a later lap. */
-static void count_replaced(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
-    if (state_in(word) != SETTLED)
-        count_abandoned(group, sequence_at(group, sequence & group->mask, lap_in(word)));
+/* A message that was dropped while somebody still held it, or had just given it back when the floor passed it. False: it has
+ * ended meanwhile, or was given out once more. */
+static bool abandon(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    uint64_t lost = settled_word(group, sequence, SHMBUS_ENDED_OVERRUN, 0);
+    if (!change(group, sequence, word, lost))
+        return false;
+    if (group->rows)
+        shmbus_group_let_go(group, sequence, lost);
+    else
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return true;
+}
+
+/* A word that is needed for a later lap, and says of an earlier one what may not have been booked: else that would go with
+ * whoever is killed in between. False: look at the word again. */
+static bool put_away(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
+    if (state_in(word) == SETTLED && ending_in(word) == SHMBUS_ENDED_DELIVERED)
+        return true;
+    uint64_t earlier = sequence_at(group, sequence & group->mask, lap_in(word));
+    if (state_in(word) != SETTLED) {
+        abandon(group, earlier, word);
+        return false;
+    }
+    shmbus_group_let_go(group, earlier, word);
+    return true;
 }
 
 /* From an older lap to `made`, whoever else tries it. */
@@ -311,10 +333,10 @@ static enum shmbus_result first_word(const struct shmbus_group *group, uint64_t 
             return SHMBUS_PASSED;
         if (sequence - floor > group->mask)
             return SHMBUS_WINDOW;
-        if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire)) {
-            count_replaced(group, sequence, word);
+        if (!put_away(group, sequence, word))
+            word = atomic_load_explicit(at, memory_order_acquire);
+        else if (atomic_compare_exchange_weak_explicit(at, &word, made, memory_order_seq_cst, memory_order_acquire))
             return SHMBUS_OK;
-        }
     }
 }
 
@@ -454,18 +476,13 @@ static uint64_t held(const struct shmbus_group *group, struct shmbus_taken taken
     return make_word(lap_of(group, taken.sequence), TAKEN, taken.tries, member);
 }
 
-static bool change(const struct shmbus_group *group, uint64_t sequence, uint64_t from, uint64_t to) {
-    return atomic_compare_exchange_strong_explicit(word_of(group, sequence), &from, to, memory_order_seq_cst,
-                                                   memory_order_relaxed);
-}
-
 static bool settle_word(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending) {
     uint32_t producer = group->rows ? whose(group, taken.sequence) : 0;
     uint64_t settled = settled_word(group, taken.sequence, ending, producer);
     bool done = change(group, taken.sequence, held(group, taken, group->member), settled);
     KILLPOINT("group.settled");
     if (done && ending != SHMBUS_ENDED_DELIVERED)
-        shmbus_group_let_go(group, taken.sequence, ending, false);
+        shmbus_group_let_go(group, taken.sequence, settled);
     return done;
 }
 
@@ -487,6 +504,13 @@ bool shmbus_group_settle_as(const struct shmbus_group *group, struct shmbus_take
     return done;
 }
 
+bool shmbus_group_settle_read(const struct shmbus_group *group, struct shmbus_taken taken, const struct shmbus_frame *frame,
+                              uint64_t *advanced) {
+    bool done = settle_word(group, taken, SHMBUS_ENDED_DELIVERED);
+    *advanced += group->rows ? shmbus_group_book(group, frame) : advance_floor(group);
+    return done;
+}
+
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced) {
     return shmbus_group_settle_as(group, taken, SHMBUS_ENDED_DELIVERED, advanced);
 }
@@ -495,8 +519,7 @@ bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken t
 static bool drop_returned(const struct shmbus_group *group, uint64_t sequence, uint64_t word) {
     if (sequence >= shmbus_group_floor(group))
         return false;
-    if (change(group, sequence, word, settled_word(group, sequence, SHMBUS_ENDED_OVERRUN, 0)))
-        count_abandoned(group, sequence);
+    abandon(group, sequence, word);
     return true;
 }
 
@@ -564,12 +587,30 @@ bool shmbus_group_extend(const struct shmbus_group *group, struct shmbus_taken t
 
 /* ---- for those who do not settle themselves ----------------------------------------------------------------------------- */
 
+/* What somebody let go who was killed, or is stopped, before they had counted and booked it. */
+static void complete(const struct shmbus_group *group, uint32_t index, uint64_t word) {
+    uint64_t sequence = sequence_at(group, index, lap_in(word));
+    if (state_in(word) == RETURNED)
+        drop_returned(group, sequence, word);
+    else if (state_in(word) == SETTLED && ending_in(word) != SHMBUS_ENDED_DELIVERED)
+        shmbus_group_let_go(group, sequence, word);
+}
+
+void shmbus_group_complete(const struct shmbus_group *group) {
+    if (group->rows)
+        shmbus_group_finish(group);
+    for (uint32_t i = 0; i <= group->mask; i++)
+        complete(group, i, atomic_load_explicit(&group->words[i], memory_order_seq_cst));
+}
+
 uint32_t shmbus_group_reap(const struct shmbus_group *group, uint32_t member) {
     uint32_t count = 0;
     for (uint32_t i = 0; i <= group->mask; i++) {
         uint64_t word = atomic_load_explicit(&group->words[i], memory_order_seq_cst);
-        if (state_in(word) != TAKEN || member_in(word) != member)
+        if (state_in(word) != TAKEN || member_in(word) != member) {
+            complete(group, i, word);
             continue;
+        }
         struct shmbus_taken taken = {sequence_at(group, i, lap_in(word)), tries_in(word)};
         count += give_back(group, taken, member) != SHMBUS_PASSED;
     }
@@ -604,13 +645,14 @@ static uint64_t drop(const struct shmbus_group *group, uint64_t from, uint64_t t
         uint64_t word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
         uint64_t settled = settled_word(group, at, SHMBUS_ENDED_OVERRUN, 0);
         while (unclaimed(group, word, at) || (lap_in(word) == lap_of(group, at) && state_in(word) == RETURNED)) {
+            if (unclaimed(group, word, at) && !put_away(group, at, word)) {
+                word = atomic_load_explicit(word_of(group, at), memory_order_seq_cst);
+                continue;
+            }
             if (!atomic_compare_exchange_weak_explicit(word_of(group, at), &word, settled, memory_order_seq_cst,
                                                        memory_order_seq_cst))
                 continue;
-            if (unclaimed(group, word, at))
-                count_replaced(group, at, word);
-            else
-                shmbus_group_let_go(group, at, SHMBUS_ENDED_OVERRUN, true);
+            shmbus_group_let_go(group, at, settled); /* somebody may have held it when the floor passed it */
             lost++;
             break;
         }
@@ -647,10 +689,16 @@ uint64_t shmbus_group_skip(const struct shmbus_group *group, uint64_t head) {
     return lost;
 }
 
+static bool move_over(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
+    if (group->rows)
+        return shmbus_group_book_bridge(group, sealed, first);
+    return atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
 bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
     shmbus_group_advance(group);
-    bool moved = sealed < first && atomic_compare_exchange_strong_explicit(&group->cursor->position, &sealed, first,
-                                                                           memory_order_seq_cst, memory_order_relaxed);
+    bool moved = sealed < first && move_over(group, sealed, first);
     KILLPOINT("group.bridged");
     shmbus_group_next(group);
     return moved || shmbus_group_floor(group) >= first;

@@ -24,6 +24,10 @@ static inline enum shmbus_ending ending_in(uint64_t word) {
     return (enum shmbus_ending)((word >> 14 & 3) == LOST ? 4 | (word >> ENDING_SHIFT & 3) : word >> ENDING_SHIFT & 3);
 }
 static inline uint32_t producer_in(uint64_t word) { return (uint32_t)word & SHMBUS_MAX_PRODUCER_ID; }
+/* The ring dropped it, and nobody has been told: who finds out that it is missing from what was given to them tells that. */
+static inline bool is_untold(uint64_t settled) {
+    return ending_in(settled) == SHMBUS_ENDED_OVERRUN && producer_in(settled) == 0;
+}
 
 static inline uint64_t lap_of(const struct shmbus_group *group, uint64_t sequence) {
     return sequence >> group->shift & LAP_MASK;
@@ -31,6 +35,12 @@ static inline uint64_t lap_of(const struct shmbus_group *group, uint64_t sequenc
 static inline _Atomic uint64_t *word_of(const struct shmbus_group *group, uint64_t sequence) {
     return &group->words[sequence & group->mask];
 }
+/* What a run says: from where on, and whose. */
+static inline uint64_t run_word(uint64_t from, uint32_t producer) { return from << SHMBUS_PRODUCER_BITS | producer; }
+static inline uint64_t run_length(uint64_t run, uint64_t floor) {
+    return (floor - (run >> SHMBUS_PRODUCER_BITS)) & (UINT64_MAX >> SHMBUS_PRODUCER_BITS);
+}
+
 /* A group without a ledger writes what its layout always had, which says nothing of endings. */
 static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending,
                                     uint32_t producer) {
@@ -45,8 +55,8 @@ static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t s
 #define WHOSE_LAP_SHIFT (SHMBUS_PRODUCER_BITS + 2)
 
 /* What is noted of a message: whose it is; then, that it was booked as delivered because somebody held it; then, that it was let
- * go since, which is booked by whoever notes it. A claimer that was stopped for long, and notes its own over another's, is found
- * out by the lap. */
+ * go since: that is noted by the commit that books it. A claimer that was stopped for long, and notes its own over another's, is
+ * found out by the lap. */
 static inline uint32_t whose_word(const struct shmbus_group *group, uint64_t sequence, uint32_t producer) {
     return (uint32_t)lap_of(group, sequence) << WHOSE_LAP_SHIFT | producer;
 }
@@ -77,14 +87,19 @@ static inline void note_whose(const struct shmbus_group *group, uint64_t sequenc
 
 /* It has been taken once more: noted already, unless its first holder was killed before that. */
 void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence);
-/* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us. */
-uint64_t shmbus_group_book(const struct shmbus_group *group);
+/* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us.
+ * `read`: a message of the lane that the caller has read, or NULL. */
+uint64_t shmbus_group_book(const struct shmbus_group *group, const struct shmbus_frame *read);
 /* Book what stands from the floor on, which is `from`, up to `head`, settled or held. Where the floor stands then; 0: it was
  * another's, or something was given back and has to be dropped first. */
 uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from, uint64_t head);
-/* It has been let go, and ended as it says. If it was booked as delivered, because somebody held it when the floor passed it, it
- * is booked over. `tell`: as a loss that nobody has been told of. */
-void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending, bool tell);
+/* Begin at `sequence`; only while nobody uses the lane. */
+void shmbus_group_place_ledger(const struct shmbus_group *group, uint64_t sequence);
+/* Go on at `first` if the floor stands at `sealed`. False: it does not. */
+bool shmbus_group_book_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first);
+/* It has been let go, and `settled`, its word, says how it ended. If it was booked as delivered, because somebody held it when
+ * the floor passed it, it is booked over: once, however often and by whomever this is called. */
+void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, uint64_t settled);
 /* The producer's id will be another's. */
 void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer);
 

@@ -19,15 +19,33 @@
  * and finds the ticket unchanged has copied the log of that ticket.
  *
  * Words from the floor on that are settled do not change before the floor has passed them, and that is what the ticket is for:
- * what L1 read of them still holds at L2. (A floor that is moved by shmbus_group_bridge() stood at the seal: no words are
- * settled there.)
+ * what L1 read of them still holds at L2. (Who bridges to a successor does so from the seal, where no words are settled.)
+ *
+ * Runs. Nearly always what the floor passes was delivered, and its numbers go on where the row of its producer ends. So that this
+ * costs little, a lane says since which floor all was like that and of one producer, its `run`: what that producer had is then
+ * its row and as much more as the floor has moved since. As long as it stays so nothing is written but
+ *
+ *   S1  as L1: the ticket is not under way, and the floor stands where it says. Words and number go on as the run says
+ *   S2  ticket -> {n, where the floor goes, no log}, by compare-and-swap from the ticket of S1: it is decided
+ *   S3  the floor goes there
+ *
+ * S3 is done by whoever comes next, if it is not yet. A ticket has the lowest 16 bits of where the floor goes, and no floor goes
+ * as far as 2^16 at a time; so where a floor goes that was loaded while that ticket stood is known, and it is moved from there by
+ * compare-and-swap. That n is larger each time, whether a log is carried out or not, keeps a ticket from coming back.
+ *
+ * Any log that moves the floor, or writes the number of a producer's last message, ends the run: it writes what the run had
+ * into the row, and that the run begins where the floor goes (or stands), with a producer or with nobody's. A run begins with
+ * the second message in turn that a producer has; of producers by turns a run each time would cost more than it saves.
  *
  * What the ring has dropped. How many sequences went by unread, `unread`, is booked with the floor; whose loss they are is told
  * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
  * missing before the floor are its losses, as far as there are sequences to explain, and else numbers that it did not use.
  * What somebody holds when the floor passes it counts as delivered, of the producer that was noted when it was claimed, and that
- * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, by whoever notes
- * that first. Who is killed, or late, between the change of its word and that leaves it booked as delivered: it was handed out.
+ * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, and that is noted
+ * by the same commit as well, so it is done once. Who is killed, or late, between the change of its word and that commit leaves
+ * what it takes: the word, which says that and how it ended, and the note, which says that this was not booked. They stay
+ * until that is done: who needs the word for a later lap does it first, see put_away(), and the reaper of the dead looks at
+ * all words. Until then it is booked as delivered: it was handed out.
  *
  * An id that is given to another producer: every number in a row has 16 bits of which owner of the id it is of. A later owner's
  * are larger, whatever they count, and an earlier owner's count as zero.
@@ -41,17 +59,20 @@ enum field { LAST, BASE, OVERRUN, EXPIRED, CORRUPT, FILTERED, DEAD, REPEATED, OW
 _Static_assert(TOLD + 1 == GROUP_ROW_WORDS, "a row's words are these");
 /* OWED: of those overrun, so many have to be told, and TOLD: so many were. */
 
-enum { FLOOR, UNREAD, EXPLAINED, HELD, FIRST_ROW }; /* what a log's entries are about */
+/* What a log's entries are about. OVER: what was held has been let go, and is booked over. */
+enum { FLOOR, UNREAD, EXPLAINED, HELD, FIRST_ROW, OVER = FIRST_ROW + (SHMBUS_MAX_PRODUCERS + 1) * (int)GROUP_ROW_WORDS, RUN };
+/* FLOOR, UNREAD, EXPLAINED, and of a run that ends its producer's number and RUN. */
+enum { NOT_OF_A_SUM = 5 };
 /* How many producers, and messages that somebody holds, one commit can take. */
-enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - HELD - SUMS * (int)GROUP_ROW_WORDS, LOOKS = 1000, TRIES = 64 };
+enum { SUMS = 6, MOST_HELD = GROUP_LOG_ENTRIES - NOT_OF_A_SUM - SUMS * (int)GROUP_ROW_WORDS, LOOKS = 1000, TRIES = 64 };
 
 #define NUMBER_BITS 48
 #define NUMBER_MASK ((1ull << NUMBER_BITS) - 1)
 #define WRITER_BITS 7
 #define UNDER_WAY (1ull << WRITER_BITS)
 #define TICKET_STEP (UNDER_WAY << 1)
-
-static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell);
+#define NO_LOG (UNDER_WAY - 1)
+#define MOST_AT_ONCE 0xffffu /* that the floor goes without a log */
 
 /* ---- whose a message is ---------------------------------------------------------------------------------------------- */
 
@@ -76,17 +97,12 @@ static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
         change_note(group, sequence, note, note | WAS_HELD);
 }
 
-/* Its producer, if it was booked as delivered and we are the first to note that it was let go; else 0. */
-static uint32_t take_note(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t note = noted(group, sequence);
-    bool first = note & WAS_HELD && !(note & LET_GO) && change_note(group, sequence, note, note | LET_GO);
-    return first ? note & SHMBUS_MAX_PRODUCER_ID : 0;
-}
+static bool is_held(uint32_t note) { return note & WAS_HELD && !(note & LET_GO); }
 
-void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, enum shmbus_ending ending, bool tell) {
-    uint32_t producer = group->rows ? take_note(group, sequence) : 0;
-    if (producer)
-        rebook(group, producer, ending, tell);
+static void mark_let_go(const struct shmbus_group *group, uint64_t sequence) {
+    uint32_t note = noted(group, sequence);
+    if (is_held(note)) /* else it has been marked */
+        change_note(group, sequence, note, note | LET_GO);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
@@ -108,6 +124,21 @@ static uint64_t load(const struct shmbus_group *group, uint32_t producer, enum f
 static uint64_t get(const struct shmbus_group *group, uint32_t producer, enum field field, uint32_t version) {
     uint64_t word = load(group, producer, field);
     return version_in(word) == version ? number_in(word) : 0;
+}
+
+static uint64_t load_run(const struct shmbus_group *group) {
+    return group->runs ? atomic_load_explicit(&group->lane->run, memory_order_acquire) : 0;
+}
+
+/* The number of its last message before the floor, with the owner: what its row says, and what the run has had since. */
+static uint64_t last_of(const struct shmbus_group *group, uint32_t producer) {
+    uint64_t run = load_run(group), row = load(group, producer, LAST);
+    return producer_in(run) == producer ? row + run_length(run, shmbus_group_floor(group)) : row;
+}
+
+static uint64_t last_number(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    uint64_t last = last_of(group, producer);
+    return version_in(last) == version ? number_in(last) : 0;
 }
 
 static bool has_row(const struct shmbus_group *group, uint32_t producer) { return producer && producer < group->rows; }
@@ -153,7 +184,7 @@ static void disown(const struct shmbus_group *group, uint32_t producer) {
 struct draft {
     const struct shmbus_group *group;
     struct shmbus_group_log *log;
-    uint64_t ticket;
+    uint64_t ticket, forward; /* how far the floor goes by it */
     uint32_t count;
 };
 
@@ -162,11 +193,19 @@ static void put(struct draft *draft, uint64_t where, uint64_t value) {
     atomic_store_explicit(&draft->log->entries[draft->count++].value, value, memory_order_relaxed);
 }
 
+/* Last: who sees the floor sees the rows. */
+static void put_floor(struct draft *draft, uint64_t from, uint64_t to) {
+    draft->forward = to - from;
+    put(draft, FLOOR, to);
+}
+
 static void put_row(struct draft *draft, uint32_t producer, enum field field, uint32_t version, uint64_t number) {
     put(draft, FIRST_ROW + place_of(producer, field), versioned(version, number));
 }
 
 static bool is_further(uint64_t where, uint64_t value, uint64_t than) {
+    if (where == RUN)
+        return (int64_t)(value - than) > 0;
     if (where < FIRST_ROW || than == 0 || version_in(value) == version_in(than))
         return value > than;
     return is_later(version_in(value), version_in(than));
@@ -194,9 +233,7 @@ struct rest {
     uint64_t moved; /* how far the floor did */
     uint32_t count;
     struct {
-        uint32_t producer;
-        enum shmbus_ending ending;
-        bool tell;
+        uint64_t sequence, word;
     } let_go[MOST_HELD];
 };
 
@@ -206,15 +243,12 @@ struct rest {
 static void carry_out_held(const struct shmbus_group *group, uint64_t sequence, struct rest *rest) {
     mark_held(group, sequence);
     uint64_t word = atomic_load_explicit(word_of(group, sequence), memory_order_seq_cst);
-    enum shmbus_ending ending = ending_in(word);
-    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != SETTLED || ending == SHMBUS_ENDED_DELIVERED)
+    if (lap_in(word) != lap_of(group, sequence) || state_in(word) != SETTLED || ending_in(word) == SHMBUS_ENDED_DELIVERED)
         return;
-    uint32_t producer = rest->count < MOST_HELD ? take_note(group, sequence) : 0;
-    if (!producer)
-        return;
-    rest->let_go[rest->count].producer = producer;
-    rest->let_go[rest->count].ending = ending;
-    rest->let_go[rest->count++].tell = ending == SHMBUS_ENDED_OVERRUN && producer_in(word) == 0;
+    if (rest->count == MOST_HELD)
+        return; /* not what any of us writes */
+    rest->let_go[rest->count].sequence = sequence;
+    rest->let_go[rest->count++].word = word;
 }
 
 static void carry_out_floor(const struct shmbus_group *group, uint64_t floor, struct rest *rest) {
@@ -231,6 +265,8 @@ static void carry_out_one(const struct shmbus_group *group, uint64_t where, uint
     case UNREAD: raise(&group->lane->unread, where, value); return;
     case EXPLAINED: raise(&group->lane->explained, where, value); return;
     case HELD: carry_out_held(group, value, rest); return;
+    case OVER: mark_let_go(group, value); return;
+    case RUN: raise(&group->lane->run, where, value); return;
     default: break;
     }
     if (place >= (uint64_t)group->rows * GROUP_ROW_WORDS)
@@ -248,7 +284,7 @@ static void carry_out(const struct shmbus_group *group, const struct shmbus_grou
     change_ticket(group, ticket, ticket & ~UNDER_WAY);
     *moved += rest.moved;
     for (uint32_t i = 0; i < rest.count; i++)
-        rebook(group, rest.let_go[i].producer, rest.let_go[i].ending, rest.let_go[i].tell);
+        shmbus_group_let_go(group, rest.let_go[i].sequence, rest.let_go[i].word);
 }
 
 static void copy_log(struct shmbus_group_log *copy, const struct shmbus_group_log *log) {
@@ -274,14 +310,43 @@ static bool log_of(const struct shmbus_group *group, uint64_t ticket, struct shm
     return load_ticket(group) == ticket;
 }
 
-/* The ticket, when it is not under way any more. */
+/* Where a floor goes that was loaded while this ticket stood. */
+static uint64_t floor_by(uint64_t ticket, uint64_t floor) {
+    bool says = (ticket & (TICKET_STEP - 1)) == NO_LOG;
+    return says ? floor + (((ticket / TICKET_STEP) - floor) & MOST_AT_ONCE) : floor;
+}
+
+static bool is_finished(const struct shmbus_group *group, uint64_t ticket) {
+    uint64_t floor = shmbus_group_floor(group);
+    return !(ticket & UNDER_WAY) && floor_by(ticket, floor) == floor;
+}
+
+static void swap_floor(const struct shmbus_group *group, uint64_t floor, uint64_t to, uint64_t *moved) {
+    /* seq_cst, as the release that lets publishers have the space: see shmbus_cursor_place() */
+    if (atomic_compare_exchange_strong_explicit(&group->cursor->position, &floor, to, memory_order_seq_cst, memory_order_relaxed))
+        *moved += to - floor;
+    KILLPOINT("group.advanced");
+}
+
+/* To where the ticket says, unless it has changed. */
+static void move_floor(const struct shmbus_group *group, uint64_t ticket, uint64_t *moved) {
+    uint64_t floor = shmbus_group_floor(group), to = floor_by(ticket, floor);
+    if (to != floor && load_ticket(group) == ticket)
+        swap_floor(group, floor, to, moved);
+}
+
+/* The ticket, when it is not under way any more, and the floor stands where it says. */
 static uint64_t finish(const struct shmbus_group *group, uint64_t *moved) {
-    uint64_t ticket;
     struct shmbus_group_log copy;
-    while ((ticket = load_ticket(group)) & UNDER_WAY)
-        if (log_of(group, ticket, &copy))
+    for (;;) {
+        uint64_t ticket = load_ticket(group);
+        if (is_finished(group, ticket))
+            return ticket;
+        if (!(ticket & UNDER_WAY))
+            move_floor(group, ticket, moved);
+        else if (log_of(group, ticket, &copy))
             carry_out(group, &copy, ticket, moved);
-    return ticket;
+    }
 }
 
 void shmbus_group_finish(const struct shmbus_group *group) {
@@ -290,10 +355,25 @@ void shmbus_group_finish(const struct shmbus_group *group) {
         finish(group, &moved);
 }
 
-static struct draft begin(const struct shmbus_group *group, uint64_t *moved) {
-    struct draft draft = {.group = group, .log = &group->logs[group->writer], .ticket = finish(group, moved)};
+static inline struct draft begin(const struct shmbus_group *group, uint64_t *moved) {
+    struct draft draft = {.group = group, .log = &group->logs[group->writer], .ticket = load_ticket(group)};
+    if (!is_finished(group, draft.ticket))
+        draft.ticket = finish(group, moved);
     FENCE(memory_order_release); /* see log_of() */
     return draft;
+}
+
+/* The same without a log: the floor goes from `floor` to `to`, and that is all. */
+static void commit_floor(const struct draft *draft, uint64_t floor, uint64_t to, uint64_t *moved) {
+    uint64_t number = draft->ticket / TICKET_STEP, made = (number & ~(uint64_t)MOST_AT_ONCE) | (to & MOST_AT_ONCE);
+    if (made <= number)
+        made += MOST_AT_ONCE + 1;
+    if (!change_ticket(draft->group, draft->ticket, made * TICKET_STEP | NO_LOG))
+        return;
+    KILLPOINT("group.passed");
+    uint64_t by_us = 0;
+    swap_floor(draft->group, floor, to, &by_us);
+    *moved += to - floor; /* also if another has done it in our place, who may not tell those that wait for it */
 }
 
 /* False: somebody else was faster, and what was worked out is old. */
@@ -303,8 +383,26 @@ static bool commit(const struct draft *draft, uint64_t *moved) {
     if (!change_ticket(draft->group, draft->ticket, made))
         return false;
     KILLPOINT("group.booked");
-    carry_out(draft->group, draft->log, made, moved);
+    uint64_t by_us = 0;
+    carry_out(draft->group, draft->log, made, &by_us);
+    *moved += draft->forward; /* as in commit_floor() */
     return true;
+}
+
+/* The floor goes to `to`, or stands there and a number is written: what the run had till now goes to its producer's row, and
+ * `next` has the one that begins; 0: nobody. */
+static void put_run(struct draft *draft, uint64_t to, uint32_t next) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t run = load_run(group);
+    uint32_t producer = producer_in(run);
+    if (has_row(group, producer) && run_length(run, shmbus_group_floor(group)))
+        put(draft, FIRST_ROW + place_of(producer, LAST), last_of(group, producer));
+    if (producer || next)
+        put(draft, RUN, run_word(to, next));
+}
+
+static void put_run_on(struct draft *draft) {
+    put_run(draft, shmbus_group_floor(draft->group), producer_in(load_run(draft->group)));
 }
 
 /* ---- what the floor passes --------------------------------------------------------------------------------------------- */
@@ -393,7 +491,7 @@ static void put_missing(struct draft *draft, uint32_t producer, uint32_t version
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
 static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
-    uint64_t row = load(group, sum->producer, LAST), number = 0, missing = 0, repeated = 0;
+    uint64_t row = last_of(group, sum->producer), number = 0, missing = 0, repeated = 0;
     uint32_t version = version_in(row);
     bool known = exact && sum->at && group->ring && shmbus_number_at(group->ring, sum->at, sum->producer, &number);
     /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
@@ -401,7 +499,7 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
         version = version_of(group, sum->producer);
     if (version != version_in(row))
         disown(group, sum->producer);
-    uint64_t before = get(group, sum->producer, LAST, version), last = before + sum->messages;
+    uint64_t before = last_number(group, sum->producer, version), last = before + sum->messages;
     if (known) {
         uint64_t expected = last - sum->uncounted;
         missing = number > expected && number < NUMBER_MASK ? number - expected : 0;
@@ -429,7 +527,8 @@ static void put_sums(struct draft *draft, const struct sums *sums, bool exact, u
         put(draft, UNREAD, atomic_load_explicit(&group->lane->unread, memory_order_relaxed) + sums->unread);
     for (uint32_t i = 0; i < sums->held_count; i++)
         put(draft, HELD, sums->held[i]);
-    put(draft, FLOOR, floor); /* last: who sees the floor sees the rows */
+    put_run(draft, floor, 0);
+    put_floor(draft, shmbus_group_floor(group), floor);
 }
 
 /* How many from there on are settled and ended alike, `most` at most; `*word` is that of the first. */
@@ -452,19 +551,39 @@ static uint64_t add_settled(const struct shmbus_group *group, struct sums *sums,
     return count && add(group, sums, sequence + count - 1, count, producer_in(word), ending_in(word)) ? count : 0;
 }
 
-/* Nearly always all of them were delivered, and their numbers go on where the row ends: then that is all that changes. */
-static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t *moved) {
+/* The number of that message. Who has read it knows that, and need not touch the ring's lines. */
+static bool number_of(const struct shmbus_group *group, uint64_t sequence, uint32_t producer, const struct shmbus_frame *read,
+                      uint64_t *number) {
+    if (!read || read->sequence != sequence || read->producer != producer)
+        return group->ring && shmbus_number_at(group->ring, sequence, producer, number);
+    *number = read->producer_sequence;
+    return true;
+}
+
+/* Nearly always all of them were delivered, and their numbers go on where the row ends: then that is all that changes. `word`
+ * is that of the first of `count`. */
+static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t count, uint64_t word, const struct shmbus_frame *read,
+                           uint64_t *moved) {
     const struct shmbus_group *group = draft->group;
-    uint64_t word, number, count = settled_run(group, floor, (uint64_t)group->mask + 1, &word);
     uint32_t producer = producer_in(word);
-    if (!count || ending_in(word) != SHMBUS_ENDED_DELIVERED || !has_row(group, producer) || !group->ring || unexplained(group))
+    if (ending_in(word) != SHMBUS_ENDED_DELIVERED || !has_row(group, producer) || unexplained(group))
         return false;
-    uint64_t last = load(group, producer, LAST);
+    uint64_t run = load_run(group), last = load(group, producer, LAST), number;
+    bool goes_on = producer_in(run) == producer;
+    last += goes_on ? run_length(run, floor) : 0;
     if (number_in(last) == 0 || number_in(last) + count >= NUMBER_MASK ||
-        !shmbus_number_at(group->ring, floor + count - 1, producer, &number) || number != number_in(last) + count)
+        !number_of(group, floor + count - 1, producer, read, &number) || number != number_in(last) + count)
         return false;
+    if (goes_on) {
+        commit_floor(draft, floor, floor + count, moved);
+        return true;
+    }
+    bool again = atomic_load_explicit(&group->lane->lately, memory_order_relaxed) == producer;
+    if (!again)
+        atomic_store_explicit(&group->lane->lately, producer, memory_order_relaxed);
     put(draft, FIRST_ROW + place_of(producer, LAST), last + count);
-    put(draft, FLOOR, floor + count);
+    put_run(draft, floor + count, group->runs && again ? producer : 0);
+    put_floor(draft, floor, floor + count);
     commit(draft, moved);
     return true;
 }
@@ -483,14 +602,16 @@ static bool book_some(struct draft *draft, uint64_t floor, uint64_t *moved) {
     return true;
 }
 
-uint64_t shmbus_group_book(const struct shmbus_group *group) {
-    uint64_t moved = 0, word;
+uint64_t shmbus_group_book(const struct shmbus_group *group, const struct shmbus_frame *read) {
+    uint64_t moved = 0, word, most = (uint64_t)group->mask + 1;
     for (;;) {
         struct draft draft = begin(group, &moved);
-        uint64_t floor = shmbus_group_floor(group);
-        if (!settled_run(group, floor, 1, &word))
+        uint64_t floor = shmbus_group_floor(group), count = settled_run(group, floor, most, &word);
+        if (!count)
             return moved;
-        if (!book_delivered(&draft, floor, &moved) && !book_some(&draft, floor, &moved))
+        /* a floor does not go further without a log, see floor_by(); the window may be larger by one */
+        count = count < MOST_AT_ONCE ? count : MOST_AT_ONCE;
+        if (!book_delivered(&draft, floor, count, word, read, &moved) && !book_some(&draft, floor, &moved))
             return moved;
     }
 }
@@ -531,24 +652,55 @@ uint64_t shmbus_group_book_past(const struct shmbus_group *group, uint64_t from,
     return commit(&draft, &moved) ? to : 0;
 }
 
-/* What was booked as delivered has ended otherwise after all. */
-static void rebook(const struct shmbus_group *group, uint32_t producer, enum shmbus_ending ending, bool tell) {
-    if (!has_row(group, producer)) {
-        if (producer && tell)
-            atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
-        return;
-    }
+bool shmbus_group_book_bridge(const struct shmbus_group *group, uint64_t sealed, uint64_t first) {
     uint64_t moved = 0;
     for (;;) {
         struct draft draft = begin(group, &moved);
-        uint32_t version = version_in(load(group, producer, LAST));
-        enum field field = field_of[ending];
-        put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
-        if (tell)
-            put_row(&draft, producer, OWED, version, get(group, producer, OWED, version) + 1);
+        if (shmbus_group_floor(group) != sealed)
+            return false;
+        put_run(&draft, first, 0);
+        put_floor(&draft, sealed, first);
         if (commit(&draft, &moved))
-            return;
+            return true;
     }
+}
+
+void shmbus_group_place_ledger(const struct shmbus_group *group, uint64_t sequence) {
+    uint64_t ticket = load_ticket(group);
+    atomic_store_explicit(&group->lane->ticket, (ticket | (TICKET_STEP - 1)) + 1, memory_order_relaxed);
+    atomic_store_explicit(&group->lane->run, run_word(sequence, 0), memory_order_relaxed);
+    atomic_store_explicit(&group->lane->lately, 0, memory_order_relaxed);
+}
+
+/* One commit. False: somebody else was faster. Only a commit notes that it was booked over, so what the note says here still
+ * holds when this one is decided. */
+static bool book_over(const struct shmbus_group *group, uint64_t sequence, uint64_t settled) {
+    uint64_t moved = 0;
+    struct draft draft = begin(group, &moved);
+    uint32_t note = noted(group, sequence), producer = note & SHMBUS_MAX_PRODUCER_ID;
+    if (!is_held(note))
+        return true;
+    put(&draft, OVER, sequence);
+    if (has_row(group, producer)) {
+        uint32_t version = version_in(load(group, producer, LAST));
+        enum field field = field_of[ending_in(settled)];
+        put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
+        if (is_untold(settled))
+            put_row(&draft, producer, OWED, version, get(group, producer, OWED, version) + 1);
+    }
+    if (!commit(&draft, &moved))
+        return false;
+    if (!has_row(group, producer) && is_untold(settled))
+        atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
+    return true;
+}
+
+void shmbus_group_let_go(const struct shmbus_group *group, uint64_t sequence, uint64_t settled) {
+    if (!group->rows || !is_held(noted(group, sequence)))
+        return;
+    KILLPOINT("group.abandoned");
+    while (!book_over(group, sequence, settled))
+        ;
 }
 
 /* ---- whose loss it was ------------------------------------------------------------------------------------------------- */
@@ -562,7 +714,7 @@ static void ask(const struct shmbus_group *group, uint64_t *numbers) {
     numbers[0] = SHMBUS_UNASKED;
     for (uint32_t producer = 1; producer < ids(group); producer++)
         numbers[producer] = shmbus_numbers_used(group->ring, producer)
-                                ? get(group, producer, LAST, version_of(group, producer))
+                                ? last_number(group, producer, version_of(group, producer))
                                 : SHMBUS_UNASKED;
 }
 
@@ -583,11 +735,11 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, 
     const struct shmbus_group *group = draft->group;
     for (uint32_t producer = 1; producer < ids(group); producer++) {
         uint32_t version = version_of(group, producer);
-        uint64_t last = get(group, producer, LAST, version);
+        uint64_t last = last_number(group, producer, version);
         if (numbers[producer] == SHMBUS_UNASKED || numbers[producer] <= last || numbers[producer] > NUMBER_MASK ||
             shmbus_may_skip_numbers(group->ring, producer) != skips)
             continue;
-        if (draft->count + 5 > GROUP_LOG_ENTRIES)
+        if (draft->count + 5 + NOT_OF_A_SUM > GROUP_LOG_ENTRIES)
             return false;
         if (version != version_in(load(group, producer, LAST)))
             disown(group, producer);
@@ -622,6 +774,7 @@ static bool explain_some(const struct shmbus_group *group, bool *more) {
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
     else if (draft.count == 0)
         return true;
+    put_run_on(&draft);
     if (!commit(&draft, &moved))
         *more = true; /* once more, then */
     else if (stranger)
@@ -669,9 +822,10 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
     for (bool done = false; !done;) { /* if it could not be explained as publishers were too fast */
         struct draft draft = begin(group, &moved);
         uint32_t version = version_of(group, producer);
-        uint64_t last = get(group, producer, LAST, version), unread = unexplained(group), left = unread;
+        uint64_t last = last_number(group, producer, version), unread = unexplained(group), left = unread;
         if (published <= last || unread == 0)
             break;
+        put_run_on(&draft);
         put_row(&draft, producer, LAST, version, published);
         put_missing(&draft, producer, version, published - last, &left, 0);
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
@@ -724,15 +878,24 @@ void shmbus_group_untell(const struct shmbus_group *group, uint64_t count) {
 /* ---- what the rows say ------------------------------------------------------------------------------------------------- */
 
 /* As it will be when the log is carried out. */
-static uint64_t seen_with(const struct shmbus_group *group, const struct shmbus_group_log *log, uint32_t producer,
-                          enum field field) {
-    uint64_t word = load(group, producer, field), where = FIRST_ROW + place_of(producer, field);
+static uint64_t seen_with(const struct shmbus_group_log *log, uint64_t where, uint64_t word) {
     for (uint64_t i = 0; log && i < atomic_load_explicit(&log->count, memory_order_relaxed); i++) {
         uint64_t value = atomic_load_explicit(&log->entries[i].value, memory_order_relaxed);
         if (atomic_load_explicit(&log->entries[i].where, memory_order_relaxed) == where && is_further(where, value, word))
             word = value;
     }
     return word;
+}
+
+/* As one ticket says that they are, if it still stands afterwards. */
+static void see(const struct shmbus_group *group, uint64_t ticket, const struct shmbus_group_log *log, uint32_t producer,
+                uint64_t *words) {
+    for (uint32_t field = 0; field < GROUP_ROW_WORDS; field++)
+        words[field] = seen_with(log, FIRST_ROW + place_of(producer, (enum field)field), load(group, producer, (enum field)field));
+    uint64_t floor = seen_with(log, FLOOR, floor_by(ticket, shmbus_group_floor(group)));
+    uint64_t run = seen_with(log, RUN, load_run(group));
+    if (producer_in(run) == producer)
+        words[LAST] += run_length(run, floor);
 }
 
 bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, struct shmbus_entry *entry) {
@@ -745,8 +908,7 @@ bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, str
         bool under_way = ticket & UNDER_WAY;
         if (under_way && !log_of(group, ticket, &copy))
             continue;
-        for (uint32_t field = 0; field < GROUP_ROW_WORDS; field++)
-            words[field] = seen_with(group, under_way ? &copy : NULL, producer, (enum field)field);
+        see(group, ticket, under_way ? &copy : NULL, producer, words);
         FENCE(memory_order_acquire);
         uint64_t again = load_ticket(group);
         if (again == ticket || (under_way && again == (ticket & ~UNDER_WAY)))

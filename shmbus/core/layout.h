@@ -43,7 +43,9 @@
  *           time    {milliseconds : 44, tries : 8, lap : 12}
  *           row     ten words {which owner of the id : 16, number : 48}, see group_ledger.c
  *           whose   {lap : 20, producer : 12}
- *           ticket  {how many changes : 56, under way : 1, whose log : 7}
+ *           ticket  {how many changes : 56, under way : 1, whose log : 7}, or, of a change that needs no log,
+ *                   {the same, of which 16 the floor's lowest : 56, 0 : 1, 127 : 7}
+ *           run     {where it began : 52, producer : 12}
  *           judged  {number : 48, forgotten : 16}
  *           verdict {sequence : 63, duplicate : 1}
  *
@@ -201,6 +203,8 @@ struct shmbus_group_lane {
     _Atomic uint64_t verdict;                /* of the message that is being judged */
     _Atomic uint64_t ticket;                 /* of the ledger: whose log is being carried out */
     _Atomic uint64_t unread, explained;      /* sequences the ring dropped; so many of them are somebody's loss by now, or nobody's */
+    _Atomic uint64_t run;                    /* all that the floor passed from there on was delivered, of one producer */
+    _Atomic uint32_t lately;                 /* whose was what was booked last, perhaps */
     _Alignas(128) _Atomic uint64_t returned; /* grows with every message that is given back */
     _Atomic uint64_t untold;                 /* messages lost while nobody was there to be told */
     _Atomic uint64_t redelivered, duplicates, dead;

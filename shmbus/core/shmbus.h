@@ -28,7 +28,7 @@ extern "C" {
 #define SHMBUS_SESSION_OLDEST 1u
 #define SHMBUS_BELLS_LAYOUT 2u
 #define SHMBUS_BELLS_OLDEST 1u
-#define SHMBUS_GROUP_LAYOUT 3u
+#define SHMBUS_GROUP_LAYOUT 4u
 #define SHMBUS_GROUP_OLDEST 2u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
@@ -444,7 +444,7 @@ struct shmbus_group_setup {
     uint32_t lanes;
     uint32_t window;    /* power of two: so many messages at most are given out and not settled, in each lane */
     uint32_t producers; /* ids of producers whose duplicates are removed, 0: duplicates are not looked for */
-    uint32_t rows;      /* of the ledger, by producer id from 0 on; 0: none, as in the layout before this one */
+    uint32_t rows;      /* of the ledger, by producer id from 0 on; 0: none, as in the oldest layout */
 };
 
 /* One lane, as one member sees it. */
@@ -455,6 +455,7 @@ struct shmbus_group {
     _Atomic uint32_t *whose;
     struct shmbus_group_log *logs;
     uint32_t member, mask, shift, producers, rows;
+    bool runs; /* the layout has runs, see group_ledger.c; the one before it has a ledger without them */
     uint32_t writer;                /* whose log is ours: the member's, or SHMBUS_MEMBERS for the coordinator, who sets it */
     const struct shmbus_ring *ring; /* for the caller to set: where it reads now; NULL: numbers and names of producers are not known */
 };
@@ -517,6 +518,9 @@ void shmbus_group_forget(const struct shmbus_group *group, uint32_t producer);
 enum shmbus_result shmbus_group_pass(const struct shmbus_group *group, uint64_t sequence);
 /* Done with it, for good. False: it was not ours any more. `advanced` grows by how far the floor moved. */
 bool shmbus_group_settle(const struct shmbus_group *group, struct shmbus_taken taken, uint64_t *advanced);
+/* The same by who has read it: what `frame` says need not be looked up in the ring, whose lines publishers write. */
+bool shmbus_group_settle_read(const struct shmbus_group *group, struct shmbus_taken taken, const struct shmbus_frame *frame,
+                              uint64_t *advanced);
 /* The same of one that ended otherwise. */
 bool shmbus_group_settle_as(const struct shmbus_group *group, struct shmbus_taken taken, enum shmbus_ending ending,
                             uint64_t *advanced);
@@ -556,6 +560,9 @@ bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint
 uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence);
 /* Carry out what somebody had begun: before its place as a writer is given to another. */
 void shmbus_group_finish(const struct shmbus_group *group);
+/* The same, and count and book what they had let go and not got to: when a coordinator begins, where another has died. What a
+ * member leaves so is completed by shmbus_group_reap(). */
+void shmbus_group_complete(const struct shmbus_group *group);
 /* What each producer had published before the lane began, after shmbus_group_place(), with `ring` set. It begins further on, and
  * that is told as lost, where the ring has dropped what it was to begin with. */
 void shmbus_group_begin(const struct shmbus_group *group);

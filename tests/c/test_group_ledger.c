@@ -1,9 +1,10 @@
 /* The ledger of a group: what its rows say when one thing happens after the other. Races are stress_group.c's. */
 #include <string.h>
 
+#include "group.h"
 #include "rig.h"
 
-enum { WINDOW = 64, PRODUCERS = 16, LENGTH = 40 };
+enum { WINDOW = 64, PRODUCERS = 16, LENGTH = 40, OVER_ENTRY = 4 + 10 * (SHMBUS_MAX_PRODUCERS + 1) };
 
 static struct rig rig;
 static struct rig_group page;
@@ -235,8 +236,7 @@ TEST(what_is_held_when_the_floor_passes_it_is_delivered_unless_it_is_let_go) {
     CHECK_EQUAL(shmbus_group_floor(&anna), head);
 }
 
-TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
-    uint64_t at = overrun_what_anna_holds();
+static void go_on_past_the_window(uint64_t at) {
     for (; at <= WINDOW + 4; at++) {
         publish(2);
         if (shmbus_head(&rig.ring) > at)
@@ -246,10 +246,54 @@ TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
             settle(&bert, at, at + 1);
         }
     }
+}
+
+TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
+    go_on_past_the_window(overrun_what_anna_holds());
     check_row(1, 4, 0, 4);
     CHECK(!shmbus_group_settle_quietly(&anna, taken(1)));
     CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 0);
     check_row(1, 4, 0, 4);
+}
+
+/* Anna is killed after each step of letting go: what she gave back, what she found lost, filtered, or was about to book. */
+static uint64_t let_go_half(void) {
+    uint64_t head = overrun_what_anna_holds();
+    atomic_store(word_of(&anna, 1), make_word(0, RETURNED, 1, 0));
+    atomic_store(word_of(&anna, 2), settled_word(&anna, 2, SHMBUS_ENDED_OVERRUN, 0));
+    atomic_store(word_of(&anna, 3), settled_word(&anna, 3, SHMBUS_ENDED_FILTERED, 1));
+    check_row(1, 4, 4, 0); /* it was handed out */
+    must_tell_nothing();
+    return head;
+}
+
+static void check_let_go(uint64_t lost) {
+    check_row(1, 4, 3 - lost, lost);
+    CHECK_EQUAL(row(1).filtered, 1);
+    must_tell(1, lost);
+}
+
+TEST(what_was_let_go_by_one_who_was_killed_before_it_was_booked_is_booked_by_the_reaper) {
+    let_go_half();
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 1);
+    check_let_go(3);
+    must_tell_nothing();
+    CHECK_EQUAL(shmbus_group_reap(&coordinator, 3), 0);
+    shmbus_group_complete(&coordinator);
+    check_row(1, 4, 0, 3);
+}
+
+TEST(what_was_let_go_by_one_who_was_killed_before_it_was_booked_is_booked_by_who_needs_the_word) {
+    go_on_past_the_window(let_go_half());
+    check_let_go(3);
+}
+
+TEST(what_a_coordinator_let_go_before_it_was_killed_is_booked_by_the_next) {
+    let_go_half();
+    shmbus_group_complete(&coordinator);
+    check_let_go(2); /* anna lives, and holds the fourth */
+    CHECK(shmbus_group_settle_quietly(&anna, taken(4)));
+    check_row(1, 4, 1, 2);
 }
 
 /* ---- commits ---- */
@@ -296,6 +340,20 @@ TEST(what_ended_between_the_look_at_it_and_the_mark_that_it_was_held_is_booked_a
     CHECK_EQUAL(row(1).filtered, 1);
 }
 
+TEST(what_was_decided_to_be_booked_over_is_booked_over_once_whoever_carries_it_out) {
+    let_go_half();
+    const uint64_t entries[][2] = {{OVER_ENTRY, 2}, {4 + 10 * 1 + 2, 1ull << 48 | 1}, {4 + 10 * 1 + 8, 1ull << 48 | 1}};
+    for (int i = 0; i < 3; i++) { /* OVER, OVERRUN and OWED of producer 1 */
+        atomic_store(&anna.logs[3].entries[i].where, entries[i][0]);
+        atomic_store(&anna.logs[3].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&anna.logs[3].count, 3);
+    atomic_store(&anna.lane->ticket, (atomic_load(&anna.lane->ticket) | 255) + 1 + 128 + 3);
+    check_row(1, 4, 3, 1);
+    shmbus_group_reap(&coordinator, 3);
+    check_let_go(3);
+}
+
 TEST(whatever_logs_and_tickets_say_every_call_returns) {
     uint64_t seed = check_seed();
     for (int i = 0; i < 2000; i++) {
@@ -310,6 +368,7 @@ TEST(whatever_logs_and_tickets_say_every_call_returns) {
             }
         }
         atomic_store(&anna.lane->ticket, check_random(&seed));
+        atomic_store(&anna.lane->run, check_random(&seed) >> check_random(&seed) % 64);
         uint64_t advanced = 0;
         struct shmbus_entry entry;
         shmbus_group_entry(&bert, 1, &entry);
@@ -320,6 +379,154 @@ TEST(whatever_logs_and_tickets_say_every_call_returns) {
         rig_group_close(&page);
         rig_close(&rig);
     }
+}
+
+/* ---- runs ---- */
+
+static uint32_t in_a_run(void) { return (uint32_t)(atomic_load(&anna.lane->run) & SHMBUS_MAX_PRODUCER_ID); }
+
+/* What was published by that producer from `from` on is claimed and settled one by one, and told at once by the row. */
+static void settle_each(uint32_t producer, uint64_t from, uint64_t count) {
+    uint64_t last = row(producer).last;
+    claim(&anna, from, (uint32_t)count);
+    for (uint64_t i = 0; i < count; i++) {
+        settle(&anna, from + i, from + i + 1);
+        check_row(producer, last + i + 1, last + i + 1, 0);
+    }
+    CHECK_EQUAL(shmbus_group_floor(&anna), from + count);
+}
+
+static void open_in_a_run(void) {
+    open_group();
+    publish_many(1, 10);
+    settle_each(1, 1, 10);
+    CHECK_EQUAL(in_a_run(), 1);
+}
+
+TEST(messages_of_one_producer_in_turn_are_a_run_and_its_row_is_left_as_it_was) {
+    open_in_a_run();
+    uint64_t stands = atomic_load(&anna.account[10]);
+    publish_many(1, 10);
+    settle_each(1, 11, 10);
+    CHECK_EQUAL(atomic_load(&anna.account[10]), stands);
+    publish_many(2, 5);
+    settle_each(2, 21, 5);
+    CHECK_EQUAL(in_a_run(), 2);
+    check_row(1, 20, 20, 0);
+}
+
+TEST(messages_of_producers_by_turns_begin_no_run) {
+    open_group();
+    for (uint64_t at = 1; at < 30; at += 2) {
+        publish(1);
+        publish(2);
+        settle_each(1, at, 1);
+        settle_each(2, at + 1, 1);
+        CHECK_EQUAL(in_a_run(), 0);
+    }
+}
+
+TEST(what_ends_otherwise_or_skips_a_number_ends_a_run) {
+    open_in_a_run();
+    publish_many(1, 2);
+    claim(&anna, 11, 2);
+    end(&anna, 11, SHMBUS_ENDED_FILTERED);
+    CHECK_EQUAL(in_a_run(), 0);
+    CHECK_EQUAL(row(1).filtered, 1);
+    settle(&anna, 12, 13);
+    check_row(1, 12, 11, 0);
+    writers[1].producer_sequence = 20;
+    publish(1);
+    claim(&anna, 13, 1);
+    settle(&anna, 13, 14);
+    CHECK_EQUAL(row(1).base, 8);
+    check_row(1, 21, 12, 0);
+}
+
+TEST(a_run_goes_on_where_who_read_a_message_says_its_number_and_not_where_it_is_another) {
+    open_in_a_run();
+    publish_many(1, 2);
+    claim(&anna, 11, 2);
+    uint64_t advanced = 0;
+    struct shmbus_frame frame = {.sequence = 11, .producer = 1, .producer_sequence = 11};
+    CHECK(shmbus_group_settle_read(&anna, taken(11), &frame, &advanced));
+    CHECK_EQUAL(advanced, 1);
+    check_row(1, 11, 11, 0);
+    frame = (struct shmbus_frame){.sequence = 11, .producer = 1, .producer_sequence = 40}; /* not the one that is passed */
+    CHECK(shmbus_group_settle_read(&anna, taken(12), &frame, &advanced));
+    check_row(1, 12, 12, 0);
+    CHECK_EQUAL(in_a_run(), 1);
+}
+
+TEST(a_floor_that_was_decided_by_one_who_was_killed_then_counts_at_once_and_is_moved_by_the_next) {
+    open_in_a_run();
+    publish_many(1, 3);
+    claim(&anna, 11, 3);
+    for (uint64_t at = 11; at < 13; at++)
+        CHECK(shmbus_group_settle_quietly(&anna, taken(at)));
+    uint64_t number = atomic_load(&anna.lane->ticket) >> 8;
+    CHECK_EQUAL(number & 0xffff, 11); /* where the floor went without a log */
+    atomic_store(&anna.lane->ticket, (number + 2) << 8 | 127); /* to 13 */
+    CHECK_EQUAL(shmbus_group_floor(&anna), 11);
+    check_row(1, 12, 12, 0);
+    shmbus_group_finish(&bert);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 13);
+    check_row(1, 12, 12, 0);
+    settle(&anna, 13, 14);
+    check_row(1, 13, 13, 0);
+}
+
+TEST(an_overrun_and_a_bridge_end_a_run) {
+    open_in_a_run();
+    publish_many(1, 60);
+    uint64_t head = shmbus_head(&rig.ring);
+    shmbus_group_skip(&bert, head);
+    check_row(1, head - 1, 10, head - 11);
+    must_tell(1, head - 11);
+    claim(&anna, head, 30);
+    settle(&anna, head, head + 30);
+    CHECK_EQUAL(in_a_run(), 1);
+    check_row(1, 70, 70 - (head - 11), head - 11);
+    CHECK(shmbus_group_bridge(&anna, head + 30, (1ull << 32) + 5));
+    CHECK_EQUAL(shmbus_group_floor(&anna), (1ull << 32) + 5);
+    check_row(1, 70, 70 - (head - 11), head - 11);
+}
+
+TEST(a_lane_that_begins_anew_has_nothing_of_the_run_that_was_there) {
+    open_in_a_run();
+    shmbus_group_place(&coordinator, 5);
+    shmbus_group_finish(&bert);
+    CHECK_EQUAL(shmbus_group_floor(&anna), 5);
+    check_row(1, 0, 0, 0);
+}
+
+TEST(an_id_that_is_given_to_another_in_a_run_begins_anew) {
+    open_in_a_run();
+    publish_many(1, 2);
+    publish_many(2, 40);
+    shmbus_group_forget(&coordinator, 1);
+    check_row(1, 12, 10, 2);
+    shmbus_numbers_begin(&rig.ring, 1, false);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&anna, sequence, 1);
+    settle(&anna, sequence, sequence + 1);
+    check_row(1, 1, 1, 0);
+}
+
+TEST(a_page_of_the_layout_before_has_no_runs) {
+    open_ring();
+    page = rig_group(9, 2, WINDOW, 0, PRODUCERS + 1);
+    shmbus_group_page(page.memory, 2)->layout_version = 3;
+    anna = looking(rig_member(&page, 1, 3));
+    coordinator = looking(rig_coordinator(&page, 1));
+    shmbus_group_place(&coordinator, 1);
+    shmbus_group_begin(&coordinator);
+    publish_many(1, 20);
+    settle_each(1, 1, 20);
+    CHECK_EQUAL(in_a_run(), 0);
+    CHECK_EQUAL(atomic_load(&anna.account[10]), 1ull << 48 | 20);
 }
 
 /* ---- ids, beginnings, layouts ---- */
@@ -416,13 +623,13 @@ TEST(a_message_whose_number_its_producer_did_not_store_is_lost_by_name_all_the_s
     CHECK_EQUAL(row(1).base + row(2).base, 0);
 }
 
-TEST(a_page_of_the_layout_before_has_no_ledger_and_goes_on_as_it_was) {
+TEST(a_page_of_the_oldest_layout_has_no_ledger_and_goes_on_as_it_was) {
     open_ring();
     page = rig_group(9, 2, WINDOW, 0, 0);
     struct shmbus_group_setup setup;
     CHECK_EQUAL(shmbus_group_check(page.memory, page.size, rig_boot, &setup), SHMBUS_OK);
     CHECK_EQUAL(setup.rows, 0);
-    CHECK_EQUAL(shmbus_group_number(page.memory, page.size), SHMBUS_GROUP_LAYOUT - 1);
+    CHECK_EQUAL(shmbus_group_number(page.memory, page.size), SHMBUS_GROUP_OLDEST);
     anna = looking(rig_member(&page, 1, 3));
     shmbus_group_place(&anna, 1);
     shmbus_group_begin(&anna);

@@ -13,7 +13,9 @@
  *                skip      word by word, the floor, word by word again (-DLOSSY: the ring's head moves as it likes)
  *   advance      floor, then word by word, compare-and-swap of the floor
  *   keeper       expire    the same as return, for any holder at any time
- *   reaper       reap      the same as return, for all that a dead member holds, word by word; then advance
+ *                put_away  before a claim or a skip: what an earlier lap left TAKEN or RETURNED -> SETTLED and counted
+ *   reaper       reap      the same as return, for all that a dead member holds, and the look at the floor for all that
+ *                          was given back, word by word; then advance
  *
  * A member may die before and after any step that stores (what it has loaded dies with it).  Sequences begin at WINDOW, with
  * every word an older lap's.  A word is {sequence, state, tries, member}.  One step may stand for several loads where what was
@@ -69,19 +71,17 @@ inline lose(s)
 	assert(counted[s] == 1 && !settled[s])                                  /* counted twice */
 }
 
-/* a word goes to a later lap */
-inline abandon(old)
+/* A word is needed for a later lap that somebody still holds, or gave back when the floor had passed it. */
+inline put_away(old)
 {
-	if
-	:: STATE(old) != SETTLED && SEQ(old) >= FIRST ->
 #ifdef LOSSY
-		lose(SEQ(old))
+	lose(SEQ(old));
 #else
-		assert(false)                                                   /* word used again too early */
+	assert(false);                                                          /* word used again too early */
 #endif
-	:: else
-	fi
+	old = MAKE(SEQ(old), SETTLED, 0, 0)
 }
+#define IS_LEFT(s) (STATE(AT(s)) != SETTLED)
 
 inline pass_floor(to)
 {
@@ -167,11 +167,11 @@ inline drop()
 		if
 		:: atomic { true ->
 			if
-			:: SEQ(AT(at)) < at -> abandon(AT(at)); AT(at) = MAKE(at, SETTLED, 0, 0); lose(at)
-			:: SEQ(AT(at)) == at && STATE(AT(at)) == RETURNED -> AT(at) = MAKE(at, SETTLED, 0, 0); lose(at)
-			:: else
-			fi;
-			at++ }
+			:: SEQ(AT(at)) < at && IS_LEFT(at) -> put_away(AT(at))
+			:: (SEQ(AT(at)) < at && !IS_LEFT(at)) || (SEQ(AT(at)) == at && STATE(AT(at)) == RETURNED) ->
+				AT(at) = MAKE(at, SETTLED, 0, 0); lose(at); at++
+			:: else -> at++
+			fi }
 		DIE
 		fi
 	:: else -> break
@@ -317,12 +317,13 @@ try_word:
 	:: atomic { s < f || SEQ(AT(s)) >= s -> f = 0; goto passed }
 #ifndef DROP_WINDOW
 	:: atomic { s >= f && SEQ(AT(s)) < s && s - f >= WINDOW -> goto again }
-	:: atomic { s >= f && SEQ(AT(s)) < s && s - f < WINDOW ->
+	:: atomic { s >= f && SEQ(AT(s)) < s && s - f < WINDOW && IS_LEFT(s) -> put_away(AT(s)); goto try_word }
+	:: atomic { s >= f && SEQ(AT(s)) < s && s - f < WINDOW && !IS_LEFT(s) ->
 #else
-	:: atomic { s >= f && SEQ(AT(s)) < s ->
+	:: atomic { s >= f && SEQ(AT(s)) < s && IS_LEFT(s) -> put_away(AT(s)); goto try_word }
+	:: atomic { s >= f && SEQ(AT(s)) < s && !IS_LEFT(s) ->
 #endif
 		f = 0;
-		abandon(AT(s));
 		assert(!settled[s] && !counted[s]);                             /* given out after it was settled */
 #ifdef ONCE
 		if
@@ -341,12 +342,14 @@ try_word:
 	fi;
 #ifdef RUN
 	/* shmbus_group_claim_run */
+try_more:
 	f = floor;
 	if
+	:: atomic { s + 1 < LAST && s + 1 >= f && s + 1 - f < WINDOW && SEQ(AT(s + 1)) <= s && IS_LEFT(s + 1) ->
+		put_away(AT(s + 1)); goto try_more }
 	:: atomic { s + 1 >= LAST || s + 1 < f || s + 1 - f >= WINDOW || SEQ(AT(s + 1)) > s -> f = 0 }
-	:: atomic { s + 1 < LAST && s + 1 >= f && s + 1 - f < WINDOW && SEQ(AT(s + 1)) <= s ->
+	:: atomic { s + 1 < LAST && s + 1 >= f && s + 1 - f < WINDOW && SEQ(AT(s + 1)) <= s && !IS_LEFT(s + 1) ->
 		f = 0;
-		abandon(AT(s + 1));
 		assert(!settled[s + 1] && !counted[s + 1]);                     /* given out after it was settled */
 		AT(s + 1) = MAKE(s + 1, TAKEN, 1, me); more = 1 }
 	DIE
@@ -451,6 +454,9 @@ end:	atomic { dead[one] -> skip }
 			if
 			:: STATE(word[i]) == TAKEN && WHO(word[i]) == one ->
 				w = MAKE(SEQ(word[i]), RETURNED, TRIES(word[i]), 0); word[i] = w; s = SEQ(w)
+#ifndef DROP_REAPER_COMPLETES
+			:: STATE(word[i]) == RETURNED -> w = word[i]; s = SEQ(w)
+#endif
 			:: else -> s = 0
 			fi }
 #if defined(LOSSY) && !defined(DROP_LOOK_AT_FLOOR)
@@ -507,8 +513,7 @@ init
 		do
 		:: k < LAST && !(dead[0] && dead[1]) ->
 #ifdef LOSSY
-			/* what was given back by one who died then is counted when its word is needed */
-			assert(settled[k] || counted[k] || (DEATHS > 0 && AT(k) >> 5 == (k << 2 | RETURNED)));  /* loss not counted */
+			assert(settled[k] || counted[k]);                               /* loss not counted */
 #else
 			assert(settled[k]);                                             /* floor passed an unsettled message */
 #endif

@@ -152,6 +152,7 @@ MEMBERS = {
     "bury": shmbus.Durable("agent", max_deliveries=1),
     "move": shmbus.Durable("agent"),
     "overrun": shmbus.Durable("agent"),
+    "abandon": shmbus.Durable("agent"),
 }
 
 
@@ -174,6 +175,17 @@ def settle(world: World) -> int:
     died = victim.death()
     if late:
         world.survivor = world.member_that_survives(durable, settled, gaps=True)
+    return died
+
+
+def abandon(world: World) -> int:
+    """A member that holds messages until the group has been demoted and they are lost."""
+    row, durable = world.row, MEMBERS[world.row.how]
+    victim = world.role("victim", roles.holder(world.bus, durable, row.site, row.count))
+    world.mark()
+    victim.line.say("go")
+    died = victim.death()
+    world.survivor = world.member_that_survives(durable, roles.Settled(), gaps=True)
     return died
 
 
@@ -293,6 +305,7 @@ HOW = {
     "shut_out": shut_out,
     "prune": prune, "revoke": revoke, "overdue": overdue, "make": asked, "open": asked, "connect": asked,
     "subscribe": asked, "durable": asked, "resize": asked, **dict.fromkeys(MEMBERS, settle),
+    "abandon": abandon,
     "keep": asked, "spawn": asked, "reload": asked, "change": asked,
 }  # fmt: skip
 

@@ -133,8 +133,8 @@ static PyObject *group_finish(GroupObject *self, PyObject *Py_UNUSED(none)) {
     if (!usable(self))
         return NULL;
     for (uint32_t lane = 0; lane < self->setup.lanes; lane++)
-        if (shmbus_group_view(&view, self->session.segment.memory, &self->setup, lane, 0))
-            shmbus_group_finish(&view);
+        if (lane_at(self, lane, 0, &view))
+            shmbus_group_complete(&view);
     Py_RETURN_NONE;
 }
 

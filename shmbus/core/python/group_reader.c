@@ -545,7 +545,7 @@ PyObject *group_ack(PyObject *reader, PyObject *message) {
     if (!source)
         return NULL;
     uint64_t advanced = 0;
-    bool done = shmbus_group_settle(lane_of(source), taken, &advanced);
+    bool done = shmbus_group_settle_read(lane_of(source), taken, &((MessageHead *)message)->frame, &advanced);
     group_signal(source, advanced, false);
     return PyBool_FromLong(done);
 }
