@@ -60,6 +60,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "laps of 32 bits",
             2: "laps of 48 bits, and what a producer had judged",
             3: "a ledger, where its row count is not zero",
+            4: "runs in the ledger",
         },
     ),
     "ring": Layout(

@@ -35,7 +35,8 @@
  *
  * Any log that moves the floor, or writes the number of a producer's last message, ends the run: it writes what the run had
  * into the row, and that the run begins where the floor goes (or stands), with a producer or with nobody's. A run begins with
- * the second message in turn that a producer has; of producers by turns a run each time would cost more than it saves.
+ * the second message in turn that a producer has; of producers by turns a run each time would cost more than it saves. All
+ * interleavings of this are explored in tests/model/ledger.pml.
  *
  * What the ring has dropped. How many sequences went by unread, `unread`, is booked with the floor; whose loss they are is told
  * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
