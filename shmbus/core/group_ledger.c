@@ -377,6 +377,13 @@ static void commit_floor(const struct draft *draft, uint64_t floor, uint64_t to,
     *moved += to - floor; /* also if another has done it in our place, who may not tell those that wait for it */
 }
 
+/* Before a row becomes another owner's of the id. What was read while somebody else wrote says of no owner anything, and is not
+ * committed either; acquire: what was read till now was read before the ticket is. */
+static void disown_by(const struct draft *draft, uint32_t producer) {
+    if (load_ticket(draft->group) == draft->ticket)
+        disown(draft->group, producer);
+}
+
 /* False: somebody else was faster, and what was worked out is old. */
 static bool commit(const struct draft *draft, uint64_t *moved) {
     atomic_store_explicit(&draft->log->count, draft->count, memory_order_relaxed);
@@ -499,7 +506,7 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
     if (number_in(row) == 0 || *left || !known || number != number_in(row) + sum->messages - sum->uncounted)
         version = version_of(group, sum->producer);
     if (version != version_in(row))
-        disown(group, sum->producer);
+        disown_by(draft, sum->producer);
     uint64_t before = last_number(group, sum->producer, version), last = before + sum->messages;
     if (known) {
         uint64_t expected = last - sum->uncounted;
@@ -743,7 +750,7 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, 
         if (draft->count + 5 + NOT_OF_A_SUM > GROUP_LOG_ENTRIES)
             return false;
         if (version != version_in(load(group, producer, LAST)))
-            disown(group, producer);
+            disown_by(draft, producer);
         put_row(draft, producer, LAST, version, numbers[producer]);
         put_missing(draft, producer, version, numbers[producer] - last, left, 0);
     }
