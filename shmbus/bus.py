@@ -475,8 +475,8 @@ class Bus(Closing):
     def _reconnect(self) -> bool:
         """The coordinator died: go on with the one that took over from it, if there is one by now.
 
-        What a signal handler ends in the middle is gone on with by the next call: hanging up on a coordinator that has
-        answered the hello would end this client's session.
+        What a signal handler ends in the middle, or a coordinator that is stopped leaves unanswered, is gone on with by
+        the next call: hanging up on one that has answered the hello, or will, would end this client's session.
         """
         if self._closed:
             return False
@@ -495,13 +495,14 @@ class Bus(Closing):
         control = self._joining
         if control is None:
             control = self._joining = ControlConnection.prepared(self._target)
+        patience = 0.0 if control.overdue else RESUME_SECONDS  # rings are read and written on meanwhile
         try:
-            welcome = control.join(
-                self.client_name, timeout=RESUME_SECONDS, resume=self._session, auth_info=self._auth_info
-            )
+            welcome = control.join(self.client_name, timeout=patience, resume=self._session, auth_info=self._auth_info)
         except (ShmbusError, OSError) as error:
             if not is_own(error):
                 raise
+            if control.overdue:
+                return Found.NOBODY, ""
             self._joining = None
             control.close()
             return (Found.UNLIKE, str(error)) if isinstance(error, VersionError) else (Found.NOBODY, "")

@@ -171,8 +171,8 @@ class ControlConnection(Closing):
     ) -> Received:
         """Connect and say hello, as `connect` does. What a signal handler ends in the middle may be called again.
 
-        The Welcome comes again until it is settled. `resume` is the session that this process had with a coordinator
-        that died.
+        The same after it was not answered in time, see `overdue`. The Welcome comes again until it is settled. `resume`
+        is the session that this process had with a coordinator that died.
         """
         deadline = time.monotonic() + timeout
         if self.coordinator_uid < 0:
@@ -188,6 +188,7 @@ class ControlConnection(Closing):
                 self._unsettled.add(_HELLO_ID)
                 answer = self._send(_HELLO_ID, hello, deadline, None) or self._answer(_HELLO_ID, deadline)
             else:
+                self._overdue.discard(_HELLO_ID)
                 answer = self._answer(_HELLO_ID, deadline)
         if isinstance(answer, ConnectionLost):
             raise ConnectError(self.bus, self.address, answer.reason)
@@ -308,6 +309,11 @@ class ControlConnection(Closing):
     def fileno(self) -> int:
         """The socket, readable when there is something to drain."""
         return self._channel.fileno()
+
+    @property
+    def overdue(self) -> bool:
+        """The hello was said and not answered in time, but may be yet: to hang up now might end what it resumes."""
+        return self.lost is None and _HELLO_ID in self._overdue
 
     @property
     def closed(self) -> bool:

@@ -215,6 +215,8 @@ class Server:
         reply = ServerPacket(id=packet.id)
         getattr(reply, _BODY[type(answer).__name__]).CopyFrom(answer)
         peer.send(reply, openers)
+        if request == "hello" and answer.resumed:
+            self._bells.ring(answer.bell)  # it may not have waited for it, if we were stopped
 
     def _handle_as(
         self, client: Client, auth_info: RpcAuthInfo, request: str, packet: ClientPacket

@@ -63,6 +63,27 @@ def test_publishing_and_reading_go_on_under_load_and_a_new_one_serves_the_same_n
             assert subscription.lost == 0
 
 
+def test_a_coordinator_that_takes_over_and_is_stopped_finds_its_clients_waiting_when_it_goes_on(bus_name, monkeypatch):
+    monkeypatch.setattr("shmbus.bus.RESUME_SECONDS", 0.2)
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.x", lossless=True) as subscription:
+        publisher = bus.publisher("lab.x")
+        killed(first)
+        with coordinator(bus_name) as second:
+            second.process.send_signal(signal.SIGSTOP)
+            for number in range(3):  # the first waits for an answer to its hello, the others look whether it came
+                publisher.publish(b"%d" % number)
+                assert subscription.receive(timeout=20).payload == b"%d" % number
+                assert subscription.try_receive() is None
+                with pytest.raises(ConnectionLost):
+                    bus.publisher("lab.y")
+            second.process.send_signal(signal.SIGCONT)
+            eventually(lambda: subscription.try_receive() is None and not bus._control.lost)
+            with bus.publisher("lab.y") as other, bus.subscribe("lab.y") as looking:
+                other.publish(b"served")
+                assert looking.receive(timeout=20).payload == b"served"
+            assert [client.subscriptions for client in bus.status().clients] == [1]
+
+
 def test_gating_waiting_and_waking_work_without_a_coordinator(bus_name):
     with coordinator(bus_name) as running, shmbus.connect() as bus:
         subscription, publisher = bus.subscribe("lab.x", lossless=True), bus.publisher("lab.x", timeout=0)
