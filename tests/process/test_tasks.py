@@ -241,12 +241,19 @@ def test_what_is_submitted_twice_is_done_once(bus, agent):
         assert agent.run_task(task("one", "sleep 0.3")) == first.result()
         with pytest.raises(ValueError, match="another task was submitted with the key 'one'"):
             agent.submit_task(task("one", "sleep 0.4"))
-        with Agent(bus) as other:
+        with Agent(bus) as other, Agent(bus) as third:
             mine = agent.run_task(task("two"), key="k")
             assert other.run_task(task("two"), key="k") == mine
-        assert results(published) == [("one", "lab"), ("two", "lab"), ("two", "lab")]  # each agent has its result
+            assert [one.run_task(task(""), key="three").task_id for one in (agent, other)] == ["three", "three"]
+            failing(third.submit_task(task("four"), key="k"), "VALIDATION_FAILED", "ERROR")
+        each = [(name, "lab") for name in ("one", "two", "two", "three", "three")]
+        assert results(published) == each  # each agent has its result
         child.stdin.close()
-        assert [line for line in child.stdout.read().splitlines() if line.startswith("did")] == ["did one", "did two"]
+        assert [line for line in child.stdout.read().splitlines() if line.startswith("did")] == [
+            "did one",
+            "did two",
+            "did three",
+        ]
 
 
 def test_a_full_topic_holds_up_its_results_and_nothing_else():
