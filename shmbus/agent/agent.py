@@ -44,12 +44,12 @@ class Agent:
     ) -> Task:
         """Have a collector do it that can: one of the task's domain that has what it `needs`.
 
-        Of several the most preferred (attribute "priority" of its registration) gets it, then the least loaded. When
-        that dies or hangs in the middle of it, or refuses, another one does. The result comes once, to `Task.result`,
-        and as a child of the task (`Task.correlation`, with the tag task_id) on the topic of its kind, such as
-        events.process.batch. `timeout` in seconds, over all attempts and the publishing. `priority` 0 to 255: of what
-        waits, here and at a collector, the highest comes first. `patience` is how many seconds may pass while nobody
-        who can is registered.
+        Of several the healthiest gets it, by what they say of themselves and by their leases, then the most preferred
+        (attribute "priority" of its registration), then the least loaded. When that dies or hangs in the middle of it,
+        or refuses, another one does. The result comes once, to `Task.result`, and as a child of the task
+        (`Task.correlation`, with the tag task_id) on the topic of its kind, such as events.process.batch. `timeout` in
+        seconds, over all attempts and the publishing. `priority` 0 to 255: of what waits, here and at a collector, the
+        highest comes first. `patience` is how many seconds may pass while nobody who can is registered.
 
         A task without an id gets one: its `key`, if it has one. What was submitted with the same `key` (default: the
         id), and is not done or has a result that is remembered (1,024 of them), is not done again: the same Task comes

@@ -363,6 +363,23 @@ def test_what_comes_again_with_the_same_key_is_executed_once_and_answered_again(
         assert client.health("lab").metrics["rpc_repeated"] == 4
 
 
+@pytest.mark.parametrize("balance", ["least-loaded", "round-robin"])
+def test_of_several_servers_those_that_say_they_are_best_are_called(bus, balance):
+    def asked(what: str = "") -> int:
+        return int(client.execute("lab", task("x", what)).error_message.split()[0])
+
+    with lab(bus) as one, lab(bus) as other, Client(bus, balance=balance) as client:
+        pids = {one.pid, other.pid}
+        assert {asked() for _ in range(8)} == pids
+        (better,) = pids - {asked("ail DEGRADED")}
+        assert {asked() for _ in range(8)} == {better}
+        assert asked("ail UNHEALTHY") == better
+        assert {asked() for _ in range(8)} == pids - {better}
+        assert asked("ail HEALTHY") != better
+        killed(one if one.pid != better else other)
+        assert {asked() for _ in range(8)} == {better}  # where there is no other
+
+
 def test_a_key_that_was_used_for_something_else_is_refused(bus, client):
     def refused(call: Callable[[], object], why: str) -> RpcError:
         with pytest.raises(RpcError, match=re.escape(why)) as found:
