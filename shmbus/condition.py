@@ -7,7 +7,13 @@ from typing import Final, NamedTuple
 
 from shmbus.directory import Health
 
+_WORDS: Final = {health.value: health for health in (Health.UNKNOWN, Health.HEALTHY, Health.DEGRADED, Health.UNHEALTHY)}
 _FROZEN: Final = (Health.DEGRADED, Health.UNRESPONSIVE)
+
+
+def said_by(word: int) -> Health:
+    """What a session page's word of health says. One that is none of ours says nothing: its owner can write any."""
+    return _WORDS.get(word, Health.UNKNOWN)
 
 
 class Condition(NamedTuple):

@@ -44,16 +44,17 @@ class Agent:
     ) -> Task:
         """Have a collector do it that can: one of the task's domain that has what it `needs`.
 
-        Of several the most preferred (attribute "priority" of its registration) gets it, then the least loaded. When
-        that dies or hangs in the middle of it, or refuses, another one does. The result comes once, to `Task.result`,
-        and as a child of the task (`Task.correlation`, with the tag task_id) on the topic of its kind, such as
-        events.process.batch. `timeout` in seconds, over all attempts and the publishing. `priority` 0 to 255: of what
-        waits, here and at a collector, the highest comes first. `patience` is how many seconds may pass while nobody
-        who can is registered.
+        Of several the healthiest gets it, by what they say of themselves and by their leases, then the most preferred
+        (attribute "priority" of its registration), then the least loaded. When that dies or hangs in the middle of it,
+        or refuses, another one does. The result comes once, to `Task.result`, and as a child of the task
+        (`Task.correlation`, with the tag task_id) on the topic of its kind, such as events.process.batch. `timeout` in
+        seconds, over all attempts and the publishing. `priority` 0 to 255: of what waits, here and at a collector, the
+        highest comes first. `patience` is how many seconds may pass while nobody who can is registered.
 
-        A task without an id gets one. What was submitted with the same `key` (default: the id), and is not done or has
-        a result that is remembered (1,024 of them), is not done again: the same Task comes back. With a key of its own
-        a collector does it once, whichever agent asks. `correlation` as of `Publisher.publish`.
+        A task without an id gets one: its `key`, if it has one. What was submitted with the same `key` (default: the
+        id), and is not done or has a result that is remembered (1,024 of them), is not done again: the same Task comes
+        back. With a key of its own a collector does it once, whichever agent asks, and refuses another task with that
+        key, of another id, say. `correlation` as of `Publisher.publish`.
 
         Raises ValueError for what makes no sense, ClosedError, CorrelationError. What else goes wrong is a TaskError of
         `Task.result`; that nobody can do it is also told by an alert on control.health.status.
@@ -66,7 +67,7 @@ class Agent:
             raise ValueError(f"patience is a number of seconds from 0 up, not {patience!r}")
         asked, call_key = DetectionTask(), self._dispatcher.next_id()
         asked.CopyFrom(task)
-        asked.task_id = asked.task_id or call_key
+        asked.task_id = asked.task_id or key or call_key
         job = Job(Requirement.of(asked.task_type, needs), priority, time.monotonic() + timeout, patience)
         context = _context(correlation, asked.task_id)
         return self._dispatcher.submit(Task(asked, job, key or asked.task_id, key or call_key, timeout, context))

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from shmbus.v1.common_pb2 import TaskType
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, MonitoringDomain
-from shmbus.v1.rpc_pb2 import RegistrationEvent
+from shmbus.v1.rpc_pb2 import REGISTRATION_EVENT_KIND_RENEWAL_FAILED, RegistrationEvent
 
 HIGHEST_PREFERENCE: Final = 255
 
@@ -61,7 +61,10 @@ class Requirement(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A registered collector. `number` is that of its registration: when it registers anew it is another."""
+    """A registered collector. `number` is that of its registration: when it registers anew it is another.
+
+    `session` is its connection's. `late`: its heartbeat is, so that its lease may end soon.
+    """
 
     number: int
     name: str
@@ -69,6 +72,8 @@ class Candidate(NamedTuple):
     task_types: frozenset[int] = frozenset()
     advanced: tuple[bool, bool, bool] = (False, False, False)
     preference: int = 0
+    session: int = 0
+    late: bool = False
 
     @classmethod
     def of(cls, event: RegistrationEvent) -> "Candidate":
@@ -82,6 +87,8 @@ class Candidate(NamedTuple):
             frozenset(its.capabilities.task_types),
             (advanced.kernel_level, advanced.realtime, advanced.system_wide),
             _preference(its.attributes.get("priority", "")),
+            event.session,
+            event.kind == REGISTRATION_EVENT_KIND_RENEWAL_FAILED,
         )
 
     def can(self, wanted: Requirement) -> bool:

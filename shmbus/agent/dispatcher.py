@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from shmbus._core import Waiter
 from shmbus.agent.outlet import Outlet
-from shmbus.agent.roster import Roster
+from shmbus.agent.roster import Roster, failed_collectors
 from shmbus.agent.schedule import Job, Overdue, Recall, Schedule, Send
 from shmbus.agent.task import Task
 from shmbus.errors import ClosedError, RpcError, ShmbusError, TaskError
@@ -26,6 +26,7 @@ from shmbus.rpc.breaker import Breaker
 from shmbus.rpc.exchange import Exchange
 from shmbus.rpc.operations import EXECUTE_TASK, GET_CAPABILITIES
 from shmbus.rpc.pending import Ask, Pending
+from shmbus.rpc.presence import health_of
 from shmbus.topic import HEALTH_STATUS
 from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity, RpcResponsePayload
 
@@ -160,6 +161,7 @@ class Dispatcher:
             settled, self._settled = self._settled, []
             for task, pending in settled:
                 self._attempt_ended(task, pending)
+            self._judge()
             actions = self._schedule.pump(time.monotonic())
             for action in actions:
                 task = self._tasks[action.job]
@@ -173,6 +175,11 @@ class Dispatcher:
                     self._tell_impossible(task)
             if not actions and not self._settled:
                 return
+
+    def _judge(self) -> None:
+        """How collectors say they are, for what is to be given to one: read from their pages, so nobody is asked."""
+        if self._schedule.waits:
+            self._schedule.judge({one.number: health_of(self._bus, one.session) for one in self._schedule.candidates})
 
     def _send(self, task: Task, collector: str) -> None:
         job = task._job
@@ -229,10 +236,18 @@ class Dispatcher:
         known = ", ".join(map(str, self._schedule.candidates)) or "none"
         waited = f" within {task._job.patience:g} s" if task._job.patience else ""
         left = "nobody else who" if task._job.attempts else "nobody who"
-        reason = f"{task._job.requirement}, and {left} can is registered{waited}; registered are: {known}"
+        reason = (
+            f"{task._job.requirement}, and {left} can is registered{waited}; registered are: {known}{self._ill(task)}"
+        )
         error = task.error("REGISTRATION_NOT_FOUND", reason, "UNAVAILABLE")
         self._alert(error)
         self._finish(task, error)
+
+    def _ill(self, task: Task) -> str:
+        """Who could have done it, were they well."""
+        names = ", ".join(sorted(one.name for one in self._schedule.unresponsive(task._job.requirement)))
+        still = [f"unresponsive, so that nothing is given to them: {names}"] if names else []
+        return "".join(f"; {one}" for one in (*still, *failed_collectors(self._bus)))
 
     def _alert(self, error: TaskError) -> None:
         """For operators. Whoever submitted it is told anyway, so what cannot be published now is not."""

@@ -1,11 +1,13 @@
 """Who is registered, as read from shared memory: also while there is no coordinator."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from shmbus.agent.capability import Candidate
 from shmbus.agent.schedule import Schedule
+from shmbus.directory import CollectorState, DirectoryReader
 from shmbus.errors import ConnectionLost
 from shmbus.message import Gap, Message
 from shmbus.start import LastPerKey
@@ -16,6 +18,7 @@ from shmbus.v1 import rpc_pb2 as wire
 if TYPE_CHECKING:
     from shmbus.bus import Bus
 
+_CRASHED = (CollectorState.BACKING_OFF, CollectorState.FAILED)
 _GONE = (wire.REGISTRATION_EVENT_KIND_DEREGISTERED, wire.REGISTRATION_EVENT_KIND_EXPIRED)
 
 
@@ -46,7 +49,7 @@ class Roster:
 
     def _heed(self, event: wire.RegistrationEvent) -> None:
         if event.kind == wire.REGISTRATION_EVENT_KIND_EXPIRED:
-            self._schedule.hung(event.registration_id)
+            self._schedule.hung(Candidate.of(event))
         elif event.kind == wire.REGISTRATION_EVENT_KIND_DEREGISTERED:
             self._schedule.left(event.registration_id)
         else:
@@ -60,13 +63,25 @@ class Roster:
             return
         self.subscription.close()
         self.subscription, self._missed = fresh, False
-        self._schedule.replace(Candidate.of(event) for event in _last(fresh) if event.kind not in _GONE)
+        last = _last(fresh)
+        expired = [one for one in last if one.kind == wire.REGISTRATION_EVENT_KIND_EXPIRED]
+        held = (Candidate.of(one) for one in last if one.kind not in _GONE)
+        self._schedule.replace(held, map(Candidate.of, expired))
 
 
 def registered(bus: "Bus") -> list[wire.RegistrationEvent]:
     """The last event of each collector that is registered now, its lease expired or not."""
     with bus.subscribe(REGISTRATIONS, start=LastPerKey()) as subscription:
         return [one for one in _last(subscription) if one.kind != wire.REGISTRATION_EVENT_KIND_DEREGISTERED]
+
+
+def failed_collectors(bus: "Bus") -> list[str]:
+    """The supervised ones that do not run though they should, each with the reason: what they could do is not known."""
+    with closing(DirectoryReader(bus.directory_fd, boot_id=bus._boot_id)) as directory:
+        found = directory.snapshot().collectors
+    return [
+        f"'{one.name}' has crashed{f' ({one.detail})' if one.detail else ''}" for one in found if one.state in _CRASHED
+    ]
 
 
 def _last(subscription: Subscription) -> list[wire.RegistrationEvent]:

@@ -8,17 +8,20 @@
                +-------------------------------------------------------------+
 
 Of the tasks that wait the one of the highest priority goes first, of equals the oldest. Of the collectors that can do
-it, and have not failed it before, the most preferred gets it, then the least loaded, then each in turn; none gets more
-than `window` at a time. Times are seconds of any clock that only moves on.
+it, and have not failed it before, the healthiest gets it, then the most preferred, then the least loaded, then each in
+turn; none gets more than `window` at a time. One that says it is unhealthy gets nothing while another can, though that
+one may have to be waited for; one that does not move (its lease has expired) gets nothing at all. Times are seconds of
+any clock that only moves on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, NamedTuple
 
 from shmbus.agent.capability import Candidate, Requirement
+from shmbus.directory import Health
 
 WINDOW: Final = 8
 
@@ -89,6 +92,8 @@ class Schedule:
     def __init__(self, window: int = WINDOW) -> None:
         self._window, self._order, self._turn = window, count(1), 0
         self._candidates: dict[int, Candidate] = {}
+        self._said: Mapping[int, Health] = {}  # what each said of itself last
+        self._still: dict[str, Candidate] = {}  # whose registrations have expired, by their names
         self._hung: set[int] = set()  # registrations that have expired; their jobs may still be done
         self._loads: dict[int, int] = {}  # tasks that each has of ours
         self._reported: dict[int, int] = {}  # what each said it has
@@ -104,8 +109,22 @@ class Schedule:
         """All that are registered now."""
         return list(self._candidates.values())
 
+    @property
+    def waits(self) -> bool:
+        """Is anything to be given to anybody?"""
+        return bool(self._waiting)
+
+    def judge(self, said: Mapping[int, Health]) -> None:
+        """What collectors say of themselves now, by their registrations; of any other nothing is known."""
+        self._said = said
+
+    def unresponsive(self, wanted: Requirement) -> list[Candidate]:
+        """Who could do such tasks, and does not move."""
+        return [one for one in self._still.values() if one.can(wanted)]
+
     def arrived(self, candidate: Candidate) -> None:
         """It is registered; whatever was registered under its name before is not."""
+        self._still.pop(candidate.name, None)
         for one in [one for one in self._candidates.values() if one.name == candidate.name]:
             del self._candidates[one.number]
         self._candidates[candidate.number] = candidate
@@ -116,20 +135,26 @@ class Schedule:
         """Its registration has ended. What it has of ours is told by whoever waits for its answers."""
         self._candidates.pop(number, None)
         self._reported.pop(number, None)
+        for one in [one for one in self._still.values() if one.number == number]:
+            del self._still[one.name]
 
-    def hung(self, number: int) -> None:
+    def hung(self, candidate: Candidate) -> None:
         """Its lease is over: what it has is done by others, if there are any."""
-        self.left(number)
-        if number in self._running:
-            self._hung.add(number)
+        self.left(candidate.number)
+        self._still[candidate.name] = candidate
+        if candidate.number in self._running:
+            self._hung.add(candidate.number)
 
-    def replace(self, candidates: Iterable[Candidate]) -> None:
-        """These are registered, and no others."""
+    def replace(self, candidates: Iterable[Candidate], hung: Iterable[Candidate] = ()) -> None:
+        """These are registered, and no others; the leases of some are over."""
         found = {one.number: one for one in candidates}
+        self._still.clear()
         for number in self._candidates.keys() - found.keys():
             self.left(number)
         for candidate in found.values():
             self.arrived(candidate)
+        for candidate in hung:
+            self.hung(candidate)
 
     # ---- what is to be done ------------------------------------------------------------------------------------------
 
@@ -166,7 +191,8 @@ class Schedule:
         while (job := self._next(blocked)) is not None:
             able = [one for one in self._candidates.values() if one.number not in job.tried]
             able = [one for one in able if one.can(job.requirement)]
-            free = [one for one in able if self._loads.get(one.number, 0) < self._window]
+            fit = [one for one in able if self._health(one) < Health.UNHEALTHY] or able
+            free = [one for one in fit if self._loads.get(one.number, 0) < self._window]
             if free:
                 self._pop(job)
                 actions.append(Send(job, self._give(job, self._choose(free))))
@@ -212,7 +238,11 @@ class Schedule:
     def _choose(self, free: list[Candidate]) -> Candidate:
         self._turn += 1
         turned = [free[(self._turn + place) % len(free)] for place in range(len(free))]
-        return min(turned, key=lambda one: (-one.preference, self._load(one.number)))
+        return min(turned, key=lambda one: (self._health(one), -one.preference, self._load(one.number)))
+
+    def _health(self, one: Candidate) -> Health:
+        """One of which nothing is known is as good as any."""
+        return max(self._said.get(one.number, Health.HEALTHY), Health.DEGRADED if one.late else Health.HEALTHY)
 
     def _load(self, number: int) -> int:
         # What it reported holds what is ours as well: the larger of the two, not the sum.

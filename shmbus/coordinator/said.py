@@ -12,11 +12,9 @@ and no I/O: times are seconds of any clock that only moves on.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
+from shmbus.condition import said_by
 from shmbus.directory import Health
-
-_WORDS: Final = {health.value: health for health in (Health.UNKNOWN, Health.HEALTHY, Health.DEGRADED, Health.UNHEALTHY)}
 
 
 @dataclass(slots=True)
@@ -27,11 +25,8 @@ class Said:
     _since: float = 0.0
 
     def look(self, word: int, fresh: bool, now: float) -> bool:
-        """The page says `word`; `fresh`: by one that moves. Whether the health is another than before.
-
-        A word that is none of ours says nothing: whoever has a page can write anything there.
-        """
-        before, self.health = self.health, _WORDS.get(word, Health.UNKNOWN)
+        """The page says `word`; `fresh`: by one that moves. Whether the health is another than before."""
+        before, self.health = self.health, said_by(word)
         if self.health is not before or not fresh:
             self._since = now
         return self.health is not before

@@ -65,10 +65,11 @@ class Client:
         """Call and wait for the answer, at most `timeout` seconds, over all attempts.
 
         With a `key` the call may be sent again by itself, and by anybody later: it is executed once, and answered each
-        time. `correlation` as of `Publisher.publish`. A bearer `token` counts for this call in place of that of
-        `connect`; the server sees it, and whoever has the same user, groups and tokens as this process could. Of the
-        calls that wait at a server those of the highest `priority` (0 to 255) come first. Raises RpcError; at once when
-        nobody serves; AccessDenied.
+        time. A key that was used for another operation or payload is refused (VALIDATION_FAILED). `correlation` as of
+        `Publisher.publish`. A bearer `token` counts for this call in place of that of `connect`; the server sees it,
+        and whoever has the same user, groups and tokens as this process could. Of the calls that wait at a server those
+        of the highest `priority` (0 to 255) come first. Raises RpcError; at once when nobody serves, or for a key with
+        an operation that the coordinator answers, which remembers none; AccessDenied.
         """
         ask = make_ask(service, operation, payload, timeout, key, correlation, token, priority)
         if is_coordinators(ask):

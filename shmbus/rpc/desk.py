@@ -1,6 +1,7 @@
 """What a server does with requests, without waiting or executing: which are new, which are due, what is answered.
 
-    take      a request is queued; or answered at once: denied, repeated, too many; or it cancels another
+    take      a request is queued; or answered at once: denied, repeated, too many, with a key that was for something
+              else; or it cancels another
     next      the one to be executed now; what is past its deadline or cancelled by then is answered instead
     done      its outcome is answered, and remembered by its key
 
@@ -26,7 +27,7 @@ from shmbus.rpc.failure import failure
 from shmbus.rpc.gatekeeper import Unheard
 from shmbus.rpc.health import Vitals
 from shmbus.rpc.once import Once
-from shmbus.rpc.request import Request
+from shmbus.rpc.request import Asked, Request
 from shmbus.rpc.response import Form
 from shmbus.v1.eventbus_pb2 import RpcRequestPayload, RpcResponsePayload
 
@@ -60,7 +61,7 @@ class Desk:
         """A heap: by priority, of equals the oldest first."""
         self._order = count()
         self._known: dict[tuple[str, str], Request] = {}  # queued or running
-        self._once: Once[Request, bytes] = Once()
+        self._once: Once[Request, bytes, Asked | None] = Once()
         self._forms: list[Form] = []  # that nobody is filling
 
     def take(self, message: "Message") -> None:
@@ -135,7 +136,7 @@ class Desk:
     # ---- with the lock -----------------------------------------------------------------------------------------------
 
     def _admit(self, request: Request) -> None:
-        if self._once.begin(request.keys):
+        if self._once.begin(request.keys, request.asked):
             self._known[request.known_as] = request
             if len(self.queue) < QUEUE_LIMIT:
                 heappush(self.queue, (-request.wire.priority, next(self._order), request))
@@ -143,6 +144,10 @@ class Desk:
             else:
                 self._vitals.refused += 1
                 self._refuse(request, "INVALID_STATE", f"{QUEUE_LIMIT} requests wait already", "UNAVAILABLE")
+            return
+        if misuse := request.misuse(self._once.asked(request.keys)):
+            self._vitals.conflicting += 1
+            self._tell(request, misuse)
             return
         self._vitals.repeated += 1
         if (answer := self._once.answer(request.keys)) is not None:

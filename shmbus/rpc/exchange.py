@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,7 +31,7 @@ from shmbus.rpc.deaths import Deaths
 from shmbus.rpc.draft import Draft
 from shmbus.rpc.failure import failure, from_wire
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import Instance, instances, serves, was_read
+from shmbus.rpc.presence import Instance, health_of, instances, serves, was_read
 from shmbus.rpc.topics import (
     RESPONSE_LIMITS,
     exists,
@@ -66,13 +67,13 @@ CANCEL_SECONDS: Final = 0.1  # that a cancellation waits for other threads' requ
 class Service:
     """One collector, as one client sees it."""
 
-    def __init__(self, name: str, publisher: "Publisher", client_id: str, policy: Policy, breaker: Breaker) -> None:
+    def __init__(self, name: str, publisher: "Publisher", client_id: str, balance: Balance, breaker: Breaker) -> None:
         self.name, self.publisher = name, publisher
         self.servers: list[Instance] = []
         self.looked_ns = 0
         self.lock = threading.Lock()  # publisher and draft are for one thread at a time
         self.draft = Draft(client_id, publisher.topic)
-        self.balance, self.breaker = Balance(policy), breaker
+        self.balance, self.breaker = balance, breaker
 
 
 class _Lost(NamedTuple):
@@ -336,7 +337,7 @@ class Exchange:
             raise absent(ask)
         publisher = self._opened(topic, ask)
         service = self._services[ask.service] = Service(
-            ask.service, publisher, self.client_id, self._policy, self._breaker()
+            ask.service, publisher, self.client_id, Balance(self._policy, partial(health_of, self.bus)), self._breaker()
         )
         return service
 

@@ -23,6 +23,7 @@ class Vitals:
         self.overdue = 0  # past their deadline before they were executed
         self.cancelled = 0
         self.repeated = 0  # answered from what is remembered
+        self.conflicting = 0  # with a key that was used for something else
         self.refused = 0  # the queue was full
         self.denied = 0  # no rule allows its caller
         self.forged = 0  # not of whom it said it was
@@ -62,8 +63,8 @@ class Vitals:
     def _metrics(self) -> dict[str, float]:
         times = self._process.cpu_times()
         names = (
-            "requests", "errors", "overdue", "cancelled", "repeated", "refused", "denied", "forged", "invalid",
-            "unanswered", "queued", "running",
+            "requests", "errors", "overdue", "cancelled", "repeated", "conflicting", "refused", "denied", "forged",
+            "invalid", "unanswered", "queued", "running",
         )  # fmt: skip
         return {
             **{f"rpc_{name}": float(getattr(self, name)) for name in names},

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def ask_coordinator(bus: "Bus", ask: Ask) -> Answer:
-    """Ask and wait. Raises RpcError; AccessDenied."""
+    """Ask and wait. Raises RpcError, also for one with a key; AccessDenied."""
+    if ask.key:
+        reason = f"the coordinator answers it, and remembers no keys: leave out the key {ask.key!r}"
+        raise failure(ask.service, ask.operation, "VALIDATION_FAILED", reason)
     request = wire.RpcRequest(
         request_id=f"{bus.client_name}-{time.monotonic_ns()}",
         target=ask.service,

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shmbus._core import Group, Ring
-from shmbus.directory import DirectoryReader
+from shmbus._core import Group, Ring, Session
+from shmbus.condition import said_by
+from shmbus.directory import DirectoryReader, Health
 from shmbus.process import Identity
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ def serves(bus: "Bus", instance: Instance) -> bool:
     """Does it still take requests?"""
     page = bus._pages.foreign.get(instance.session)
     return page is not None and page.cursor_subscription(instance.cursor) == instance.number | SERVING
+
+
+def health_of(bus: "Bus", session: int) -> Health:
+    """What a server says of itself with `Bus.beat`, read from its page; UNKNOWN: nothing, or the page is not here."""
+    page = bus._pages.foreign.get(session)
+    return said_by(page.pulse[1]) if isinstance(page, Session) else Health.UNKNOWN
 
 
 def was_read(bus: "Bus", instance: Instance, sequence: int) -> bool | None:

@@ -6,6 +6,7 @@ import shmbus
 from shmbus.rpc import EXECUTE_TASK, PAUSE, RESUME, UPDATE_CONFIG, Collector, Server, operation
 from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 from shmbus.v1.ipc_pb2 import DetectionResult
+from shmbus.v1.rpc_pb2 import HealthStatus
 
 bus_name, name, concurrency = sys.argv[1], sys.argv[2], int(sys.argv[3])
 say = lambda *words: print(*words, flush=True)
@@ -59,6 +60,8 @@ class Lab(Collector):
         elif verb == "publish":
             with bus.publisher("lab.events") as publisher:
                 publisher.publish(HeartbeatPayload(component_id="the handler"))
+        elif verb == "ail":
+            bus.beat(HealthStatus.Value(rest))
         elif verb == "most":
             return str(self.most)
         return f"{os.getpid()} {self.done}"

@@ -1,7 +1,8 @@
 """A collector that does detection tasks, for tests: `python -c LAB bus id [option=value ...]`.
 
 It says what it does, a line each, on its output. What a task's metadata says it does: "sleep 0.5" looks whether anybody
-still waits, "hold 0.5" does not, "deaf" neither, until SIGUSR1, "refuse CODE", "raise", "die" (of SIGKILL).
+still waits, "hold 0.5" does not, "deaf" neither, until SIGUSR1, "refuse CODE", "raise", "die" (of SIGKILL), and with
+"ail DEGRADED" it says so of itself from then on.
 """
 
 LAB = """
@@ -10,6 +11,7 @@ import shmbus
 from shmbus.rpc import EXECUTE_TASK, Collector, operation
 from shmbus.v1.common_pb2 import ProcessRecord, TaskType
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionResult, MonitoringDomain
+from shmbus.v1.rpc_pb2 import HEALTHY, HealthStatus
 
 bus_name, name = sys.argv[1:3]
 options = dict(one.split("=") for one in sys.argv[3:])
@@ -28,6 +30,11 @@ class Lab(Collector):
         wanted.heartbeat_interval_ms = int(options.get("interval", "2000"))
         return wanted
 
+    health = HEALTHY
+
+    def own_health(self):
+        return self.health
+
     def begin_monitoring(self, begin):
         say("monitoring", begin.epoch)
 
@@ -44,6 +51,9 @@ class Lab(Collector):
             heard.wait()
         elif verb == "refuse":
             raise request.refuse(rest, "as asked")
+        elif verb == "ail":
+            self.health = HealthStatus.Value(rest)
+            bus.beat(self.health)
         elif verb == "raise":
             raise ZeroDivisionError("as asked")
         elif verb == "die":

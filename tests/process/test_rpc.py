@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -360,6 +361,62 @@ def test_what_comes_again_with_the_same_key_is_executed_once_and_answered_again(
         }
         assert answers == {f"{child.pid} 3"}
         assert client.health("lab").metrics["rpc_repeated"] == 4
+
+
+@pytest.mark.parametrize("balance", ["least-loaded", "round-robin"])
+def test_of_several_servers_those_that_say_they_are_best_are_called(bus, balance):
+    def asked(what: str = "") -> int:
+        return int(client.execute("lab", task("x", what)).error_message.split()[0])
+
+    with lab(bus) as one, lab(bus) as other, Client(bus, balance=balance) as client:
+        pids = {one.pid, other.pid}
+        assert {asked() for _ in range(8)} == pids
+        (better,) = pids - {asked("ail DEGRADED")}
+        assert {asked() for _ in range(8)} == {better}
+        assert asked("ail UNHEALTHY") == better
+        assert {asked() for _ in range(8)} == pids - {better}
+        assert asked("ail HEALTHY") != better
+        killed(one if one.pid != better else other)
+        assert {asked() for _ in range(8)} == {better}  # where there is no other
+
+
+def test_a_key_that_was_used_for_something_else_is_refused(bus, client):
+    def refused(call: Callable[[], object], why: str) -> RpcError:
+        with pytest.raises(RpcError, match=re.escape(why)) as found:
+            call()
+        assert (found.value.code, found.value.status) == ("VALIDATION_FAILED", "ERROR")
+        assert found.value.category == "CONFIGURATION" and "choose another key" in str(found.value)
+        return found.value
+
+    with lab(bus) as child, Client(bus) as other:
+        first = client.execute("lab", task("x"), key="k")
+        payload = "its key 'k' was used for EXECUTE_TASK before, with another payload"
+        error = refused(lambda: other.execute("lab", task("x", "raise"), key="k"), payload)
+        assert error.context == {"idempotency_key": "k", "used_for": "EXECUTE_TASK"}
+        refused(lambda: client.execute("lab", task("y"), key="k"), payload)
+        refused(lambda: client.pause("lab", key="k"), "its key 'k' was used for EXECUTE_TASK before, and this is PAUSE")
+        running = client.submit("lab", EXECUTE_TASK, task("slow", "sleep 0.5"), key="r" * 500)
+        says(child, "began slow")
+        early = f"its key '{'r' * 64}…' was used for EXECUTE_TASK before, with another payload"
+        refused(lambda: other.execute("lab", task("slow"), key="r" * 500), early)
+        client.result(running)
+        other.execute("lab", task("slow"), key="r" * 499)
+        many, again = (config_of(names) for names in (("a", "b", "c"), ("c", "b", "a")))
+        for changes in (many, again):  # the same map, written in another order
+            with pytest.raises(RpcError, match="cannot be"):
+                client.update_config("lab", changes, key="map")
+        assert client.execute("lab", task("x"), key="k") == first
+        with pytest.raises(RpcError, match="the coordinator answers it, and remembers no keys: leave out the key 'k'"):
+            client.call("lab", STOP, key="k")
+        metrics = client.health("lab").metrics
+        assert metrics["rpc_conflicting"] == 4 and metrics["rpc_repeated"] == 2 and metrics["rpc_requests"] == 4
+
+
+def config_of(names: tuple[str, ...]) -> wire.ConfigUpdateRequest:
+    changes = wire.ConfigUpdateRequest()
+    for name in names:
+        changes.config_changes[name].bool_value = True
+    return changes
 
 
 def test_as_many_are_executed_at_a_time_as_allowed(bus, client):

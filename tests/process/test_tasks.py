@@ -23,6 +23,7 @@ from shmbus.agent.schedule import Schedule
 from shmbus.errors import TaskError
 from shmbus.rpc.beginning import KEY, Begin, begin, listening, word_of
 from shmbus.rpc.registration import Registration
+from shmbus.v1 import rpc_pb2 as wire
 from shmbus.v1.common_pb2 import TaskType
 from shmbus.v1.eventbus_pb2 import AlertPayload, RpcResponsePayload
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, DetectionTask
@@ -136,6 +137,49 @@ def test_the_preferred_gets_it_and_of_equals_the_least_loaded(bus, agent):
             one.cancel()
 
 
+def test_the_healthy_get_tasks_before_the_degraded_and_those_before_the_unhealthy(bus, agent):
+    with lab(bus, "plain") as plain, lab(bus, "better", "priority=7") as better:
+
+        def done_by(name: str) -> int:
+            return int(agent.run_task(task(name)).processes[0].pid)
+
+        assert done_by("one") == better.pid
+        for state in ("DEGRADED", "UNHEALTHY"):
+            agent.run_task(task(state, f"ail {state}"))  # of the one that is preferred, then of the other one
+            assert done_by(f"{state} {better.pid}") == plain.pid
+            agent.run_task(task(f"{state} 2", f"ail {state}"))
+            assert done_by(f"{state} {plain.pid}") == better.pid
+            # plain and better are alike now
+        with lab(bus, "third") as third:
+            assert done_by("two") == third.pid
+            agent.run_task(task("three", "ail DEGRADED"))
+            assert done_by("four") == third.pid
+        assert done_by("five") == better.pid  # where there is no other
+
+
+def test_one_that_does_not_move_is_given_nothing_and_the_error_names_it(bus, agent):
+    with lab(bus, "still", "interval=400") as child:
+        agent.run_task(task("one"))
+        os.kill(child.pid, signal.SIGSTOP)
+        eventually(lambda: agent.collectors()[0].kind == wire.REGISTRATION_EVENT_KIND_EXPIRED)
+        error = failing(agent.submit_task(task("two")), "REGISTRATION_NOT_FOUND", "UNAVAILABLE")
+        assert "registered are: none; unresponsive, so that nothing is given to them: still" in str(error)
+        waiting = agent.submit_task(task("three"), patience=WATCHDOG_S)
+        os.kill(child.pid, signal.SIGCONT)
+        assert waiting.result(WATCHDOG_S).success
+
+
+def test_the_error_names_a_supervised_one_that_has_crashed(bus_name, tmp_path):
+    config = tmp_path / "bus.toml"
+    config.write_text('[collectors.broken]\ncommand = ["/bin/false"]\nrestart = "never"\n')
+    with coordinator(bus_name, "--config", str(config), "--collectors", "broken") as running:
+        running.read_until("broken: ended with status 1")
+        with shmbus.connect(bus_name) as bus, Agent(bus) as agent:
+            eventually(lambda: bus.status().collectors[0].state == "failed")
+            error = failing(agent.submit_task(task("one")), "REGISTRATION_NOT_FOUND", "UNAVAILABLE")
+            assert "registered are: none; 'broken' has crashed (ended with status 1)" in str(error)
+
+
 def test_the_collector_takes_the_most_urgent_of_all_agents_first(bus, agent):
     with lab(bus, "lab") as child, Agent(bus, window=64) as other:
         first = agent.submit_task(task("first", "sleep 0.5"))
@@ -241,12 +285,19 @@ def test_what_is_submitted_twice_is_done_once(bus, agent):
         assert agent.run_task(task("one", "sleep 0.3")) == first.result()
         with pytest.raises(ValueError, match="another task was submitted with the key 'one'"):
             agent.submit_task(task("one", "sleep 0.4"))
-        with Agent(bus) as other:
+        with Agent(bus) as other, Agent(bus) as third:
             mine = agent.run_task(task("two"), key="k")
             assert other.run_task(task("two"), key="k") == mine
-        assert results(published) == [("one", "lab"), ("two", "lab"), ("two", "lab")]  # each agent has its result
+            assert [one.run_task(task(""), key="three").task_id for one in (agent, other)] == ["three", "three"]
+            failing(third.submit_task(task("four"), key="k"), "VALIDATION_FAILED", "ERROR")
+        each = [(name, "lab") for name in ("one", "two", "two", "three", "three")]
+        assert results(published) == each  # each agent has its result
         child.stdin.close()
-        assert [line for line in child.stdout.read().splitlines() if line.startswith("did")] == ["did one", "did two"]
+        assert [line for line in child.stdout.read().splitlines() if line.startswith("did")] == [
+            "did one",
+            "did two",
+            "did three",
+        ]
 
 
 def test_a_full_topic_holds_up_its_results_and_nothing_else():

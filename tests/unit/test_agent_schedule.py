@@ -6,17 +6,20 @@ import pytest
 
 from shmbus.agent.capability import Candidate, Requirement
 from shmbus.agent.schedule import Impossible, Job, Overdue, Recall, Schedule, Send, State
+from shmbus.directory import Health
 from shmbus.v1.common_pb2 import TaskType
 from shmbus.v1.ipc_pb2 import AdvancedCapabilities, CollectionCapabilities, MonitoringDomain
-from shmbus.v1.rpc_pb2 import RegistrationEvent, RegistrationRequest
+from shmbus.v1.rpc_pb2 import REGISTRATION_EVENT_KIND_RENEWAL_FAILED, RegistrationEvent, RegistrationRequest
 
 PROCESSES = Requirement(TaskType.ENUMERATE_PROCESSES)
 HASH = Requirement(TaskType.CHECK_PROCESS_HASH)
 NETWORK = Requirement(TaskType.MONITOR_NETWORK_CONNECTIONS)
 
 
-def candidate(number, name="", domains=(MonitoringDomain.PROCESS,), tasks=(), advanced=(False,) * 3, preference=0):
-    return Candidate(number, name or f"c{number}", frozenset(domains), frozenset(tasks), advanced, preference)
+def candidate(
+    number, name="", domains=(MonitoringDomain.PROCESS,), tasks=(), advanced=(False,) * 3, preference=0, **more
+):
+    return Candidate(number, name or f"c{number}", frozenset(domains), frozenset(tasks), advanced, preference, **more)
 
 
 class History:
@@ -82,6 +85,54 @@ def test_the_most_preferred_gets_it_then_the_least_loaded_then_each_in_turn():
     sent = [name for _, name in history.pump()]
     assert sent[:2] == ["c3", "c3"] and sorted(sent[2:]) == ["c1", "c1", "c2", "c2"]
     assert sent[2] != sent[3]
+
+
+def test_the_healthy_come_before_the_degraded_whatever_is_preferred():
+    history = History(candidate(1), candidate(2, preference=9), candidate(3, late=True, preference=5))
+    history.its.judge({1: Health.UNKNOWN, 2: Health.DEGRADED})
+    for number in range(4):
+        history.add(str(number))
+    assert [name for _, name in history.pump()] == ["c1", "c2", "c3"]  # of equals the preferred
+    history.its.judge({1: Health.DEGRADED, 2: Health.HEALTHY})
+    for number in range(3):
+        history.done(str(number))
+    assert history.pump() == [("3", "c2")]
+
+
+def test_an_unhealthy_one_gets_nothing_while_another_can_and_is_waited_for_where_it_is_the_only_one():
+    history = History(candidate(1), candidate(2))
+    history.its.judge({1: Health.UNHEALTHY, 2: Health.DEGRADED})
+    history.add("a")
+    history.add("b")
+    assert history.pump() == [("a", "c2")]  # b waits for that one
+    history.failed("a")
+    assert history.pump() == [("a", "c1"), ("b", "c2")]  # whoever failed it is no other one for it
+    history.done("a")
+    history.done("b")
+    history.its.left(2)
+    history.add("c")
+    assert history.pump() == [("c", "c1")]
+    history.its.arrived(candidate(3))
+    history.add("d")
+    history.its.judge({1: Health.UNHEALTHY})
+    history.done("c")
+    assert history.pump() == [("d", "c3")]
+
+
+def test_one_that_does_not_move_gets_nothing_and_is_named():
+    history = History(candidate(1, "still"))
+    history.its.hung(candidate(1, "still"))
+    history.its.hung(candidate(2, "net", domains=[MonitoringDomain.NETWORK]))
+    history.add("a")
+    assert history.pump() == [("a", Impossible)]
+    assert [one.name for one in history.its.unresponsive(PROCESSES)] == ["still"]
+    history.its.arrived(candidate(3, "still"))
+    history.its.left(2)
+    assert not history.its.unresponsive(PROCESSES) and not history.its.unresponsive(NETWORK)
+    history.its.replace([], [candidate(3, "still")])
+    assert [one.number for one in history.its.unresponsive(PROCESSES)] == [3]
+    history.its.left(3)
+    assert not history.its.unresponsive(PROCESSES)
 
 
 def test_what_a_collector_says_it_has_to_do_counts():
@@ -169,7 +220,7 @@ def test_what_is_with_one_that_hangs_is_done_by_another_if_there_is_any():
     history = History(candidate(1))
     history.add("a")
     history.pump()
-    history.its.hung(1)
+    history.its.hung(candidate(1))
     assert history.pump() == []  # it may still come
     history.its.arrived(candidate(2))
     assert history.pump() == [("a", Recall), ("a", "c2")]
@@ -180,7 +231,7 @@ def test_one_that_hung_and_goes_on_keeps_what_it_has():
     history = History(candidate(1, "mine"))
     history.add("a")
     history.pump()
-    history.its.hung(1)
+    history.its.hung(candidate(1, "mine"))
     history.its.arrived(candidate(2, "mine"))
     history.its.arrived(candidate(3, "other"))
     assert history.pump() == []
@@ -222,8 +273,10 @@ def test_every_task_ends_once_whatever_happens(seed):
             domains = dice.sample([MonitoringDomain.PROCESS, MonitoringDomain.NETWORK], dice.randint(1, 2))
             history.its.arrived(candidate(next(numbers), f"n{dice.randrange(4)}", domains))
         elif what < 0.5 and history.its.candidates:
-            number = dice.choice(history.its.candidates).number
-            dice.choice([history.its.left, history.its.hung])(number)
+            one = dice.choice(history.its.candidates)
+            dice.choice([lambda: history.its.left(one.number), lambda: history.its.hung(one)])()  # noqa: B023
+        elif what < 0.55:
+            history.its.judge({one.number: Health(dice.randrange(4)) for one in history.its.candidates})
         elif what < 0.85 and hands:
             name = dice.choice(sorted(hands))
             if dice.random() < 0.6:
@@ -253,6 +306,8 @@ def test_every_task_ends_once_whatever_happens(seed):
 def test_a_candidate_is_what_was_registered():
     event = RegistrationEvent(
         registration_id=7,
+        session=12,
+        kind=REGISTRATION_EVENT_KIND_RENEWAL_FAILED,
         registration=RegistrationRequest(
             collector_id="mine",
             capabilities=CollectionCapabilities(
@@ -265,7 +320,13 @@ def test_a_candidate_is_what_was_registered():
     )
     found = Candidate.of(event)
     assert found == candidate(
-        7, "mine", tasks=[TaskType.VERIFY_EXECUTABLE], advanced=(False, True, False), preference=255
+        7,
+        "mine",
+        tasks=[TaskType.VERIFY_EXECUTABLE],
+        advanced=(False, True, False),
+        preference=255,
+        session=12,
+        late=True,
     )
     assert str(found) == "mine (PROCESS)"
     for text in ("-1", "high", "", "9" * 5000, "²"):

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from shmbus.directory import Health
 from shmbus.process import Identity
 from shmbus.rpc.balance import Balance
 from shmbus.rpc.presence import Instance
@@ -42,6 +43,20 @@ def test_in_turn_whatever_the_load():
     balance = Balance("round-robin")
     balance.reported(A, "7")
     assert {balance.choose([A, B]) for _ in range(6)} == {A, B}
+
+
+@pytest.mark.parametrize("policy", ["least-loaded", "round-robin"])
+def test_the_best_come_first_by_what_they_say_of_themselves(policy):
+    said = {A.session: Health.UNHEALTHY, B.session: Health.DEGRADED, C.session: Health.HEALTHY}
+    balance = Balance(policy, said.get)
+    balance.reported(C, "7")
+    assert {balance.choose([A, B, C]) for _ in range(6)} == {C}
+    assert {balance.choose([A, B]) for _ in range(6)} == {B}
+    assert balance.choose([A]) == A
+    said[B.session] = Health.UNKNOWN  # it says nothing
+    assert {balance.choose([A, B]) for _ in range(6)} == {B}
+    balance.reported(C, "0")
+    assert {balance.choose([A, B, C]) for _ in range(6)} == {B, C}
 
 
 def test_another_policy_is_refused():
