@@ -16,11 +16,13 @@ Members of a durable subscription take messages in that order, together: what on
 anybody was given before. What is given back comes again as the oldest of its topic. A topic whose window is full, or
 that was resized, holds up what its producers published after that until enough is settled.
 
-In a correlation group a missing number is waited for `order_wait` seconds after a later one came, then told in a Gap of
-reason "order"; if it comes after that, it is handed out when it comes. So is the second of two with one number. What is
-read from the middle of a group on begins with the lowest number that comes within that time. What has no correlation
-passes at once, and is number 0 of what is published while it is handled. A filter's rejects are not missing. At most
-8,192 messages or 64 MiB are held back, of 4,096 groups: beyond, the oldest goes early, told by its gaps, and counted in
+In a correlation group a missing number is waited for `order_wait` seconds after a later one came, then told in a Gap
+of reason "order"; if it comes after that, it is handed out when it comes. So is the second of two with one number.
+What could be read when that time had passed is not missing, however late the caller looks; what stands behind a claim
+that somebody leaves unfinished, or behind what others have to settle first, is not waited for any longer. What is read
+from the middle of a group on begins with the lowest number that comes within that time. What has no correlation passes
+at once, and is number 0 of what is published while it is handled. A filter's rejects are not missing. At most 8,192
+messages or 64 MiB are held back, of 4,096 groups: beyond, the oldest goes early, told by its gaps, and counted in
 `released_early`.
 
 What a durable subscription holds back is its reader's: the time to settle it begins anew when it is handed out, and it

@@ -736,7 +736,8 @@ uint32_t shmbus_producer_tag(const struct shmbus_ring *ring, uint32_t producer) 
 bool shmbus_numbers_used(const struct shmbus_ring *ring, uint32_t producer) {
     struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
     return numbers && (atomic_load_explicit(&numbers->begun, memory_order_acquire) ||
-                       atomic_load_explicit(&numbers->claiming, memory_order_relaxed));
+                       atomic_load_explicit(&numbers->claiming, memory_order_relaxed) ||
+                       atomic_load_explicit(&numbers->published, memory_order_relaxed)); /* by what was before a successor */
 }
 
 uint32_t shmbus_owner(const struct shmbus_ring *ring, uint64_t sequence) {

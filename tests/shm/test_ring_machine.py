@@ -364,3 +364,42 @@ TestRingMachine.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestRingMachine.pytestmark = [pytest.mark.timeout(1200)]
+
+
+class Chosen:
+    """What hypothesis would draw."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def draw(self, strategy):
+        return self.value
+
+
+@pytest.mark.parametrize("jump", [0, 1])
+@pytest.mark.parametrize("lossless", [True, False])
+@pytest.mark.parametrize("writers", [(1, 2, 1), (1, 1, 2), (2, 3, 2), (1, 1, 1), (1, 2, 3)])
+def test_what_a_reader_of_a_successor_lost_is_not_more_than_was_published_there(writers, lossless, jump):
+    """Rarely found by the machine: what a publisher had published in the ring before was told as lost in its successor,
+    if nothing else was known of it there when the reader began."""
+    machine = RingMachine()
+    machine.make(Chosen(1), slots=8, arena=4096, at=0)
+    steps = [
+        lambda: machine.publish(writers[0], b"", brief=False),
+        lambda: machine.join(latest=True, lossless=lossless),
+        lambda: machine.seal(slots=2, jump=jump, at=0),
+        lambda: machine.join(latest=True, lossless=False),
+        lambda: machine.publish(writers[1], b"", brief=False),
+        lambda: machine.leave(Chosen(1)),
+        lambda: machine.limit(messages=1, space=8192, size=1500, brief=False),
+        lambda: machine.publish(writers[2], b"", brief=True),
+        lambda: machine.sweep(),
+        lambda: machine.read(Chosen(2), count=20),
+    ]
+    try:
+        for step in steps:
+            step()
+            machine.counts_agree()
+            machine.readers_agree()
+    finally:
+        machine.teardown()

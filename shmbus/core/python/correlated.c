@@ -257,13 +257,19 @@ static bool release_oldest(struct correlated *self) {
     return true;
 }
 
-/* Is there nothing more to be had before the mark? A group may have to wait for others to settle: that may take longer. */
+/* Has that ring been read to its mark, and on into its successor if it ends there? Or is there nothing more to be had now, as
+ * somebody has to finish a claim, or to settle, first: that may take longer. */
 static bool read_to_mark(Entry *entry) {
-    return entry->position >= entry->head.mark || (entry->source->group && !group_has_something(entry));
+    struct shmbus_view view;
+    if (entry->position < entry->head.mark || shmbus_peek(&entry->ring->ring, entry->position, &view) == SHMBUS_SEALED)
+        return !entry_has_something(entry);
+    return true;
 }
 
-/* Has everything been read that was in the rings when the marks were set? */
+/* Has everything been read that was in the rings when the marks were set, and no ring been pushed before that? */
 static bool read_to_marks(ReaderObject *reader) {
+    if (reader_has_attention(reader))
+        return false;
     for (uint32_t i = 0; i < reader->count; i++)
         if (!read_to_mark(&reader->entries[i]))
             return false;
@@ -274,10 +280,12 @@ static void set_marks(ReaderObject *reader, uint64_t now) {
     for (uint32_t i = 0; i < reader->count; i++)
         reader->entries[i].head.mark = shmbus_tail(&reader->entries[i].ring->ring);
     reader->correlated->marked_ns = now;
+    reader->fresh = false;
 }
 
 /* Is it time for what came first? It goes, and what its group holds before it. Not before everything has been read that
- * was there when its time had passed: what is missing may stand in a ring, and the caller come late. */
+ * was there when its time had passed: what is missing may stand in a ring, and the caller come late. Rings that came since
+ * have no marks, and what is in them may have been there before. See tests/model/correlation.pml. */
 static bool release_due(ReaderObject *reader) {
     struct correlated *self = reader->correlated;
     if (!self->oldest)
@@ -287,18 +295,20 @@ static bool release_due(ReaderObject *reader) {
         return release_oldest(self);
     }
     uint64_t due = self->oldest->came_ns + self->wait_ns, now = shmbus_now_ns();
-    if (now < due || !read_to_marks(reader))
+    if (now < due)
         return false;
-    if (self->marked_ns >= due)
+    if (self->marked_ns < due || reader->fresh)
+        set_marks(reader, now);
+    else if (read_to_marks(reader))
         return release_oldest(self);
-    set_marks(reader, now);
     return false;
 }
 
-/* The same when there is nothing left to read. */
+/* The same when there is nothing left to read. The look that found nothing must have begun when the time had passed: that is
+ * what the marks tell, and not the clock, which may have gone on during that look. */
 static bool release_at_rest(ReaderObject *reader) {
     struct correlated *self = reader->correlated;
-    if (!self->oldest || (!reader->ended && shmbus_now_ns() < self->oldest->came_ns + self->wait_ns))
+    if (!self->oldest || (!reader->ended && self->marked_ns < self->oldest->came_ns + self->wait_ns))
         return false;
     return release_oldest(self);
 }

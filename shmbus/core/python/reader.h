@@ -75,7 +75,8 @@ typedef struct {
     PyObject *pending;        /* a message that comes after the gap that was just told */
     PyObject *told;           /* list: gaps of an overrun, one for each producer, that are told before anything is read; or NULL */
     PyObject *first;          /* list: what is handed out before anything is read; NULL: nothing */
-    bool by_producer, fresh, blocked; /* order: merge.c; rings came or went since it last looked; a claim is in the way */
+    bool by_producer, fresh, blocked; /* order: merge.c; rings came or went since it last looked (correlated.c, too); a claim
+                                         is in the way */
     uint64_t rounds, clock_ns, look_at_ns;
     struct correlated *correlated;  /* order: correlated.c; NULL: another one */
     PyObject *outer;          /* what the loop around this one's loop is handling */
@@ -179,6 +180,10 @@ void correlated_end(ReaderObject *self);
 
 /* The subscription has read everything before `position` of this ring. */
 void reader_place(Entry *entry, uint64_t position);
+/* Has that ring something to say? Not if a claim is in the way, or what others have to settle first. */
+bool entry_has_something(Entry *entry);
+/* Was the session's bell rung, for something that was pushed? */
+bool reader_has_attention(const ReaderObject *self);
 /* Has some ring something to say, or was the session's bell rung? */
 bool reader_has_something(ReaderObject *self);
 /* Wait until there is something, or until the deadline. False with an exception. */

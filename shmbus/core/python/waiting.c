@@ -17,24 +17,27 @@ static uint64_t due_ns(const ReaderObject *self) {
     return self->blocked ? self->look_at_ns : correlated_due(self);
 }
 
+bool entry_has_something(Entry *entry) {
+    if (entry->source->group)
+        return group_has_something(entry);
+    struct shmbus_view view;
+    enum shmbus_result result = shmbus_peek(&entry->ring->ring, entry->position, &view);
+    return result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && entry->sealed);
+}
+
+bool reader_has_attention(const ReaderObject *self) {
+    return atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen;
+}
+
 bool reader_has_something(ReaderObject *self) {
-    if (atomic_load_explicit(self->attention, memory_order_seq_cst) >> 1 != self->attention_seen || self->closed ||
-        self->pending || self->told || self->first)
+    if (reader_has_attention(self) || self->closed || self->pending || self->told || self->first)
         return true;
     uint64_t due = due_ns(self);
     if (due != UINT64_MAX && shmbus_now_ns() >= due)
         return true;
-    for (uint32_t i = 0; i < self->count; i++) {
-        if (self->entries[i].source->group) {
-            if (group_has_something(&self->entries[i]))
-                return !self->by_producer || merge_has_something(self);
-            continue;
-        }
-        struct shmbus_view view;
-        enum shmbus_result result = shmbus_peek(&self->entries[i].ring->ring, self->entries[i].position, &view);
-        if (result != SHMBUS_EMPTY && result != SHMBUS_BUSY && !(result == SHMBUS_SEALED && self->entries[i].sealed))
+    for (uint32_t i = 0; i < self->count; i++)
+        if (entry_has_something(&self->entries[i]))
             return !self->by_producer || merge_has_something(self);
-    }
     return false;
 }
 
