@@ -21,6 +21,7 @@ from shmbus.errors import BackpressureError, BudgetExceeded, BusyError, ClosedEr
 from shmbus.filter import Filter
 from shmbus.ledger import LedgerEntry
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
+from shmbus.overview import Account, TopicStatus
 from shmbus.publisher import Publisher, check_backpressure
 from shmbus.start import Start
 from shmbus.subscription import Subscription
@@ -147,6 +148,14 @@ class AsyncBus:
     def status(self) -> StatusReply:
         """As `Bus.status`."""
         return self._bus.status()
+
+    def topics(self) -> list[TopicStatus]:
+        """As `Bus.topics`."""
+        return self._bus.topics()
+
+    def ledger(self) -> list[Account]:
+        """As `Bus.ledger`."""
+        return self._bus.ledger()
 
     def reload_config(self, *, validate_only: bool = False) -> list[str]:
         """As `Bus.reload_config`."""

@@ -41,6 +41,7 @@ from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
+from shmbus.overview import Account, TopicStatus, accounts_of, topics_of
 from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
@@ -810,6 +811,27 @@ class Bus(Closing):
         with self._request(wire.GetStatus()) as answer:
             status: wire.StatusReply = answer.message
             return status
+
+    def topics(self) -> list[TopicStatus]:
+        """The topics that this user may read, as they are now, by name. Raises AccessDenied, ConnectionLost."""
+        with self._request(wire.ListTopics()) as answer:
+            return topics_of(answer.message)
+
+    def ledger(self) -> list[Account]:
+        """What everybody got and missed, of whom, in topics that this user may read: an account for each cursor.
+
+        The coordinator is asked for some at a time, so they are seen at different moments; each account adds up. Of
+        one's own subscription `Subscription.ledger` tells without asking. Raises AccessDenied, ConnectionLost.
+        """
+        found: list[Account] = []
+        page = place = 0
+        while True:
+            with self._request(wire.ReadLedger(page=page, place=place)) as answer:
+                part: wire.LedgerPart = answer.message
+                found += accounts_of(part)
+                page, place = part.page, part.place
+            if not page:
+                return found
 
     def reload_config(self, *, validate_only: bool = False) -> list[str]:
         """Have the coordinator read its configuration file again: all of it counts, or nothing; what is different.

@@ -16,6 +16,8 @@ _WHOLE = {
     wire.Resume: "takeover",
     wire.AuthorizeCall: "call_rules",
     wire.ExplainAccess: "call_rules",
+    wire.ListTopics: "overview",
+    wire.ReadLedger: "overview",
     wire.ReloadConfig: "configuration_changes",
 }
 """Requests that only came with a capability."""

@@ -71,7 +71,7 @@ OURS: Final = Speaker(
         1: (
             *("advanced_routing", "circuit_breaker"),  # as published; what follows is ours
             *("durable_subscriptions", "durable_publishers", "last_per_key", "topic_changes", "takeover"),
-            *("call_rules", "configuration_changes", "caller_rings"),
+            *("call_rules", "configuration_changes", "caller_rings", "overview"),
         ),
     },
 )

@@ -1,7 +1,9 @@
 """Account for every message: who got how many of whom, what was lost, and why.
 
 Read from shared memory: nobody is asked, so it also speaks for processes that
-were killed, as long as the bus has their pages. In every line
+were killed, as long as the bus has their pages. Of another user's bus its
+coordinator tells the topics that one may read. Below each topic and reader
+stand the publishers, one a line, in which
 
     published = delivered + overrun + expired + corrupt + filtered + dead + waiting
 
@@ -13,7 +15,8 @@ dead      sent to the dead letters of the durable subscription
 waiting   published, and not read yet; of a durable subscription, not settled
 
 A durable subscription stands under its name, in brackets: its members have one
-account together, whether somebody reads for it or not.
+account together, whether somebody reads for it or not. The pid of a process
+that has ended is marked with a dagger (†); "!" stands for the urgent lane.
 """
 
 import argparse
@@ -24,16 +27,18 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+import shmbus
 from shmbus.ledger import LedgerEntry
+from shmbus.overview import Account
+from shmbus.process import Identity
 
 from . import text
+from .look import look
 from .options import add_bus
-from .snapshot import Account, Probe, Reading
 from .table import WIDE, Cell, Column, quiet, table
 
 UNCUT_WIDTH = 200
-
-Line = tuple[Account, LedgerEntry]
+PID_WIDTH = 8  # of 4194304, the highest that there is, and its mark
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,51 +52,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look once. Raises ConnectError, SegmentError, AccessDenied."""
-    with Probe(arguments.bus) as probe:
-        reading = probe.read()
-        lines = [(account, entry) for account in probe.ledger(reading) for entry in account.entries]
+    accounts, whole = look(arguments.bus, lambda probe, reading: probe.ledger(reading), shmbus.Bus.ledger, "ledger")
     if arguments.lost:
-        lines = [line for line in lines if line[1].lost]
-    if not reading.alive:
-        print(f"shmbus: the coordinator (pid {reading.coordinator.pid}) is dead; this is what it left", file=sys.stderr)
+        accounts = [one._replace(entries=[entry for entry in one.entries if entry.lost]) for one in accounts]
+    accounts = [account for account in accounts if account.entries]
     if arguments.json:
-        sys.stdout.write("".join(f"{json.dumps(_facts(*line))}\n" for line in lines))
-    else:
+        lines = [json.dumps(_facts(account, entry)) for account in accounts for entry in account.entries]
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+    elif accounts:
         width = os.get_terminal_size().columns if sys.stdout.isatty() else UNCUT_WIDTH
-        sys.stdout.write(listing(reading, lines, width))
+        sys.stdout.write(listing(accounts, width))
+    else:
+        lost = "lost anything" if arguments.lost else "has anything to account for"
+        print(f"nobody on the bus '{arguments.bus}' {lost}{'' if whole else ', in what this user may read'}")
     return 0
 
 
-def listing(reading: Reading, lines: Sequence[Line], width: int) -> str:
-    """The table."""
-    if not lines:
-        return f"nobody on the bus '{reading.bus}' has anything to account for\n"
-    return "".join(f"{line}\n" for line in _table(lines, width))
-
-
-def _table(lines: Sequence[Line], width: int) -> list[Text]:
-    wide = width >= WIDE
-    number, name = (10, 16) if wide else (5, 9)
-    titles = ["publ.", "deliv.", "overrun", "expired", "corrupt", "filtered", "dead", "waiting"] if wide else [
+def listing(accounts: Sequence[Account], width: int) -> str:
+    """The table, with a line for each topic and reader, and below it one for each publisher."""
+    number = 12 if width >= UNCUT_WIDTH else 8 if width >= WIDE else 5
+    titles = ["publ.", "deliv.", "overrun", "expired", "corrupt", "filtered", "dead", "waiting"] if width >= WIDE else [
         "publ.", "got", "overr", "exprd", "corr", "filt", "dead", "wait"]  # fmt: skip
-    columns = [Column("topic"), Column("reads", name, left=True), Column("publisher", name, left=True)]
-    columns += [Column(title, number) for title in titles]
-    return table(columns, [_row(*line, name, number) for line in lines], width)
+    columns = [Column("topic, reader/publisher"), Column("pid", PID_WIDTH), *(Column(one, number) for one in titles)]
+    ordered = sorted(accounts, key=lambda one: (one.entries[0].topic, one.entries[0].lane, one.reader, one.pid or 0))
+    rows = [_row(account, entry, number) for account in ordered for entry in account.entries]
+    head, *lines = table(columns, rows, width)
+    shown, place = [head], 0
+    for account in ordered:
+        shown.append(Text(_heading(account, width)))
+        shown += lines[place : place + len(account.entries)]
+        place += len(account.entries)
+    return "".join(f"{line}\n" for line in shown)
 
 
-def _row(account: Account, entry: LedgerEntry, name: int, number: int) -> list[Cell]:
-    reader = f"[{account.reader}]" if account.durable else account.reader
-    topic = entry.topic if entry.lane == "normal" else f"{entry.topic} !"
-    publisher = entry.producer.name if entry.producer else "(left)"
+def _heading(account: Account, width: int) -> str:
+    first = account.entries[0]
+    topic = first.topic if first.lane == "normal" else f"{first.topic} !"
+    reader = text.printable(account.reader)
+    its = f"[{reader}]" if account.process is None else f"{reader} {_pid(account, account.process)}"
+    return f"{text.shorten(topic, max(width - len(its) - 2, 8))}  {its}"
+
+
+def _row(account: Account, entry: LedgerEntry, number: int) -> list[Cell]:
+    producer = entry.producer
     counts = (entry.overrun, entry.expired, entry.corrupt, entry.filtered, entry.dead, entry.in_flight)
     return [
-        topic,
-        text.shorten(reader, name),
-        text.shorten(publisher, name),
+        f"  {text.printable(producer.name) if producer else '(left)'}",
+        _pid(account, Identity(*producer[1:4])) if producer else "",
         text.count(entry.published, number),
         text.count(entry.delivered, number),
         *(quiet(text.count(count, number), count) for count in counts),
     ]
+
+
+def _pid(account: Account, process: Identity) -> str:
+    """None is known (0) of a process in a pid namespace that the coordinator cannot see."""
+    return f"{'†' if account.is_dead(process) else ''}{process.pid or '?'}"
 
 
 def _facts(account: Account, entry: LedgerEntry) -> dict[str, object]:
@@ -99,9 +115,11 @@ def _facts(account: Account, entry: LedgerEntry) -> dict[str, object]:
     return {
         "subscriber": account.reader,
         "subscriber_pid": account.pid,
+        "subscriber_dead": account.is_dead(account.process),
         "subscription": account.subscription,
         "durable": account.durable,
         **{name: value for name, value in entry._asdict().items() if name != "producer"},
         "publisher": producer.name if producer else None,
         "publisher_pid": producer.pid if producer else None,
+        "publisher_dead": account.is_dead(producer),
     }

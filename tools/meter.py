@@ -9,9 +9,10 @@ import psutil
 
 from shmbus.condition import Condition
 from shmbus.directory import BusState, CollectorEntry, CollectorState, Health, TopicEntry
+from shmbus.overview import RingReading
 from shmbus.process import Identity, is_alive
 
-from .snapshot import Losses, Reading, RingKey, RingReading, SessionReading, TopicReading
+from .snapshot import Losses, Reading, RingKey, SessionReading, TopicReading
 from .text import state_text
 
 NEARLY_FULL: Final = 0.95

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 from shmbus import segment
 from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import AccessDenied, ConnectError, SegmentError, ShmbusError
-from shmbus.ledger import LedgerEntry, entries
+from shmbus.ledger import entries
+from shmbus.overview import Account, RingReading, TopicStatus, identity_of, read_ring, status_of
 from shmbus.pages import durable_of
 from shmbus.process import Identity, is_alive
 
@@ -26,17 +28,6 @@ _Mapped = TypeVar("_Mapped", Ring, Session, Group)
 
 RingKey = tuple[int, int, int]
 """Topic id, lane, generation."""
-
-
-class RingReading(NamedTuple):
-    """One ring: what was ever written to it, what it still holds, and in how many bytes."""
-
-    messages: int
-    bytes: int
-    retained: int
-    used_bytes: int
-    fill: float  # of the limit that is nearest, 0 to 1
-    aborted: int
 
 
 class Losses(NamedTuple):
@@ -95,19 +86,6 @@ class TopicReading:
         return max((ring.fill for ring in self.rings.values()), default=0.0)
 
 
-class Account(NamedTuple):
-    """What one subscription got and missed in one topic and lane. A durable one's members have one together."""
-
-    reader: str  # the client, or the durable subscription
-    pid: int | None  # None: durable
-    subscription: int | None
-    entries: list[LedgerEntry]
-
-    @property
-    def durable(self) -> bool:
-        return self.pid is None
-
-
 class SessionReading(NamedTuple):
     """One session page of a client, with the cursors in use."""
 
@@ -142,6 +120,20 @@ class Reading:
             for cursor in session.cursors.values():
                 found[cursor.topic_id] = found.get(cursor.topic_id, 0) + cursor.reads
         return found
+
+    def statuses(self) -> list[TopicStatus]:
+        """The topics, each as whoever asks the coordinator is told of it."""
+        subscribers = self.subscribers()
+        return [
+            status_of(
+                topic.entry,
+                topic.rings.values(),
+                publishers=topic.publishers,
+                subscribers=subscribers.get(topic.entry.topic_id, 0),
+                gates=topic.gates,
+            )
+            for topic in self.topics
+        ]
 
 
 class _Attached(Generic[_Key, _Mapped]):
@@ -227,8 +219,9 @@ class Probe:
                 read = rings.get((cursor.topic_id, cursor.lane))
                 if read and page is not None and (client.session, cursor.subscription) not in durable:
                     its = entries(page, index, read)
-                    found.append(Account(client.client, client.process.pid, cursor.subscription, its))
-        return found + [account for group in groups for account in _accounts(group, rings)]
+                    found.append(Account(client.client, client.process, cursor.subscription, its))
+        found += [account for group in groups for account in _accounts(group, rings)]
+        return _with_dead(found)
 
     def _all_rings(self, segments: Iterable[segment.SegmentName]) -> dict[tuple[int, int], list[Ring]]:
         """By topic and lane, the oldest generation first: those before the newest may still be read."""
@@ -292,11 +285,11 @@ class Probe:
                 key = (entry.topic_id, lane, entry.lanes[lane].generation)
                 seen.add(key)
                 if (ring := self._rings.get(key, name)) is not None:
-                    rings[key] = _read_ring(ring)
+                    rings[key] = read_ring(ring)
                     publishers = max(publishers, _publishers(ring, living))
                     gates = max(gates, len(ring.gates()))
             found.append(TopicReading(entry, rings, publishers, gates))
-        parted = {key: _read_ring(ring) for key, ring in self._rings.part(seen)}
+        parted = {key: read_ring(ring) for key, ring in self._rings.part(seen)}
         return tuple(found), parted
 
     def _read_sessions(self, entries: Iterable[SessionEntry]) -> tuple[SessionReading, ...]:
@@ -329,28 +322,21 @@ def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> 
     return found
 
 
-def _read_ring(ring: Ring) -> RingReading:
-    # Head first: what is retired in between only makes the ring look fuller, never less than empty.
-    head, first, aborted = ring.head, ring.first_sequence, ring.aborted
-    tail, used = ring.tail, ring.used_bytes
-    max_messages, max_bytes, *_ = ring.limits
-    retained = max(tail - head, 0)
-    slots, room = min(max_messages or ring.slots, ring.slots), min(max_bytes or ring.arena_bytes, ring.arena_bytes)
-    return RingReading(
-        messages=max(tail - first - aborted, 0),
-        bytes=ring.published_bytes,
-        retained=retained,
-        used_bytes=used,
-        fill=min(max(retained / slots, used / room), 1.0),
-        aborted=aborted,
-    )
-
-
 def _publishers(ring: Ring, living: set[int]) -> int:
     """Producers whose client is there. Entries of others stay until somebody else needs their ids."""
     ids = range(1, ring.producer_capacity + 1)
     entries = (ring.producer(producer) for producer in ids if not ring.producer_left(producer))
     return sum(1 for entry in entries if entry is not None and entry[4] in living)
+
+
+def _with_dead(accounts: Iterable[Account]) -> list[Account]:
+    """Whose process has ended is looked up once, in however many accounts it is."""
+    alive = cache(is_alive)
+    found = []
+    for account in accounts:
+        its = {account.process, *(identity_of(entry.producer) for entry in account.entries)}
+        found.append(account._replace(dead=frozenset(one for one in its if one is not None and not alive(one))))
+    return found
 
 
 def _read_cursors(page: Session) -> dict[int, CursorReading]:

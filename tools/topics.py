@@ -1,8 +1,9 @@
 """List the topics of a bus.
 
 Read from shared memory: nobody is asked, so a bus whose coordinator is dead can
-be looked at, too. On a terminal the table fits its width; anywhere else nothing
-is cut.
+be looked at, too. Of another user's bus its coordinator tells the topics that
+one may read. On a terminal the table fits its width; anywhere else nothing is
+cut.
 
     topic     name            kept     messages that are in its ring now
     type      message type    at most  limits: by count, by size, by age
@@ -17,9 +18,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+import shmbus
+from shmbus.overview import TopicStatus
+
 from . import text
+from .look import look
 from .options import add_bus
-from .snapshot import Probe, Reading, TopicReading
 from .table import WIDE, Cell, Column, quiet, table
 
 UNCUT_WIDTH = 400
@@ -33,38 +37,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look once. Raises ConnectError, SegmentError, AccessDenied."""
-    with Probe(arguments.bus) as probe:
-        reading = probe.read()
-    if not reading.alive:
-        print(f"shmbus: the coordinator (pid {reading.coordinator.pid}) is dead; this is what it left", file=sys.stderr)
+    topics, whole = look(arguments.bus, lambda _, reading: reading.statuses(), shmbus.Bus.topics, "topics")
     if arguments.json:
-        sys.stdout.write("".join(f"{one}\n" for one in as_json(reading)))
+        sys.stdout.write("".join(f"{one}\n" for one in as_json(topics)))
+    elif topics:
+        width = os.get_terminal_size().columns if sys.stdout.isatty() else UNCUT_WIDTH
+        sys.stdout.write(listing(topics, width))
+    elif whole:
+        print(f"the bus '{arguments.bus}' has no topics yet: the first publisher makes one")
     else:
-        _print(reading)
+        print(f"the bus '{arguments.bus}' has no topics yet that this user may read")
     return 0
 
 
-def as_json(reading: Reading) -> Sequence[str]:
+def as_json(topics: Sequence[TopicStatus]) -> list[str]:
     """A JSON object for each topic."""
-    subscribers = reading.subscribers()
-    return [json.dumps(_facts(topic, subscribers.get(topic.entry.topic_id, 0))) for topic in reading.topics]
+    return [json.dumps(topic._asdict()) for topic in topics]
 
 
-def listing(reading: Reading, width: int) -> str:
+def listing(topics: Sequence[TopicStatus], width: int) -> str:
     """The table."""
-    if not reading.topics:
-        return f"the bus '{reading.bus}' has no topics yet: the first publisher makes one\n"
-    return "".join(f"{line}\n" for line in _table(reading, width))
+    return "".join(f"{line}\n" for line in _table(topics, width))
 
 
-def _print(reading: Reading) -> None:
-    width = os.get_terminal_size().columns if sys.stdout.isatty() else UNCUT_WIDTH
-    sys.stdout.write(listing(reading, width))
-
-
-def _table(reading: Reading, width: int) -> list[Text]:
+def _table(topics: Sequence[TopicStatus], width: int) -> list[Text]:
     wide = width >= WIDE
-    types = max(len(_type(topic, wide)) for topic in reading.topics)
+    types = max(len(_type(topic, wide)) for topic in topics)
     columns = [
         Column("topic"),
         Column("type", max(types, 4) if wide else min(types, 15), left=True),
@@ -75,53 +73,28 @@ def _table(reading: Reading, width: int) -> list[Text]:
         Column("pub", 3),
         Column("sub", 3),
     ]
-    subscribers = reading.subscribers()
-    rows = [_row(topic, subscribers.get(topic.entry.topic_id, 0), columns, wide) for topic in reading.topics]
-    return table(columns, rows, width)
+    return table(columns, [_row(topic, columns, wide) for topic in topics], width)
 
 
-def _row(topic: TopicReading, subscribers: int, columns: Sequence[Column], wide: bool) -> list[Cell]:
+def _row(topic: TopicStatus, columns: Sequence[Column], wide: bool) -> list[Cell]:
     return [
-        topic.entry.name,
+        topic.topic,
         text.shorten(_type(topic, wide), columns[1].width),
         str(topic.generation),
         text.count(topic.retained, columns[3].width),
         text.shorten(_limits(topic, wide), columns[4].width),
         text.percent(topic.fill),
         quiet(str(topic.publishers), topic.publishers),
-        quiet(str(subscribers), subscribers),
+        quiet(str(topic.subscribers), topic.subscribers),
     ]
 
 
-def _type(topic: TopicReading, whole: bool) -> str:
-    name = topic.entry.type_name or "any"
+def _type(topic: TopicStatus, whole: bool) -> str:
+    name = topic.type or "any"
     return name if whole else name.rpartition(".")[2]
 
 
-def _limits(topic: TopicReading, wide: bool) -> str:
-    entry = topic.entry
-    count, age = text.count(entry.max_messages, 0 if wide else 6), entry.retention_ns / 1e9
-    limits = f"{count}, {text.size(entry.max_bytes)}"
+def _limits(topic: TopicStatus, wide: bool) -> str:
+    count, age = text.count(topic.max_messages, 0 if wide else 6), topic.retention_seconds
+    limits = f"{count}, {text.size(topic.max_bytes)}"
     return f"{limits}, {text.duration(age)}" if age else limits
-
-
-def _facts(topic: TopicReading, subscribers: int) -> dict[str, object]:
-    entry = topic.entry
-    return {
-        "topic": entry.name,
-        "topic_id": entry.topic_id,
-        "type": entry.type_name,
-        "generation": topic.generation,
-        "messages": sum(ring.messages for ring in topic.rings.values()),
-        "retained": topic.retained,
-        "used_bytes": topic.used_bytes,
-        "fill": round(topic.fill, 6),
-        "max_messages": entry.max_messages,
-        "max_bytes": entry.max_bytes,
-        "max_message_bytes": entry.max_message_bytes,
-        "retention_seconds": entry.retention_ns / 1e9,
-        "on_full": entry.on_full,
-        "publishers": topic.publishers,
-        "subscribers": subscribers,
-        "lossless_subscribers": topic.gates,
-    }

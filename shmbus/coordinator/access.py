@@ -162,6 +162,13 @@ class Access:
             found = Decision(True, "all collectors are told")
         return found or self._own_answers(subject, pattern) or self._implicit(subject)
 
+    def look(self, subject: Subject) -> Decision:
+        """May it be told what there is, of what it may read? Whoever may read anything."""
+        found = self._first(self._subscribe, subject)
+        if not found and self._answers(subject):
+            found = Decision(True, "it answers its calls")
+        return found or self._implicit(subject)
+
     def call(self, subject: Subject, service: str, operation: int) -> Decision:
         """May it have that service do that? Whoever may administer a collector may call it."""
         topic = CALL_REQUESTS + service
@@ -224,6 +231,11 @@ class Access:
     def check_subscribe(self, subject: Subject, pattern: str) -> None:
         """Raises AccessDenied."""
         self._check(subject, "subscribe to", pattern, self.subscribe(subject, pattern))
+
+    def check_look(self, subject: Subject, what: str) -> None:
+        """`what` of the bus it looks at. Raises AccessDenied."""
+        remedy = "It is told to whoever may read, of what he may: allow some topic in [[access.subscribe]]."
+        self._check(subject, "look at", f"{what} of the bus", self.look(subject), remedy)
 
     def check_call(self, subject: Subject, service: str, operation: int) -> None:
         """Raises AccessDenied."""

@@ -44,6 +44,7 @@ from shmbus.coordinator.leases import Leases
 from shmbus.coordinator.listing import Inheritance, Listing
 from shmbus.coordinator.notify import Notifier
 from shmbus.coordinator.outbox import Opener
+from shmbus.coordinator.overview import Overview
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.post import Log, Post
 from shmbus.coordinator.refusal import NotFound
@@ -269,6 +270,7 @@ class Coordinator:
         self._server.handlers = {
             **self._requests.handlers,
             **self._collectors.handlers,
+            **Overview(registry, access).handlers,
             "resume": self._resume,
             "get_status": self._get_status,
             "call": self._call,

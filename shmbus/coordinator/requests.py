@@ -40,7 +40,6 @@ from shmbus.v1.control_pb2 import (
     ExplainAccess,
     ForgetDurable,
     GetKept,
-    ListTopics,
     OpenPublisher,
     PublisherOpened,
     ReportStuck,
@@ -49,9 +48,7 @@ from shmbus.v1.control_pb2 import (
     SetLimits,
     Subscribe,
     Subscribed,
-    TopicEntry,
     TopicLimits,
-    TopicList,
     TopicType,
     Unsubscribe,
 )
@@ -87,7 +84,6 @@ class Requests:
             "report_stuck": self.report_stuck,
             "resize": self.resize,
             "set_limits": self.set_limits,
-            "list_topics": self.list_topics,
             "get_kept": self.get_kept,
             "authorize_call": self.authorize_call,
             "explain_access": self.explain_access,
@@ -373,10 +369,6 @@ class Requests:
         finally:
             caller.token = before
 
-    def list_topics(self, client: Client, request: ListTopics) -> Answer:
-        """What the directory has, with the rings' present state."""
-        return TopicList(topics=[_entry(lane) for topic in self._registry.topics.values() for lane in topic.lanes]), ()
-
     def _checked_subscription(self, client: Client, request: Subscribe) -> Subscription:
         if not request.subscription or request.subscription in client.subscriptions:
             raise ProtocolError(client.who, f"subscription {request.subscription} is not a new number")
@@ -482,20 +474,3 @@ def check_room(topic: str, plan: RingPlan) -> None:
     ):
         if present > limit:
             raise LimitError(f"{name} of topic '{topic}'", limit, present, "Resize the topic first, or ask for less.")
-
-
-def _entry(topic: Topic) -> TopicEntry:
-    ring = topic.live.ring
-    return TopicEntry(
-        topic=topic.name,
-        topic_id=topic.number,
-        lane=topic.lane,
-        generation=topic.live.number,
-        type_name=topic.type_name,
-        head=ring.head,
-        tail=ring.tail,
-        used_bytes=ring.used_bytes,
-        publishers=len(topic.live.producers.active),
-        subscribers=len(topic.bindings),
-        gates=topic.live.gates.used,
-    )

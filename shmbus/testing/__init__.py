@@ -12,7 +12,8 @@
 
 It keeps the promises of `shmbus.Bus` and raises its errors; the conformance suite runs against both. What waits, waits
 in real time, whatever the clock says. It lives in one process, so nobody dies, is stopped or runs short of memory, and
-access rules are not looked at. `resize`, `status`, `stop`, `borrow` and addresses are the real bus's alone.
+access rules are not looked at. `resize`, `status`, `topics`, `ledger`, `stop`, `borrow` and addresses are the real
+bus's alone.
 """
 
 from shmbus.testing.bus import MemoryBus, MemoryClient

@@ -33,7 +33,7 @@ CONTROL_ERROR_STOPPING: ControlErrorCode
 CONTROL_ERROR_INTERNAL: ControlErrorCode
 
 class ClientPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access", "reload_config")
+    __slots__ = ("id", "spilled_bytes", "auth_info", "hello", "open_publisher", "close_publisher", "subscribe", "unsubscribe", "report_stuck", "resize", "set_limits", "list_topics", "get_status", "control_collector", "stop_bus", "forget_durable", "resume", "get_kept", "announce_ready", "call", "authorize_call", "explain_access", "read_ledger", "reload_config")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     AUTH_INFO_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,7 @@ class ClientPacket(_message.Message):
     CALL_FIELD_NUMBER: _ClassVar[int]
     AUTHORIZE_CALL_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_ACCESS_FIELD_NUMBER: _ClassVar[int]
+    READ_LEDGER_FIELD_NUMBER: _ClassVar[int]
     RELOAD_CONFIG_FIELD_NUMBER: _ClassVar[int]
     id: int
     spilled_bytes: int
@@ -79,11 +80,12 @@ class ClientPacket(_message.Message):
     call: _rpc_pb2.RpcRequest
     authorize_call: AuthorizeCall
     explain_access: ExplainAccess
+    read_ledger: ReadLedger
     reload_config: ReloadConfig
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ..., reload_config: _Optional[_Union[ReloadConfig, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., auth_info: _Optional[_Union[_eventbus_pb2.RpcAuthInfo, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., open_publisher: _Optional[_Union[OpenPublisher, _Mapping]] = ..., close_publisher: _Optional[_Union[ClosePublisher, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., report_stuck: _Optional[_Union[ReportStuck, _Mapping]] = ..., resize: _Optional[_Union[Resize, _Mapping]] = ..., set_limits: _Optional[_Union[SetLimits, _Mapping]] = ..., list_topics: _Optional[_Union[ListTopics, _Mapping]] = ..., get_status: _Optional[_Union[GetStatus, _Mapping]] = ..., control_collector: _Optional[_Union[ControlCollector, _Mapping]] = ..., stop_bus: _Optional[_Union[StopBus, _Mapping]] = ..., forget_durable: _Optional[_Union[ForgetDurable, _Mapping]] = ..., resume: _Optional[_Union[Resume, _Mapping]] = ..., get_kept: _Optional[_Union[GetKept, _Mapping]] = ..., announce_ready: _Optional[_Union[AnnounceReady, _Mapping]] = ..., call: _Optional[_Union[_rpc_pb2.RpcRequest, _Mapping]] = ..., authorize_call: _Optional[_Union[AuthorizeCall, _Mapping]] = ..., explain_access: _Optional[_Union[ExplainAccess, _Mapping]] = ..., read_ledger: _Optional[_Union[ReadLedger, _Mapping]] = ..., reload_config: _Optional[_Union[ReloadConfig, _Mapping]] = ...) -> None: ...
 
 class ServerPacket(_message.Message):
-    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "config_reloaded", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
+    __slots__ = ("id", "spilled_bytes", "welcome", "publisher_opened", "subscribed", "topic_list", "status_reply", "done", "error", "kept", "ready_noted", "collector_status", "called", "call_authorized", "access_explained", "ledger_part", "config_reloaded", "ring_added", "successor", "session_added", "session_removed", "session_extended", "goodbye", "demoted", "group_added", "kept_added", "access_changed", "publisher_revoked", "budget_set")
     ID_FIELD_NUMBER: _ClassVar[int]
     SPILLED_BYTES_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +101,7 @@ class ServerPacket(_message.Message):
     CALLED_FIELD_NUMBER: _ClassVar[int]
     CALL_AUTHORIZED_FIELD_NUMBER: _ClassVar[int]
     ACCESS_EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_PART_FIELD_NUMBER: _ClassVar[int]
     CONFIG_RELOADED_FIELD_NUMBER: _ClassVar[int]
     RING_ADDED_FIELD_NUMBER: _ClassVar[int]
     SUCCESSOR_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +130,7 @@ class ServerPacket(_message.Message):
     called: _rpc_pb2.RpcResponse
     call_authorized: CallAuthorized
     access_explained: AccessExplained
+    ledger_part: LedgerPart
     config_reloaded: ConfigReloaded
     ring_added: RingAdded
     successor: Successor
@@ -140,7 +144,7 @@ class ServerPacket(_message.Message):
     access_changed: AccessChanged
     publisher_revoked: PublisherRevoked
     budget_set: BudgetSet
-    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., config_reloaded: _Optional[_Union[ConfigReloaded, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., spilled_bytes: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., publisher_opened: _Optional[_Union[PublisherOpened, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., topic_list: _Optional[_Union[TopicList, _Mapping]] = ..., status_reply: _Optional[_Union[StatusReply, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., error: _Optional[_Union[ControlError, _Mapping]] = ..., kept: _Optional[_Union[Kept, _Mapping]] = ..., ready_noted: _Optional[_Union[ReadyNoted, _Mapping]] = ..., collector_status: _Optional[_Union[CollectorStatus, _Mapping]] = ..., called: _Optional[_Union[_rpc_pb2.RpcResponse, _Mapping]] = ..., call_authorized: _Optional[_Union[CallAuthorized, _Mapping]] = ..., access_explained: _Optional[_Union[AccessExplained, _Mapping]] = ..., ledger_part: _Optional[_Union[LedgerPart, _Mapping]] = ..., config_reloaded: _Optional[_Union[ConfigReloaded, _Mapping]] = ..., ring_added: _Optional[_Union[RingAdded, _Mapping]] = ..., successor: _Optional[_Union[Successor, _Mapping]] = ..., session_added: _Optional[_Union[SessionAdded, _Mapping]] = ..., session_removed: _Optional[_Union[SessionRemoved, _Mapping]] = ..., session_extended: _Optional[_Union[SessionExtended, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., demoted: _Optional[_Union[Demoted, _Mapping]] = ..., group_added: _Optional[_Union[GroupAdded, _Mapping]] = ..., kept_added: _Optional[_Union[KeptAdded, _Mapping]] = ..., access_changed: _Optional[_Union[AccessChanged, _Mapping]] = ..., publisher_revoked: _Optional[_Union[PublisherRevoked, _Mapping]] = ..., budget_set: _Optional[_Union[BudgetSet, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("negotiation", "client_name", "start_time", "pid_namespace", "collector_token", "resume", "auth_info")
@@ -633,7 +637,7 @@ class ListTopics(_message.Message):
     def __init__(self) -> None: ...
 
 class TopicEntry(_message.Message):
-    __slots__ = ("topic", "topic_id", "lane", "generation", "type_name", "head", "tail", "used_bytes", "publishers", "subscribers", "gates")
+    __slots__ = ("topic", "topic_id", "lane", "generation", "type_name", "head", "tail", "used_bytes", "publishers", "subscribers", "gates", "messages", "fill", "max_messages", "max_bytes", "max_message_bytes", "retention_ns", "on_full")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
@@ -645,6 +649,13 @@ class TopicEntry(_message.Message):
     PUBLISHERS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBERS_FIELD_NUMBER: _ClassVar[int]
     GATES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    FILL_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_NS_FIELD_NUMBER: _ClassVar[int]
+    ON_FULL_FIELD_NUMBER: _ClassVar[int]
     topic: str
     topic_id: int
     lane: int
@@ -656,13 +667,96 @@ class TopicEntry(_message.Message):
     publishers: int
     subscribers: int
     gates: int
-    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., type_name: _Optional[str] = ..., head: _Optional[int] = ..., tail: _Optional[int] = ..., used_bytes: _Optional[int] = ..., publishers: _Optional[int] = ..., subscribers: _Optional[int] = ..., gates: _Optional[int] = ...) -> None: ...
+    messages: int
+    fill: float
+    max_messages: int
+    max_bytes: int
+    max_message_bytes: int
+    retention_ns: int
+    on_full: str
+    def __init__(self, topic: _Optional[str] = ..., topic_id: _Optional[int] = ..., lane: _Optional[int] = ..., generation: _Optional[int] = ..., type_name: _Optional[str] = ..., head: _Optional[int] = ..., tail: _Optional[int] = ..., used_bytes: _Optional[int] = ..., publishers: _Optional[int] = ..., subscribers: _Optional[int] = ..., gates: _Optional[int] = ..., messages: _Optional[int] = ..., fill: _Optional[float] = ..., max_messages: _Optional[int] = ..., max_bytes: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., retention_ns: _Optional[int] = ..., on_full: _Optional[str] = ...) -> None: ...
 
 class TopicList(_message.Message):
     __slots__ = ("topics",)
     TOPICS_FIELD_NUMBER: _ClassVar[int]
     topics: _containers.RepeatedCompositeFieldContainer[TopicEntry]
     def __init__(self, topics: _Optional[_Iterable[_Union[TopicEntry, _Mapping]]] = ...) -> None: ...
+
+class ReadLedger(_message.Message):
+    __slots__ = ("page", "place")
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    page: int
+    place: int
+    def __init__(self, page: _Optional[int] = ..., place: _Optional[int] = ...) -> None: ...
+
+class LedgerPart(_message.Message):
+    __slots__ = ("accounts", "page", "place")
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    accounts: _containers.RepeatedCompositeFieldContainer[LedgerAccount]
+    page: int
+    place: int
+    def __init__(self, accounts: _Optional[_Iterable[_Union[LedgerAccount, _Mapping]]] = ..., page: _Optional[int] = ..., place: _Optional[int] = ...) -> None: ...
+
+class LedgerAccount(_message.Message):
+    __slots__ = ("reader", "process", "subscription", "topic", "lane", "lines")
+    READER_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    LANE_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    reader: str
+    process: LedgerProcess
+    subscription: int
+    topic: str
+    lane: int
+    lines: _containers.RepeatedCompositeFieldContainer[LedgerLine]
+    def __init__(self, reader: _Optional[str] = ..., process: _Optional[_Union[LedgerProcess, _Mapping]] = ..., subscription: _Optional[int] = ..., topic: _Optional[str] = ..., lane: _Optional[int] = ..., lines: _Optional[_Iterable[_Union[LedgerLine, _Mapping]]] = ...) -> None: ...
+
+class LedgerProcess(_message.Message):
+    __slots__ = ("pid", "start_time", "pid_namespace", "dead", "name", "session", "uid")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    PID_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    start_time: int
+    pid_namespace: int
+    dead: bool
+    name: str
+    session: int
+    uid: int
+    def __init__(self, pid: _Optional[int] = ..., start_time: _Optional[int] = ..., pid_namespace: _Optional[int] = ..., dead: bool = ..., name: _Optional[str] = ..., session: _Optional[int] = ..., uid: _Optional[int] = ...) -> None: ...
+
+class LedgerLine(_message.Message):
+    __slots__ = ("publisher", "published", "delivered", "overrun", "expired", "corrupt", "filtered", "dead", "repeated", "in_flight")
+    PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    OVERRUN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    CORRUPT_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    DEAD_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    publisher: LedgerProcess
+    published: int
+    delivered: int
+    overrun: int
+    expired: int
+    corrupt: int
+    filtered: int
+    dead: int
+    repeated: int
+    in_flight: int
+    def __init__(self, publisher: _Optional[_Union[LedgerProcess, _Mapping]] = ..., published: _Optional[int] = ..., delivered: _Optional[int] = ..., overrun: _Optional[int] = ..., expired: _Optional[int] = ..., corrupt: _Optional[int] = ..., filtered: _Optional[int] = ..., dead: _Optional[int] = ..., repeated: _Optional[int] = ..., in_flight: _Optional[int] = ...) -> None: ...
 
 class GetStatus(_message.Message):
     __slots__ = ()

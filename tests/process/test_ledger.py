@@ -420,14 +420,16 @@ def test_the_command_prints_it(bus_name):
         assert ledger_of(bus_name, "agent") == subscription.ledger()
         command = [sys.executable, "-m", "shmbus.tools", "ledger", "--bus", bus_name]
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        titles = "topic reads publisher publ. deliv. overrun expired corrupt filtered dead waiting"
+        titles = "topic, reader/publisher pid publ. deliv. overrun expired corrupt filtered dead waiting"
         assert shown[0].split() == titles.split()
-        assert shown[1].split() == ["lab.x", "agent", "one", "20", "4", "0", "0", "0", "0", "0", "16"]
+        pid = str(os.getpid())
+        assert shown[1].split() == ["lab.x", "agent", pid]
+        assert shown[2].split() == ["one", pid, "20", "4", "0", "0", "0", "0", "0", "16"]
         said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
         (fact,) = map(json.loads, said.splitlines())
         assert (fact["subscriber"], fact["publisher"], fact["delivered"], fact["in_flight"]) == ("agent", "one", 4, 16)
         none = subprocess.run([*command, "--lost"], capture_output=True, text=True, check=True).stdout
-        assert none == f"nobody on the bus '{bus_name}' has anything to account for\n"
+        assert none == f"nobody on the bus '{bus_name}' lost anything\n"
 
 
 # ---- durable subscriptions: what their members settle together ----
@@ -665,10 +667,11 @@ def test_the_command_shows_a_durable_subscription_once_whoever_reads_for_it(bus_
             assert ledger_of(bus_name, "agent") == first.ledger()
             (page,) = bus._pages.groups.values()
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        assert [line.split() for line in shown[1:]] == [["lab.x", "[agent]", "one", "5", "4", *"00000", "1"]]
+        pid = str(os.getpid())
+        assert [line.split() for line in shown[1:]] == [["lab.x", "[agent]"], ["one", pid, "5", "4", *"00000", "1"]]
         said = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
         (fact,) = map(json.loads, said.splitlines())
         assert (fact["subscriber"], fact["durable"], fact["subscriber_pid"], fact["dead"]) == ("agent", True, None, 0)
         page.record = b"\xff scribbled over by a member"
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        assert [line.split() for line in shown[1:]] == [["lab.x", "[]", "one", "5", "4", *"00000", "1"]]
+        assert [line.split() for line in shown[1:]] == [["lab.x", "[]"], ["one", pid, "5", "4", *"00000", "1"]]

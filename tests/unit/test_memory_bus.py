@@ -112,7 +112,11 @@ def test_a_message_offers_what_a_real_one_offers():
 @pytest.mark.parametrize(
     ("real", "memory", "missing"),
     [
-        (shmbus.Bus, shmbus.testing.MemoryBus, {"last", "reload_config", "resize", "status", "stop", "directory_fd"}),
+        (
+            shmbus.Bus,
+            shmbus.testing.MemoryBus,
+            {"last", "ledger", "reload_config", "resize", "status", "stop", "topics", "directory_fd"},
+        ),
         (shmbus.Publisher, shmbus.testing.MemoryPublisher, {"forget_key"}),
         (shmbus.Subscription, shmbus.testing.MemorySubscription, {"borrow", "ledger"}),
     ],

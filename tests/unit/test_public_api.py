@@ -21,13 +21,13 @@ connect correlation embedded errors rpc
 
 # What a user calls, by class: a method more or less is a change of the contract.
 METHODS = {
-    "Bus": "address beat capabilities client_name close closed compatibility_warnings directory_fd forget last name"
-    " protocol_version publisher ready reload_config resize set_limits status stop subscribe",
+    "Bus": "address beat capabilities client_name close closed compatibility_warnings directory_fd forget last"
+    " ledger name protocol_version publisher ready reload_config resize set_limits status stop subscribe topics",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
     "Subscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
     " receive receive_many released_early topics try_receive",
-    "AsyncBus": "address beat capabilities close closed compatibility_warnings forget last name protocol_version"
-    " publisher ready reload_config resize set_limits status stop subscribe",
+    "AsyncBus": "address beat capabilities close closed compatibility_warnings forget last ledger name"
+    " protocol_version publisher ready reload_config resize set_limits status stop subscribe topics",
     "AsyncPublisher": "close closed forget_key last_number publish publish_many published topic try_publish",
     "AsyncSubscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
     " patterns receive receive_many released_early topics try_receive",

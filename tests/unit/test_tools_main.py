@@ -107,15 +107,15 @@ events.process.start      shmbus.v1.EventBusMessage    3       8,144  8,192, 4 M
 
 
 def test_topics_at_80_columns():
-    assert listing(TOPICS, 80) == AT_80
+    assert listing(TOPICS.statuses(), 80) == AT_80
 
 
 def test_topics_at_120_columns():
-    assert listing(TOPICS, 120) == AT_120
+    assert listing(TOPICS.statuses(), 120) == AT_120
 
 
 def test_topics_as_json_have_all_that_is_known():
-    first, second = map(json.loads, as_json(TOPICS))
+    first, second = map(json.loads, as_json(TOPICS.statuses()))
     assert (first["topic"], first["retained"], first["subscribers"]) == ("events.process.metadata", 1204, 0)
     assert (second["generation"], second["subscribers"], second["max_bytes"]) == (3, 1, 4 << 20)
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from shmbus.directory import BusState, CollectorState, Health
+from shmbus.overview import RingReading
 from shmbus.tools.meter import Level, Meter
-from shmbus.tools.snapshot import Losses, RingReading
+from shmbus.tools.snapshot import Losses
 from unit.tools_readings import COORDINATOR, PROCMOND, STARTED, collector, cursor, reading, session, topic
 
 

@@ -85,6 +85,8 @@ REQUESTS = [
     (wire.OpenPublisher(topic="a", lane=1), "advanced_routing"),
     (wire.OpenPublisher(topic="a", durable=True), "durable_publishers"),
     (wire.OpenPublisher(topic="a", only_make=True), "caller_rings"),
+    (wire.ListTopics(), "overview"),
+    (wire.ReadLedger(), "overview"),
     (wire.Subscribe(subscription=1, start=wire.StartPosition(earliest=True), lossless=True), None),
     (wire.Subscribe(subscription=1, durable=DURABLE), "durable_subscriptions"),
     (wire.Subscribe(subscription=1, start=wire.StartPosition(last_per_key=True)), "last_per_key"),

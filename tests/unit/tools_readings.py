@@ -10,8 +10,9 @@ from shmbus.directory import (
     Snapshot,
     TopicEntry,
 )
+from shmbus.overview import RingReading
 from shmbus.process import Identity
-from shmbus.tools.snapshot import CursorReading, Losses, Reading, RingReading, SessionReading, TopicReading
+from shmbus.tools.snapshot import CursorReading, Losses, Reading, SessionReading, TopicReading
 
 COORDINATOR = Identity(4711, 1, 1)
 PROCMOND = Identity(4712, 1, 1)
