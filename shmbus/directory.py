@@ -30,7 +30,9 @@
     collector  0x00 name 64, pid u64, start time u64, pid namespace u64, started, Unix ns u64
                0x60 state u32 (0: free), health u32, restarts u32, of those in the budget's window u32
                0x70 detail 128, fingerprint of what it was started with u64
-               0xf8 health as it is seen u16, as it says itself u16 (both 0: only the whole is known), crc32
+               0xf8 health as it is seen u8, what follows when it has ended u8 (1: it is started again, 2: as after
+                    the crash that the detail tells), health as it says itself u8 (both healths 0: only the whole is
+                    known), zero u8, crc32
 
 All numbers are little-endian. A reader copies what it wants while the generation is even, and has a consistent picture
 if it is still the same afterwards: no lock, and nothing that a dead reader could hold. The generation alone orders
@@ -55,7 +57,7 @@ from shmbus import _core, segment
 from shmbus.errors import LimitError, SegmentError, ShmbusError
 from shmbus.process import Identity, is_alive
 
-LAYOUT: Final = 3  # see shmbus.coordinator.layouts for what each number was
+LAYOUT: Final = 4  # see shmbus.coordinator.layouts for what each number was
 OLDEST_LAYOUT: Final = 2
 ON_FULL: Final = ("block", "raise", "shed")
 CHANGING: Final = "directory.changing"
@@ -70,8 +72,9 @@ _WORD = {"magic": 0x0, "generation": 0x20, "state": 0x68, "topics": 0x70, "sessi
 _WORD["descriptors"] = 0x88
 _TOPIC = struct.Struct("<208s 128s 32s 4I 4I 4Q 3Q 3I4xQ 3I4xQ 4x")
 _SESSION = struct.Struct("<4I 4Q 64s I 8x")
-_COLLECTOR = struct.Struct("<64s 4Q 4I 128s Q 2H")
+_COLLECTOR = struct.Struct("<64s 4Q 4I 128s Q 3Bx")
 _CRC = struct.Struct("<I")
+_AGAIN, _GIVEN_UP = 1, 2  # what follows when a collector has ended
 _PATIENCE = 200  # attempts at a consistent picture, _PAUSE seconds apart: a change takes microseconds
 _PAUSE = 100e-6
 
@@ -227,11 +230,11 @@ class SessionEntry:
 
 @dataclass(frozen=True, slots=True)
 class CollectorEntry:
-    """One collector. `process` is None while it does not run; `detail` says why it crashed last.
+    """One collector. `process` is None while it does not run; `detail` says why it crashed last, or is being ended.
 
-    `health` is the worse of `seen` and `said`: what the coordinator sees of it, and what it says of itself. `recent`
-    and `plan` are for the next coordinator: automatic restarts within the window, and a fingerprint of what the process
-    was started with.
+    `health` is the worse of `seen` and `said`: what the coordinator sees of it, and what it says of itself. The rest is
+    for the next coordinator: `recent`, automatic restarts within the window; `plan`, a fingerprint of what the process
+    was started with; and while it is stopping `again`, it is to be started then, and `given_up`, it counts as crashed.
     """
 
     name: str
@@ -245,6 +248,8 @@ class CollectorEntry:
     plan: int = 0
     seen: Health = Health.UNKNOWN
     said: Health = Health.UNKNOWN
+    again: bool = False
+    given_up: bool = False
 
     def pack(self) -> bytes:
         detail = self.detail.encode()[:128].decode(errors="ignore").encode()  # cut, but never inside a character
@@ -252,19 +257,19 @@ class CollectorEntry:
             _text(self.name, 64, "collector name"),
             *(self.process or (0, 0, 0)),
             *(self.started_ns, self.state, self.health, self.restarts, self.recent, detail, self.plan),
-            *(self.seen, self.said),
+            *(self.seen, self.again * _AGAIN | self.given_up * _GIVEN_UP, self.said),
         )
 
     @classmethod
     def unpack(cls, data: bytes) -> Self | None:
         """None for a free entry. Raises ValueError for one that cannot be."""
         name, pid, start_time, namespace, started, state, health, restarts, *rest = _COLLECTOR.unpack(data)
-        recent, detail, plan, seen, said = rest
+        recent, detail, plan, seen, follows, said = rest
         if state == 0:
             return None
         process = Identity(pid, start_time, namespace) if pid else None
         its = CollectorState(state), Health(health), process, started, restarts, _string(detail), recent, plan
-        return cls(_string(name), *its, Health(seen), Health(said))
+        return cls(_string(name), *its, Health(seen), Health(said), bool(follows & _AGAIN), bool(follows & _GIVEN_UP))
 
 
 _Entry = TypeVar("_Entry", TopicEntry, SessionEntry, CollectorEntry)

@@ -367,6 +367,7 @@ class Children:
         life, now = collector.life, self._loop.time()
         life.state, life.restarts, life.reason = State(_state_text(entry.state)), entry.restarts, entry.detail
         life.recent = [now] * entry.recent  # not long ago, at any rate
+        life.again, life.fault = entry.again, entry.detail if entry.given_up else ""
         if process is not None:
             life.state = life.state if life.state in ALIVE else State.STOPPING
             self._take(collector, process)

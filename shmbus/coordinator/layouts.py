@@ -42,6 +42,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "without what a collector was started with",
             2: "a collector's plan and recent restarts",
             3: "what a collector says of its own health; zero before",
+            4: "what follows when one that is stopping has ended; zero before",
         },
     ),
     "bells": Layout(*CORE["bells"], {1: "two words a bell", 2: "the same as 1"}),

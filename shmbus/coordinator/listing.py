@@ -150,11 +150,13 @@ class Listing:
                     process=process.identity if process else None,
                     started_ns=process.started_ns if process else 0,
                     restarts=life.restarts,
-                    detail=life.reason,
+                    detail=life.fault or life.reason,
                     recent=len(life.recent),
                     plan=process.plan if process else 0,
                     seen=condition.seen,
                     said=condition.said,
+                    again=life.again,
+                    given_up=bool(life.fault),
                 )
             )
         except LimitError as error:

@@ -97,6 +97,58 @@ def test_one_that_is_stopped_or_paused_stays_so(bus_name, installed):
             wait_for(fresh, "steady", "running")
 
 
+HANGS = """
+import signal, time, shmbus
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with shmbus.connect(name="hangs") as bus:
+    bus.ready()
+    bus.beat()
+    time.sleep(1000)
+"""
+
+
+def ended(pid):
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: gone(pid))
+
+
+@pytest.mark.parametrize("under_the_next_one", (False, True))
+def test_one_that_was_being_restarted_runs_again(bus_name, installed, under_the_next_one):
+    arguments = ("--collectors", "stubborn")
+    with coordinator(bus_name, *arguments, **installed) as first, shmbus.connect() as bus:
+        pid = wait_for(bus, "stubborn", "running").pid
+        assert control(bus, "stubborn", "restart").state == "stopping"
+        first.end(signal.SIGKILL)
+        if not under_the_next_one:
+            ended(pid)
+        with coordinator(bus_name, *arguments, **installed), shmbus.connect() as fresh:
+            if under_the_next_one:
+                assert collector(fresh, "stubborn").state == "stopping"
+                ended(pid)
+            status = wait_for(fresh, "stubborn", "running")
+            assert (status.pid != pid, status.restarts) == (True, 0)
+
+
+@pytest.mark.parametrize("under_the_next_one", (False, True))
+def test_one_that_was_being_ended_as_it_did_not_move_has_crashed(bus_name, installed, tmp_path, under_the_next_one):
+    (tmp_path / "hangs.py").write_text(HANGS)
+    command = f"command = ['{sys.executable}', '{tmp_path / 'hangs.py'}']"
+    text = f"[collectors.hangs]\n{command}\nheartbeat_ms = 200\nrestart_first_seconds = 0.01\n"
+    arguments = (*config(tmp_path, text), "--collectors", "hangs")
+    with coordinator(bus_name, *arguments, **installed) as first, shmbus.connect() as bus:
+        first.read_until("hangs: it did not move for")
+        pid = wait_for(bus, "hangs", "stopping").pid
+        first.end(signal.SIGKILL)
+        if not under_the_next_one:
+            ended(pid)
+        with coordinator(bus_name, *arguments, **installed) as second, shmbus.connect() as fresh:
+            if under_the_next_one:
+                assert collector(fresh, "hangs").state == "stopping"
+                ended(pid)
+            eventually(lambda: collector(fresh, "hangs").restarts >= 1)
+            assert collector(fresh, "hangs").reason == "it did not move for 0.45 s"
+
+
 def test_one_that_died_meanwhile_is_started_again(bus_name, installed):
     arguments = ("--collectors", "steady")
     with coordinator(bus_name, *arguments, **installed) as first, shmbus.connect() as bus:

@@ -103,6 +103,8 @@ def test_the_picture_and_the_code_agree():
     assert COLLECTOR.pack()[0x70:0x78] == b"sees all"
     said = replace(COLLECTOR, health=Health.UNHEALTHY, seen=Health.HEALTHY, said=Health.UNHEALTHY)
     assert said.pack()[0xF8:0xFC] == bytes((1, 0, 3, 0)) and CollectorEntry.unpack(said.pack()) == said
+    ending = replace(said, state=CollectorState.STOPPING, again=True, given_up=True)
+    assert ending.pack()[0xF8:0xFC] == bytes((1, 3, 3, 0)) and CollectorEntry.unpack(ending.pack()) == ending
     assert COLLECTOR.pack()[0xF8:0xFC] == bytes(4)  # as what another layout wrote: only the whole is known
 
 
