@@ -10,7 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, overload
@@ -36,7 +36,8 @@ from shmbus.errors import (
     ShmbusError,
     VersionError,
 )
-from shmbus.filter import Filter, judge_of
+from shmbus.expected import Expected, expected
+from shmbus.filter import Filter, sieve_of
 from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
@@ -329,14 +330,14 @@ class Bus(Closing):
     ) -> Subscription:
         """`mark` are bits of its number, which its cursors show to the publishers that it holds."""
         self._check_usable()
-        begin, judge = resolve(start), judge_of(filter)
+        begin, sieve = resolve(start), sieve_of(filter, partial(self._expected, patterns))
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         with self._lock:
             self._settle()
             number, self._next_subscription = self._next_subscription | mark, self._next_subscription + 1
             lossless = lossless and named is None  # a durable one holds by a gate of its own
-            subscription = Subscription(self, number, patterns, lossless, begin, judge, named, ordering)
+            subscription = Subscription(self, number, patterns, lossless, begin, sieve, named, ordering)
             self._subscriptions[number] = subscription
             try:
                 self._beginning = number
@@ -353,6 +354,16 @@ class Bus(Closing):
                 self._release_unused()
                 raise
             return subscription
+
+    def _expected(self, patterns: tuple[str, ...]) -> Expected:
+        """What may come; types that nobody here has imported are learned from the bus."""
+        with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
+            topics = directory.snapshot().topics
+            for topic in topics:
+                with suppress(TypeError, ShmbusError):  # it contradicts what is known here: that stays as it is
+                    if not schema.is_known(topic.type_name):
+                        schema.learn(directory.descriptors(topic))
+        return expected(patterns, {ring_name(topic.name).public: topic.type_name for topic in topics})
 
     @overload
     def last(self, topic: str, key: None = None) -> list[Message]: ...

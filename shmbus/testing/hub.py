@@ -12,6 +12,7 @@ from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.requests import check_room
 from shmbus.coordinator.settings import Settings, TopicPlan, limited
 from shmbus.errors import LimitError, ShmbusError, TypeMismatch
+from shmbus.expected import Expected, expected
 from shmbus.publisher import NORMAL_LANE, URGENT_LANE
 from shmbus.start import Resolved
 from shmbus.testing.clock import Clock
@@ -120,6 +121,11 @@ class Hub:
         else:
             names = [name for name in dict.fromkeys(patterns) if name in self._topics]
         return [lane for name in names for lane in self._topics[name].lanes]
+
+    def expected(self, patterns: tuple[str, ...]) -> Expected:
+        """What may come of what they match."""
+        with self.changed:
+            return expected(patterns, {name: topic.lanes[0].type_name for name, topic in self._topics.items()})
 
     def set_limits(self, name: str, limits: TopicLimits) -> None:
         """Of the normal lane. Raises TopicNameError, LimitError, ShmbusError when there is no such topic."""
