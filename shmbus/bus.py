@@ -302,7 +302,8 @@ class Bus(Closing):
         one that is named is an error. Those first messages are settled already: a durable subscription gets them once.
 
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
-        durable subscription it is settled, whatever the filters of other members would say.
+        durable subscription it is settled, for all of its members, so they have the same filter: another one is
+        refused. Whoever comes when nobody reads may bring another, which counts from then on.
 
         `order` reaches across topics: "producer" (what one client published, as it published it) or "correlation" (what
         belongs to one root, by sequence_number; what is missing is waited for `order_wait` seconds, then told in a

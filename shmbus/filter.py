@@ -8,8 +8,9 @@ import fnmatch
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
@@ -33,6 +34,8 @@ _KINDS: Final[tuple[tuple[Any, tuple[str, ...], str], ...]] = (
     (str | None, ("where",), "it is an expression, as text"),
 )
 """What each field is, for those who give something else."""
+MOST_WORDS: Final = 1000  # characters, of a filter
+_RANGES: Final = ("sequences", "times")
 _COLLECTION: Final = 3  # the envelope's field of collection events
 _EVENT_TYPES: Final = {3: 0, 4: 1, 5: 2, 6: 3, 7: 4}  # by the field of the event in it
 
@@ -84,7 +87,21 @@ class Filter:
         where = Where(self.where, expected) if self.where is not None else None
         judges = [self._header(), self._head(), where.judge if where is not None else None]
         present = [judge for judge in judges if judge is not None]
-        return Sieve(tolerant(lambda message: all(judge(message) for judge in present)), where)
+        return Sieve(tolerant(lambda message: all(judge(message) for judge in present)), where, self.words)
+
+    @property
+    def words(self) -> str:
+        """What it asks for in a few words, which are the same for the same filter; empty: for everything."""
+        nothing = Filter()._plain()
+        asked = [f"{name}={value!a}" for name, value in self._plain().items() if value != nothing[name]]
+        words = f"Filter({', '.join(asked)})" if asked else ""
+        if len(words) <= MOST_WORDS:
+            return words
+        return f"{words[:MOST_WORDS]}... (SHA-256 {sha256(words.encode()).hexdigest()})"
+
+    def _plain(self) -> dict[str, Any]:
+        """Its fields, the same for what asks for the same."""
+        return {one.name: _plain(getattr(self, one.name), ordered=one.name in _RANGES) for one in fields(self)}
 
     def _check(self) -> None:
         self._check_kinds()
@@ -98,7 +115,7 @@ class Filter:
         for moment in self.times:
             if moment is not None and moment.tzinfo is None:
                 raise FilterError("times", str(moment), "it has no time zone; moment.astimezone() has one")
-        for name in ("sequences", "times"):
+        for name in _RANGES:
             first, last = getattr(self, name)
             if first is not None and last is not None and last < first:
                 raise FilterError(name, (str(first), str(last)), "the last comes before the first")
@@ -115,7 +132,7 @@ class Filter:
             for number in getattr(self, name):
                 if isinstance(number, str):
                     raise FilterError(name, number, f"it goes by numbers: write EventType.{number} or the like")
-        for name in ("sequences", "times"):
+        for name in _RANGES:
             if len(getattr(self, name)) != 2:
                 raise FilterError(name, getattr(self, name), "it is (first, last), of which None is open")
 
@@ -175,11 +192,20 @@ class Filter:
         return judge
 
 
+def _plain(value: Any, *, ordered: bool) -> Any:
+    if ordered:
+        return tuple(str(one.astimezone(UTC)) if isinstance(one, datetime) else one for one in value)
+    if isinstance(value, Mapping):
+        return dict(sorted(value.items()))
+    return sorted(set(value)) if isinstance(value, Collection) and not isinstance(value, str) else value
+
+
 class Sieve(NamedTuple):
     """What a subscription goes by."""
 
     judge: Judge
     where: Where | None
+    words: str  # what it asks for; empty: nothing
 
     @property
     def faults(self) -> tuple[FilterFault, ...]:

@@ -277,7 +277,9 @@ class Subscription(Reader):
             patterns=self.patterns,
             lossless=self.lossless and self.durable is None,
             start=position(self._start),
-            durable=self.durable.wire() if self.durable is not None else None,
+            durable=self.durable.wire("" if self._sieve is None else self._sieve.words)
+            if self.durable is not None
+            else None,
             established=established,
         )
 

@@ -161,9 +161,9 @@ class Hub:
             if len(self._groups) >= self._settings.max_durables:
                 limit, remedy = self._settings.max_durables, "Forget some, or raise bus.max_durables."
                 raise LimitError("durable subscriptions of the bus", limit, limit + 1, remedy)
-            group = self._groups[wanted.name] = Group(wanted, subscription.patterns, self)
+            group = self._groups[wanted.name] = Group(wanted, subscription.patterns, subscription.filter_words, self)
         else:
-            group.agree(wanted, subscription.patterns)
+            group.agree(wanted, subscription.patterns, subscription.filter_words)
         if len(group.members) == MEMBERS:
             raise LimitError(f"members of '{group.name}'", MEMBERS, MEMBERS + 1, "Close one, or use another name.")
         group.enter(subscription)

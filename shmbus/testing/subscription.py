@@ -54,6 +54,7 @@ class MemorySubscription:
         self.pending: MemoryMessage | None = None  # to be handed out after what is told of those before it
         self.notices: deque[Gap] = deque()  # to be told in the stream
         self._bus, self._sieve = bus, sieve
+        self.filter_words: Final = "" if sieve is None else sieve.words
         self.by_producer: Final = ordering is not None and ordering.order == "producer"
         self._turns = Merge() if self.by_producer else Turns()
         self._correlated = (
