@@ -42,7 +42,7 @@ from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
-from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
+from shmbus.pages import Activity, Pages, TopicLane, activity_of, durable_of
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import ANNOUNCEMENT_SECONDS, NORMAL_LANE, Backpressure, Publisher, check_backpressure
@@ -732,19 +732,19 @@ class Bus(Closing):
             ring.clear_gate(index)
         return bool(gates)
 
-    def _session_holder(self, session: int, cursor: int) -> tuple[str, int, float | None]:
-        """Whose session it is: name, pid, and how many seconds ago that cursor last moved (None: never).
+    def _session_holder(self, session: int, cursor: int) -> tuple[str, int, Activity]:
+        """Whose session it is: name, pid, and when that cursor last moved.
 
         A durable subscription's is read by several processes, so its pid is 0.
         """
         page = self._pages.foreign.get(session)
         if page is None:
-            return f"session {session}", 0, None
+            return f"session {session}", 0, Activity(None, has_moved=False)
         if isinstance(page, Group):
-            return durable_of(page), 0, seconds_since_active(page, cursor)
+            return durable_of(page), 0, activity_of(page, cursor)
         client = self._client_of(session)
         name = f"session {session}" if client is None else client.client
-        return name, page.identity[0], seconds_since_active(page, cursor)
+        return name, page.identity[0], activity_of(page, cursor)
 
     def _client_of(self, session: int) -> SessionEntry | None:
         """The client with that session, as the coordinator attests it; None: there is none."""

@@ -10,6 +10,7 @@ from shmbus.coordinator.requests import checked_durable
 from shmbus.durable import Durable, unlike
 from shmbus.errors import DurableError
 from shmbus.message import Gap, Producer
+from shmbus.pages import Activity
 from shmbus.start import Resolved, places
 from shmbus.testing.lane import Lane
 from shmbus.topic import most_specific
@@ -54,17 +55,17 @@ class GroupLane:
         self._words: dict[int, Word] = {}
         self._settled: set[int] = set()
         self._gone: dict[int, Producer] = {}  # what the lane does not have any more, and the floor has not passed
-        self._moved_ns = 0
+        self._began_ns, self._moved_ns = lane.clock.now_ns(), 0
 
     @property
     def gate(self) -> int | None:
         """Publishers wait for it while it has members, unless it was demoted."""
         return self.floor if self.group.members and not self.demoted else None
 
-    def held_by(self) -> tuple[str, int, float | None]:
+    def held_by(self) -> tuple[str, int, Activity]:
         """Several may read for it, so its pid is 0."""
-        ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
-        return self.group.name, 0, ago
+        ago = (self.lane.clock.now_ns() - (self._moved_ns or self._began_ns)) / 1e9
+        return self.group.name, 0, Activity(ago, has_moved=self._moved_ns > 0)
 
     def demote(self) -> None:
         """Nobody waits for it until all members have gone and one comes again."""
