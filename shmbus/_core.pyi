@@ -331,8 +331,9 @@ class Session:
         """(position, delivered, lost, expired, corrupt, stepped_over, topic_id, subscription)"""
     def cursor_subscription(self, index: int, /) -> int:
         """The last of what `cursor` answers."""
-    def cursor_active_ns(self, index: int, /) -> int:
-        """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring); 0: never."""
+    def cursor_active(self, index: int, /) -> tuple[int, bool]:
+        """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring), True; when it joined,
+        False: it has made none since. 0: it is nobody's."""
     def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int, int]]:
         """(producer id, which one of that id, number before the first, last number, delivered, overrun, expired,
         corrupt, filtered, dead, repeated) of each producer of that cursor's topic, each as of one moment.

@@ -28,6 +28,7 @@ from shmbus.subscription import Subscription
 from shmbus.v1.control_pb2 import StatusReply
 from shmbus.v1.eventbus_pb2 import EventBusMessage
 from shmbus.v1.rpc_pb2 import HEALTHY
+from shmbus.where import FilterFault
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -399,6 +400,11 @@ class AsyncSubscription:
     def ledger(self) -> list[LedgerEntry]:
         """As `Subscription.ledger`."""
         return self._subscription.ledger()
+
+    @property
+    def filter_faults(self) -> tuple[FilterFault, ...]:
+        """As `Subscription.filter_faults`."""
+        return self._subscription.filter_faults
 
     @property
     def patterns(self) -> tuple[str, ...]:

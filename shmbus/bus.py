@@ -10,7 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Final, overload
@@ -36,13 +36,14 @@ from shmbus.errors import (
     ShmbusError,
     VersionError,
 )
-from shmbus.filter import Filter, judge_of
+from shmbus.expected import Expected, expected
+from shmbus.filter import Filter, sieve_of
 from shmbus.limits import limits_of
 from shmbus.message import Message
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
 from shmbus.overview import Account, TopicStatus, accounts_of, topics_of
-from shmbus.pages import Pages, TopicLane, durable_of, seconds_since_active
+from shmbus.pages import Activity, Pages, TopicLane, activity_of, durable_of
 from shmbus.principal import ring_name
 from shmbus.process import Identity, is_alive
 from shmbus.publisher import ANNOUNCEMENT_SECONDS, NORMAL_LANE, Backpressure, Publisher, check_backpressure
@@ -302,7 +303,8 @@ class Bus(Closing):
         one that is named is an error. Those first messages are settled already: a durable subscription gets them once.
 
         `filter` picks among the messages; what it does not want is counted in `filtered` and never handed out. For a
-        durable subscription it is settled, whatever the filters of other members would say.
+        durable subscription it is settled, for all of its members, so they have the same filter: another one is
+        refused. Whoever comes when nobody reads may bring another, which counts from then on.
 
         `order` reaches across topics: "producer" (what one client published, as it published it) or "correlation" (what
         belongs to one root, by sequence_number; what is missing is waited for `order_wait` seconds, then told in a
@@ -330,14 +332,14 @@ class Bus(Closing):
     ) -> Subscription:
         """`mark` are bits of its number, which its cursors show to the publishers that it holds."""
         self._check_usable()
-        begin, judge = resolve(start), judge_of(filter)
+        begin, sieve = resolve(start), sieve_of(filter, partial(self._expected, patterns))
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         with self._lock:
             self._settle()
             number, self._next_subscription = self._next_subscription | mark, self._next_subscription + 1
             lossless = lossless and named is None  # a durable one holds by a gate of its own
-            subscription = Subscription(self, number, patterns, lossless, begin, judge, named, ordering)
+            subscription = Subscription(self, number, patterns, lossless, begin, sieve, named, ordering)
             self._subscriptions[number] = subscription
             try:
                 self._beginning = number
@@ -354,6 +356,16 @@ class Bus(Closing):
                 self._release_unused()
                 raise
             return subscription
+
+    def _expected(self, patterns: tuple[str, ...]) -> Expected:
+        """What may come; types that nobody here has imported are learned from the bus."""
+        with closing(DirectoryReader(self.directory_fd, boot_id=self._boot_id)) as directory:
+            topics = directory.snapshot().topics
+            for topic in topics:
+                with suppress(TypeError, ShmbusError):  # it contradicts what is known here: that stays as it is
+                    if not schema.is_known(topic.type_name):
+                        schema.learn(directory.descriptors(topic))
+        return expected(patterns, {ring_name(topic.name).public: topic.type_name for topic in topics})
 
     @overload
     def last(self, topic: str, key: None = None) -> list[Message]: ...
@@ -722,19 +734,19 @@ class Bus(Closing):
             ring.clear_gate(index)
         return bool(gates)
 
-    def _session_holder(self, session: int, cursor: int) -> tuple[str, int, float | None]:
-        """Whose session it is: name, pid, and how many seconds ago that cursor last moved (None: never).
+    def _session_holder(self, session: int, cursor: int) -> tuple[str, int, Activity]:
+        """Whose session it is: name, pid, and when that cursor last moved.
 
         A durable subscription's is read by several processes, so its pid is 0.
         """
         page = self._pages.foreign.get(session)
         if page is None:
-            return f"session {session}", 0, None
+            return f"session {session}", 0, Activity(None, has_moved=False)
         if isinstance(page, Group):
-            return durable_of(page), 0, seconds_since_active(page, cursor)
+            return durable_of(page), 0, activity_of(page, cursor)
         client = self._client_of(session)
         name = f"session {session}" if client is None else client.client
-        return name, page.identity[0], seconds_since_active(page, cursor)
+        return name, page.identity[0], activity_of(page, cursor)
 
     def _client_of(self, session: int) -> SessionEntry | None:
         """The client with that session, as the coordinator attests it; None: there is none."""

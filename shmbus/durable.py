@@ -52,8 +52,8 @@ class Durable:
         """0: never."""
         return 0 if self.ack_deadline is None else max(1, round(self.ack_deadline * 1e3)) * 1_000_000
 
-    def wire(self) -> wire.Durable:
-        """For the coordinator."""
+    def wire(self, filter: str | None = None) -> wire.Durable:
+        """For the coordinator; `filter` is that of the subscription in words, by which members are compared."""
         return wire.Durable(
             name=self.name,
             window=self.window,
@@ -61,7 +61,20 @@ class Durable:
             ack_deadline_ms=self.ack_deadline_ns // 1_000_000,
             max_deliveries=self.max_deliveries,
             dead_letter_topic=self.dead_letter_topic if self.max_deliveries else "",
+            filter=filter,
         )
+
+
+def unlike(present: wire.Durable, asked: wire.Durable) -> str | None:
+    """What one asks for otherwise than those who read for the name; None: nothing. Who says of no filter has any."""
+    for field in asked.DESCRIPTOR.fields:
+        theirs, its = getattr(present, field.name), getattr(asked, field.name)
+        if field.name == "filter":
+            if present.HasField("filter") and asked.HasField("filter") and theirs != its:
+                return f"it is being read with another filter: {theirs or 'none'}, not {its or 'none'}"
+        elif theirs != its:
+            return f"it is being read with {field.name} = {theirs}, not {its}"
+    return None
 
 
 def dead_letter(durable: str, message: Message) -> DeadLetter:

@@ -225,7 +225,9 @@ class BackpressureError(ShmbusError):
 
     `capacity_bytes` and `messages` are the topic's capacity; `behind` messages have come since. `unfinished` tells a
     publisher that never finished that message from a reader that has not read it. `since_seconds` is how long ago the
-    holder was last active (None: never). A `pid` of 0 stands for whoever reads for the durable subscription `holder`.
+    holder was last active, to an eighth of the ring; unless it `has_moved`: how long ago it began, and has read or
+    settled nothing since (None: it cannot be known). A `pid` of 0 stands for whoever reads for the durable subscription
+    `holder`.
     """
 
     def __init__(
@@ -238,10 +240,11 @@ class BackpressureError(ShmbusError):
         behind: int,
         since_seconds: float | None = None,
         unfinished: bool = False,
+        has_moved: bool = True,
     ) -> None:
         self.topic, self.capacity_bytes, self.messages = topic, capacity_bytes, messages
         self.holder, self.pid, self.behind = holder, pid, behind
-        self.since_seconds, self.unfinished = since_seconds, unfinished
+        self.since_seconds, self.unfinished, self.has_moved = since_seconds, unfinished, has_moved
         super().__init__(
             f"topic '{topic}' is full ({size_text(capacity_bytes)}, {messages} messages): {self._culprit()} "
             'Wait longer, enlarge the topic, or set on_full = "shed".'
@@ -250,12 +253,16 @@ class BackpressureError(ShmbusError):
     def _culprit(self) -> str:
         if self.unfinished:
             return f"publisher '{self.holder}' of pid {self.pid} has not finished a message {self.behind} messages ago."
-        ago = self.since_seconds
-        if not self.pid:
-            last = "has settled nothing yet" if ago is None else f"last settled {ago:.1f} s ago"
-            return f"durable subscription '{self.holder}' is {self.behind} messages behind, {last}."
-        last = "has read nothing yet" if ago is None else f"last read {ago:.1f} s ago"
-        return f"subscription '{self.holder}' of pid {self.pid} is {self.behind} messages behind, {last}."
+        if self.pid:
+            who, last = f"subscription '{self.holder}' of pid {self.pid}", "last read"
+            idle = "has read nothing since it joined"
+        else:
+            who, last = f"durable subscription '{self.holder}'", "last settled"
+            idle = "has settled nothing in order since it began"
+        when = (
+            "" if self.since_seconds is None else f", {last if self.has_moved else idle} {self.since_seconds:.1f} s ago"
+        )
+        return f"{who} is {self.behind} messages behind{when}."
 
 
 class BudgetExceeded(ShmbusError):

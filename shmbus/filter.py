@@ -8,17 +8,20 @@ import fnmatch
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Self
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
 from shmbus._core import KIND_EVENT, Message
 from shmbus.errors import FilterError
+from shmbus.expected import ANYTHING, Expected
 from shmbus.v1.common_pb2 import EventType
 from shmbus.v1.control_pb2 import EnvelopeHead
 from shmbus.v1.eventbus_pb2 import CorrelationMetadata, MessageType, SubscriptionConfig
+from shmbus.where import FilterFault, Where, producer_name
 
 Judge = Callable[[Message], bool]
 
@@ -31,9 +34,10 @@ _KINDS: Final[tuple[tuple[Any, tuple[str, ...], str], ...]] = (
     (str | None, ("where",), "it is an expression, as text"),
 )
 """What each field is, for those who give something else."""
+MOST_WORDS: Final = 1000  # characters, of a filter
+_RANGES: Final = ("sequences", "times")
 _COLLECTION: Final = 3  # the envelope's field of collection events
 _EVENT_TYPES: Final = {3: 0, 4: 1, 5: 2, 6: 3, 7: 4}  # by the field of the event in it
-_FAULT: Final = re.compile(r"<input>:(\d+):(\d+): (.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class Filter:
     from, or the producer's attested name. Correlation ids count for a message and for its workflow's root; patterns are
     globs. Tags: all of `tags`, one of `any_tags`. `sequences` and `times` are (first, last), None: open; times have a
     time zone. `where` is an expression in CEL over topic, lane, sequence, priority, producer, pid, metadata,
-    correlation and event; a message for which it cannot be evaluated does not match. It needs `shmbus[cel]`.
+    correlation and event; what no message that may come can have is refused. A message for which it has no value, such
+    as one without the field, does not match: it is filtered, and its reason counted in `filter_faults`, and logged
+    once. It needs `shmbus[cel]`.
     """
 
     message_types: Collection[int] = ()
@@ -75,12 +81,27 @@ class Filter:
             **more,
         )
 
-    def judge(self) -> Judge:
-        """What says of a message whether it is wanted. Raises FilterError for what makes no sense."""
+    def sieve(self, expected: Expected = ANYTHING) -> "Sieve":
+        """What says of a message whether it is wanted. Raises FilterError for what makes no sense of what may come."""
         self._check()
-        judges = [self._header(), self._head(), _where(self.where) if self.where is not None else None]
+        where = Where(self.where, expected) if self.where is not None else None
+        judges = [self._header(), self._head(), where.judge if where is not None else None]
         present = [judge for judge in judges if judge is not None]
-        return lambda message: all(judge(message) for judge in present)
+        return Sieve(tolerant(lambda message: all(judge(message) for judge in present)), where, self.words)
+
+    @property
+    def words(self) -> str:
+        """What it asks for in a few words, which are the same for the same filter; empty: for everything."""
+        nothing = Filter()._plain()
+        asked = [f"{name}={value!a}" for name, value in self._plain().items() if value != nothing[name]]
+        words = f"Filter({', '.join(asked)})" if asked else ""
+        if len(words) <= MOST_WORDS:
+            return words
+        return f"{words[:MOST_WORDS]}... (SHA-256 {sha256(words.encode()).hexdigest()})"
+
+    def _plain(self) -> dict[str, Any]:
+        """Its fields, the same for what asks for the same."""
+        return {one.name: _plain(getattr(self, one.name), ordered=one.name in _RANGES) for one in fields(self)}
 
     def _check(self) -> None:
         self._check_kinds()
@@ -94,7 +115,7 @@ class Filter:
         for moment in self.times:
             if moment is not None and moment.tzinfo is None:
                 raise FilterError("times", str(moment), "it has no time zone; moment.astimezone() has one")
-        for name in ("sequences", "times"):
+        for name in _RANGES:
             first, last = getattr(self, name)
             if first is not None and last is not None and last < first:
                 raise FilterError(name, (str(first), str(last)), "the last comes before the first")
@@ -111,7 +132,7 @@ class Filter:
             for number in getattr(self, name):
                 if isinstance(number, str):
                     raise FilterError(name, number, f"it goes by numbers: write EventType.{number} or the like")
-        for name in ("sequences", "times"):
+        for name in _RANGES:
             if len(getattr(self, name)) != 2:
                 raise FilterError(name, getattr(self, name), "it is (first, last), of which None is open")
 
@@ -140,10 +161,10 @@ class Filter:
 
         def judge(message: Message) -> bool:
             if message.kind != KIND_EVENT:
-                return not (needs_head or event_types) and _producer(message) in sources
+                return not (needs_head or event_types) and producer_name(message) in sources
             head = EnvelopeHead.FromString(message.payload)
             return (
-                (not sources or head.metadata.source_id in sources or _producer(message) in sources)
+                (not sources or head.metadata.source_id in sources or producer_name(message) in sources)
                 and (not message_types or head.metadata.message_type in message_types)
                 and (by_correlation is None or by_correlation(head.correlation))
                 and (not event_types or _event_type(message) in event_types)
@@ -171,13 +192,34 @@ class Filter:
         return judge
 
 
-def judge_of(filter: Filter | None) -> Judge | None:
+def _plain(value: Any, *, ordered: bool) -> Any:
+    if ordered:
+        return tuple(str(one.astimezone(UTC)) if isinstance(one, datetime) else one for one in value)
+    if isinstance(value, Mapping):
+        return dict(sorted(value.items()))
+    return sorted(set(value)) if isinstance(value, Collection) and not isinstance(value, str) else value
+
+
+class Sieve(NamedTuple):
+    """What a subscription goes by."""
+
+    judge: Judge
+    where: Where | None
+    words: str  # what it asks for; empty: nothing
+
+    @property
+    def faults(self) -> tuple[FilterFault, ...]:
+        """Why messages did not match for which the expression had no value, so far."""
+        return () if self.where is None else self.where.faults
+
+
+def sieve_of(filter: Filter | None, expected: Callable[[], Expected]) -> Sieve | None:
     """What a subscription with that filter goes by. Raises FilterError; TypeError for what is no filter."""
     if filter is None:
         return None
     if not isinstance(filter, Filter):
         raise TypeError(f"filter is a shmbus.Filter(...), not {filter!r}")
-    return tolerant(filter.judge())
+    return filter.sieve(expected() if filter.where is not None else ANYTHING)
 
 
 def tolerant(judge: Judge) -> Judge:
@@ -190,11 +232,6 @@ def tolerant(judge: Judge) -> Judge:
             return True
 
     return judged
-
-
-def _producer(message: Message) -> str:
-    """Its attested name; nothing for one whose entry is gone."""
-    return message.producer.name if message.producer else ""
 
 
 def _event_type(message: Message) -> int | None:
@@ -212,54 +249,3 @@ def _monotonic_ns(moment: datetime | None) -> int | None:
     if moment is None:
         return None
     return time.monotonic_ns() - round((datetime.now(moment.tzinfo) - moment).total_seconds() * 1e9)
-
-
-def _where(expression: str) -> Judge:
-    """Compile an expression. CEL's own C++ implementation, which takes protobuf messages as they are."""
-    try:
-        from cel_expr_python import cel
-    except ImportError:
-        raise FilterError("where", expression, "it needs CEL: pip install 'shmbus[cel]'") from None
-    kinds = {
-        "topic": cel.Type.STRING, "lane": cel.Type.INT, "sequence": cel.Type.INT, "priority": cel.Type.INT,
-        "producer": cel.Type.STRING, "pid": cel.Type.INT, "metadata": cel.Type.DYN, "correlation": cel.Type.DYN,
-        "event": cel.Type.DYN,
-    }  # fmt: skip
-    try:
-        compiled = cel.NewEnv(variables=kinds).compile(expression)
-    except RuntimeError as error:
-        fault = _FAULT.search(str(error))
-        if fault is None:
-            raise FilterError("where", expression, str(error)) from None
-        line, column, reason = fault.groups()
-        raise FilterError("where", expression, reason, line=int(line), column=int(column)) from None
-    if compiled.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
-        raise FilterError("where", expression, f"it gives {compiled.return_type().name()}, not true or false")
-    used = {name: _VALUES[name] for name in kinds if re.search(rf"\b{name}\b", expression)}
-
-    def judge(message: Message) -> bool:
-        value = compiled.eval(data={name: value(message) for name, value in used.items()})
-        return value.value() is True
-
-    return judge
-
-
-def _metadata(message: Message) -> Any:
-    return EnvelopeHead.FromString(message.payload if message.kind == KIND_EVENT else b"").metadata
-
-
-def _correlation_of(message: Message) -> Any:
-    return EnvelopeHead.FromString(message.payload if message.kind == KIND_EVENT else b"").correlation
-
-
-_VALUES: Final[dict[str, Callable[[Message], Any]]] = {
-    "topic": lambda message: message.topic,
-    "lane": lambda message: message.lane,
-    "sequence": lambda message: message.sequence,
-    "priority": lambda message: message.priority,
-    "producer": _producer,
-    "pid": lambda message: message.producer.pid if message.producer else 0,
-    "metadata": _metadata,
-    "correlation": _correlation_of,
-    "event": lambda message: message.event,
-}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -100,7 +100,14 @@ def durable_of(page: Group) -> str:
         return ""
 
 
-def seconds_since_active(page: Session, cursor: int) -> float | None:
-    """How long ago that cursor has moved; None: never."""
-    active_ns = page.cursor_active_ns(cursor) if cursor < page.capacity else 0
-    return max(0.0, (time.monotonic_ns() - active_ns) / 1e9) if active_ns else None
+class Activity(NamedTuple):
+    """When somebody last did what others wait for."""
+
+    since_seconds: float | None  # how long ago; None: nobody knows
+    has_moved: bool  # False: it has not yet, and that is how long ago it began
+
+
+def activity_of(page: Session, cursor: int) -> Activity:
+    """When that cursor has moved, or was made."""
+    at_ns, has_moved = page.cursor_active(cursor) if cursor < page.capacity else (0, False)
+    return Activity(max(0.0, (time.monotonic_ns() - at_ns) / 1e9) if at_ns else None, has_moved)

@@ -313,8 +313,10 @@ class Publisher(Writer):
         self._bus._refused += 1
         messages, capacity = min(ring.limits[0], ring.slots - 1), ring.limits[1]
         if by == _core.BY_GATE:
-            name, pid, since = self._bus._session_holder(session, cursor)
-            return BackpressureError(self.topic, capacity, messages, name, pid, behind, since)
+            name, pid, last = self._bus._session_holder(session, cursor)
+            return BackpressureError(
+                self.topic, capacity, messages, name, pid, behind, last.since_seconds, has_moved=last.has_moved
+            )
         owner = ring.producer(producer)
         name, pid = (owner[0], owner[1]) if owner else ("unknown", 0)
         return BackpressureError(self.topic, capacity, messages, name, pid, behind, unfinished=True)

@@ -30,6 +30,15 @@ def message_class(full_name: str) -> Any:
     raise KeyError(f"the message type '{full_name}' is not known here: import its generated module, or learn it")
 
 
+def is_known(full_name: str) -> bool:
+    """Has `message_class` a class for it?"""
+    try:
+        message_class(full_name)
+    except KeyError:
+        return False
+    return True
+
+
 def learn(descriptors: bytes) -> None:
     """Make the types of a serialised FileDescriptorSet known. Raises TypeError when it contradicts what is known."""
     for file in FileDescriptorSet.FromString(descriptors).file:

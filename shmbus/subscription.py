@@ -11,7 +11,7 @@ from shmbus._core import Borrowed, Group, Reader, Ring, killpoint
 from shmbus.blame import is_own
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BorrowError, BusyError, ClosedError, ForkedError, LimitError, ReceiveTimeout, ShmbusError
-from shmbus.filter import Judge
+from shmbus.filter import Sieve
 from shmbus.ledger import LedgerEntry, entries
 from shmbus.message import Gap, Message
 from shmbus.order import Ordering
@@ -21,6 +21,7 @@ from shmbus.state import Snapshot, StateReader
 from shmbus.topic import most_specific
 from shmbus.v1.control_pb2 import Binding, Demoted, Subscribe
 from shmbus.v1.delivery_pb2 import DeadLetter
+from shmbus.where import FilterFault
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -66,7 +67,7 @@ class Subscription(Reader):
         patterns: tuple[str, ...],
         lossless: bool,
         start: Resolved,
-        judge: Judge | None,
+        sieve: Sieve | None,
         durable: Durable | None = None,
         ordering: Ordering | None = None,
     ) -> None:
@@ -77,8 +78,9 @@ class Subscription(Reader):
             self._set_delivery(durable.ack_deadline_ns, durable.max_deliveries)
         if ordering is not None:
             self._set_order(*ordering)
-        if judge is not None:
-            self._set_filter(judge)
+        self._sieve: Final = sieve
+        if sieve is not None:
+            self._set_filter(sieve.judge)
         self.patterns: Final = patterns
         self.lossless: Final = lossless
         self._bus = bus
@@ -146,6 +148,11 @@ class Subscription(Reader):
     def delivered(self) -> int:
         """Messages handed out so far, over all topics that are still open."""
         return sum(counters[2] for counters in self._counters()) - self.held_back
+
+    @property
+    def filter_faults(self) -> tuple[FilterFault, ...]:
+        """Why its filter's `where` had no value for messages, which are among those that are `filtered`; by cause."""
+        return () if self._sieve is None else self._sieve.faults
 
     @property
     def topics(self) -> list[str]:
@@ -270,7 +277,9 @@ class Subscription(Reader):
             patterns=self.patterns,
             lossless=self.lossless and self.durable is None,
             start=position(self._start),
-            durable=self.durable.wire() if self.durable is not None else None,
+            durable=self.durable.wire("" if self._sieve is None else self._sieve.words)
+            if self.durable is not None
+            else None,
             established=established,
         )
 

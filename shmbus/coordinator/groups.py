@@ -24,6 +24,7 @@ from shmbus.coordinator.refusal import NotFound
 from shmbus.coordinator.registry import KEEPER, CursorRef, Durable, Page, Registry, Subscription, Topic
 from shmbus.coordinator.sessions import Sessions
 from shmbus.coordinator.store import Store
+from shmbus.durable import unlike
 from shmbus.errors import AccessDenied, DurableError, LimitError
 from shmbus.start import LastPerKey, Resolved, after_kept, places
 from shmbus.v1 import control_pb2 as wire
@@ -371,8 +372,5 @@ def _check_same(group: Durable, subscription: Subscription, asked: wire.Durable)
         raise DurableError(
             group.name, f"it is being read with other patterns: {theirs}", "Use the same, or another name."
         )
-    for field in asked.DESCRIPTOR.fields:
-        present, wanted = getattr(group.settings, field.name), getattr(asked, field.name)
-        if present != wanted:
-            raise DurableError(group.name, f"it is being read with {field.name} = {present}, not {wanted}",
-                               "Use the same, or another name.")  # fmt: skip
+    if (reason := unlike(group.settings, asked)) is not None:
+        raise DurableError(group.name, reason, "Use the same, or another name.")

@@ -55,6 +55,7 @@ from shmbus.v1.control_pb2 import (
 
 FORGED = "no ring of its own"
 MAX_PATTERNS = 64  # of one subscription
+MAX_FILTER_BYTES = 2048  # of a durable subscription's, in words
 MAX_MESSAGE_BYTES = (2**18 - 1) * 64  # of a frame: 18 bits count its units of 64 bytes
 MAX_SUBSCRIPTIONS = 100_000  # of one client
 
@@ -454,6 +455,8 @@ def checked_durable(asked: Durable, patterns: Sequence[str]) -> Durable:
         raise DurableError(
             asked.name, f"max_deliveries is {asked.max_deliveries}", f"Choose less than {MAX_TRIES}; 0: no limit."
         )
+    if (size := len(asked.filter.encode())) > MAX_FILTER_BYTES:
+        raise DurableError(asked.name, f"its filter has {size} bytes of words", f"Use {MAX_FILTER_BYTES} at most.")
     if asked.dead_letter_topic:
         topic = check_topic(asked.dead_letter_topic)
         own = [pattern for pattern in patterns if matches(pattern, topic)]

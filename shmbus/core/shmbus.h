@@ -332,11 +332,14 @@ bool shmbus_gate_get(const struct shmbus_ring *ring, uint32_t index, uint32_t *s
 
 /* ---- sessions and bells -------------------------------------------------------------------------------------------- */
 
+/* A bit of a cursor's active_ns: that is when it was bound, and it has made no progress since. */
+#define SHMBUS_JOINED 1u
+
 struct shmbus_cursor {
     _Atomic uint64_t position;  /* next sequence to read; 0: not placed yet, the gate's floor counts */
     _Atomic uint64_t delivered, lost, expired, corrupt, stepped;
     _Atomic uint32_t topic_id, subscription;
-    _Atomic uint64_t active_ns; /* when a gating reader last made progress, to an eighth of the ring; 0: never */
+    _Atomic uint64_t active_ns; /* when a gating reader last made progress, to an eighth of the ring; SHMBUS_JOINED */
 };
 _Static_assert(sizeof(struct shmbus_cursor) == 64, "a cursor is one cache line");
 

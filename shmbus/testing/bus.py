@@ -12,7 +12,7 @@ from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.requests import MAX_PATTERNS
 from shmbus.durable import Durable
 from shmbus.errors import ClosedError, DurableError, LimitError
-from shmbus.filter import Filter, judge_of
+from shmbus.filter import Filter, sieve_of
 from shmbus.limits import limits_of
 from shmbus.order import DEFAULT_WAIT_SECONDS, Order
 from shmbus.order import resolve as resolve_order
@@ -106,12 +106,13 @@ class MemoryClient:
         if not patterns:
             raise TypeError("subscribe() takes at least one pattern; '#' matches every topic")
         self._check_usable()
-        begin, judge = resolve(start, self.hub.clock), judge_of(filter)
+        begin = resolve(start, self.hub.clock)
+        sieve = sieve_of(filter, lambda: self.hub.expected(patterns))
         named = Durable(durable) if isinstance(durable, str) else durable
         ordering = resolve_order(order, order_wait, named.ack_deadline if named is not None else None)
         _check_patterns(patterns)
         with self.hub.changed:
-            subscription = MemorySubscription(self, patterns, lossless and named is None, judge, named, ordering)
+            subscription = MemorySubscription(self, patterns, lossless and named is None, sieve, named, ordering)
             subscription.begin(begin)
         return subscription
 

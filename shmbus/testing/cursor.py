@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from weakref import ref
 
 from shmbus.message import Gap, Producer
+from shmbus.pages import Activity
 from shmbus.testing.lane import Lane
 from shmbus.testing.message import Content, MemoryMessage, Source
 
@@ -37,7 +38,7 @@ class Cursor:
         # What was dropped before it was read, and not told yet.
         self._gone: Counter[Producer] = Counter(lane.dropped if from_the_first else ())
         self._told: list[Gap] = []
-        self._moved_ns = 0
+        self._began_ns, self._moved_ns = lane.clock.now_ns(), 0
         self._client = reader.client
         lane.cursors.add(self)
 
@@ -46,10 +47,10 @@ class Cursor:
         """A lossless one holds what it has not read."""
         return self.position if self.holds else None
 
-    def held_by(self) -> tuple[str, int, float | None]:
+    def held_by(self) -> tuple[str, int, Activity]:
         """For publishers that wait for it."""
-        ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
-        return self._client.name, self._client.pid, ago
+        ago = (self.lane.clock.now_ns() - (self._moved_ns or self._began_ns)) / 1e9
+        return self._client.name, self._client.pid, Activity(ago, has_moved=self._moved_ns > 0)
 
     def demote(self) -> None:
         """It is a lossy one from now on."""

@@ -7,9 +7,10 @@ from weakref import ref
 
 from shmbus._core import MAX_TRIES, Ring
 from shmbus.coordinator.requests import checked_durable
-from shmbus.durable import Durable
+from shmbus.durable import Durable, unlike
 from shmbus.errors import DurableError
 from shmbus.message import Gap, Producer
+from shmbus.pages import Activity
 from shmbus.start import Resolved, places
 from shmbus.testing.lane import Lane
 from shmbus.topic import most_specific
@@ -54,17 +55,17 @@ class GroupLane:
         self._words: dict[int, Word] = {}
         self._settled: set[int] = set()
         self._gone: dict[int, Producer] = {}  # what the lane does not have any more, and the floor has not passed
-        self._moved_ns = 0
+        self._began_ns, self._moved_ns = lane.clock.now_ns(), 0
 
     @property
     def gate(self) -> int | None:
         """Publishers wait for it while it has members, unless it was demoted."""
         return self.floor if self.group.members and not self.demoted else None
 
-    def held_by(self) -> tuple[str, int, float | None]:
+    def held_by(self) -> tuple[str, int, Activity]:
         """Several may read for it, so its pid is 0."""
-        ago = (self.lane.clock.now_ns() - self._moved_ns) / 1e9 if self._moved_ns else None
-        return self.group.name, 0, ago
+        ago = (self.lane.clock.now_ns() - (self._moved_ns or self._began_ns)) / 1e9
+        return self.group.name, 0, Activity(ago, has_moved=self._moved_ns > 0)
 
     def demote(self) -> None:
         """Nobody waits for it until all members have gone and one comes again."""
@@ -179,10 +180,10 @@ class GroupLane:
 class Group:
     """One durable subscription, which outlives its members."""
 
-    def __init__(self, settings: Durable, patterns: tuple[str, ...], hub: "Hub") -> None:
+    def __init__(self, settings: Durable, patterns: tuple[str, ...], filter: str, hub: "Hub") -> None:
         checked_durable(settings.wire(), patterns)
         self.name: Final = settings.name
-        self.settings, self.patterns, self.hub = settings, patterns, hub
+        self.settings, self.patterns, self._filter, self.hub = settings, patterns, filter, hub
         self.lanes: dict[Lane, GroupLane] = {}
         self._members: dict[int, ref[MemorySubscription]] = {}
 
@@ -193,34 +194,30 @@ class Group:
             self.leave(number)
         return self._members
 
-    def agree(self, wanted: Durable, patterns: tuple[str, ...]) -> None:
+    def agree(self, wanted: Durable, patterns: tuple[str, ...], filter: str) -> None:
         """Another one comes: it wants the same; or it changes the settings, if nobody is there. Raises DurableError."""
         checked_durable(wanted.wire(), patterns)
         if self.members:
-            self._check_same(wanted, patterns)
+            self._check_same(wanted, patterns, filter)
             return
         for field in FIXED:
             if (present := getattr(self.settings, field)) != getattr(wanted, field):
                 raise DurableError(
                     self.name, f"{field} is {present} since it was made", "Forget it first to change that."
                 )
-        self.settings, self.patterns = wanted, patterns
+        self.settings, self.patterns, self._filter = wanted, patterns, filter
         kept = self.hub.matching(patterns)
         for lane in [lane for lane in self.lanes if lane not in kept]:
             del self.lanes[lane]
             del lane.groups[self.name]
 
-    def _check_same(self, wanted: Durable, patterns: tuple[str, ...]) -> None:
+    def _check_same(self, wanted: Durable, patterns: tuple[str, ...], filter: str) -> None:
         if set(self.patterns) != set(patterns):
             theirs = ", ".join(self.patterns)
             reason = f"it is being read with other patterns: {theirs}"
             raise DurableError(self.name, reason, "Use the same, or another name.")
-        its, others = self.settings.wire(), wanted.wire()
-        for field in its.DESCRIPTOR.fields:
-            present, other = getattr(its, field.name), getattr(others, field.name)
-            if present != other:
-                reason = f"it is being read with {field.name} = {present}, not {other}"
-                raise DurableError(self.name, reason, "Use the same, or another name.")
+        if (difference := unlike(self.settings.wire(self._filter), wanted.wire(filter))) is not None:
+            raise DurableError(self.name, difference, "Use the same, or another name.")
 
     def enter(self, subscription: "MemorySubscription") -> None:
         """It is a member, under the lowest number that is free."""

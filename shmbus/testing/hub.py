@@ -12,6 +12,7 @@ from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.requests import check_room
 from shmbus.coordinator.settings import Settings, TopicPlan, limited
 from shmbus.errors import LimitError, ShmbusError, TypeMismatch
+from shmbus.expected import Expected, expected
 from shmbus.publisher import NORMAL_LANE, URGENT_LANE
 from shmbus.start import Resolved
 from shmbus.testing.clock import Clock
@@ -121,6 +122,11 @@ class Hub:
             names = [name for name in dict.fromkeys(patterns) if name in self._topics]
         return [lane for name in names for lane in self._topics[name].lanes]
 
+    def expected(self, patterns: tuple[str, ...]) -> Expected:
+        """What may come of what they match."""
+        with self.changed:
+            return expected(patterns, {name: topic.lanes[0].type_name for name, topic in self._topics.items()})
+
     def set_limits(self, name: str, limits: TopicLimits) -> None:
         """Of the normal lane. Raises TopicNameError, LimitError, ShmbusError when there is no such topic."""
         topic = self._topics.get(check_topic(name))
@@ -155,9 +161,9 @@ class Hub:
             if len(self._groups) >= self._settings.max_durables:
                 limit, remedy = self._settings.max_durables, "Forget some, or raise bus.max_durables."
                 raise LimitError("durable subscriptions of the bus", limit, limit + 1, remedy)
-            group = self._groups[wanted.name] = Group(wanted, subscription.patterns, self)
+            group = self._groups[wanted.name] = Group(wanted, subscription.patterns, subscription.filter_words, self)
         else:
-            group.agree(wanted, subscription.patterns)
+            group.agree(wanted, subscription.patterns, subscription.filter_words)
         if len(group.members) == MEMBERS:
             raise LimitError(f"members of '{group.name}'", MEMBERS, MEMBERS + 1, "Close one, or use another name.")
         group.enter(subscription)

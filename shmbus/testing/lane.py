@@ -10,6 +10,7 @@ from shmbus.coordinator.settings import TopicPlan
 from shmbus.coordinator.stalls import StallWatch
 from shmbus.errors import BackpressureError, MessageTooLarge
 from shmbus.message import Producer
+from shmbus.pages import Activity
 from shmbus.testing.clock import Clock
 from shmbus.testing.message import Content, units_of
 
@@ -31,8 +32,8 @@ class Holder(Protocol):
     def gate(self) -> int | None:
         """The first sequence that must not go yet; None: it holds nothing."""
 
-    def held_by(self) -> tuple[str, int, float | None]:
-        """Name, pid, and how many seconds ago it last moved (None: never)."""
+    def held_by(self) -> tuple[str, int, Activity]:
+        """Name, pid, and when it last moved."""
 
     def demote(self) -> None:
         """It holds nothing from now on, and is told."""
@@ -167,9 +168,11 @@ class Lane:
     def backpressure(self) -> BackpressureError:
         """Who is in the way."""
         _, holder = min(self._holders(), key=lambda one: one[0])
-        name, pid, since = holder.held_by()
-        behind = len(self._contents)
-        return BackpressureError(self.topic, self.plan.max_bytes, self._most_messages, name, pid, behind, since)
+        name, pid, last = holder.held_by()
+        return BackpressureError(
+            self.topic, self.plan.max_bytes, self._most_messages, name, pid, len(self._contents), last.since_seconds,
+            has_moved=last.has_moved,
+        )  # fmt: skip
 
     # ---- where to begin ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from shmbus.correlation import LOOPS
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BusyError, ClosedError, ReceiveTimeout, ShmbusError
-from shmbus.filter import Judge
+from shmbus.filter import Sieve
 from shmbus.message import Gap
 from shmbus.order import Ordering
 from shmbus.publisher import URGENT_LANE
@@ -27,6 +27,7 @@ from shmbus.testing.message import MemoryMessage
 from shmbus.testing.turns import Turns
 from shmbus.topic import most_specific
 from shmbus.v1.delivery_pb2 import DeadLetter
+from shmbus.where import FilterFault
 
 if TYPE_CHECKING:
     from shmbus.testing.bus import MemoryClient
@@ -41,7 +42,7 @@ class MemorySubscription:
         bus: "MemoryClient",
         patterns: tuple[str, ...],
         lossless: bool,
-        judge: Judge | None,
+        sieve: Sieve | None,
         durable: Durable | None,
         ordering: Ordering | None,
     ) -> None:
@@ -52,7 +53,8 @@ class MemorySubscription:
         self.client: Final[Client] = bus.client
         self.pending: MemoryMessage | None = None  # to be handed out after what is told of those before it
         self.notices: deque[Gap] = deque()  # to be told in the stream
-        self._bus, self._judge = bus, judge
+        self._bus, self._sieve = bus, sieve
+        self.filter_words: Final = "" if sieve is None else sieve.words
         self.by_producer: Final = ordering is not None and ordering.order == "producer"
         self._turns = Merge() if self.by_producer else Turns()
         self._correlated = (
@@ -194,7 +196,7 @@ class MemorySubscription:
 
     def wants(self, message: MemoryMessage) -> bool:
         """Is it one that the filter wants? The others are counted."""
-        wanted = self._judge is None or self._judge(message)  # type: ignore[arg-type]
+        wanted = self._sieve is None or self._sieve.judge(message)  # type: ignore[arg-type]
         self._filtered += not wanted
         if not wanted:
             self._pass_by(message)
@@ -281,6 +283,11 @@ class MemorySubscription:
     def filtered(self) -> int:
         """Messages that a filter did not want, so far."""
         return self._filtered
+
+    @property
+    def filter_faults(self) -> tuple[FilterFault, ...]:
+        """As `Subscription.filter_faults`."""
+        return () if self._sieve is None else self._sieve.faults
 
     @property
     def topics(self) -> list[str]:

@@ -365,20 +365,22 @@ class StartPosition(_message.Message):
     def __init__(self, latest: bool = ..., earliest: bool = ..., sequence: _Optional[int] = ..., time_ns: _Optional[int] = ..., last: _Optional[int] = ..., last_per_key: bool = ...) -> None: ...
 
 class Durable(_message.Message):
-    __slots__ = ("name", "window", "exactly_once", "ack_deadline_ms", "max_deliveries", "dead_letter_topic")
+    __slots__ = ("name", "window", "exactly_once", "ack_deadline_ms", "max_deliveries", "dead_letter_topic", "filter")
     NAME_FIELD_NUMBER: _ClassVar[int]
     WINDOW_FIELD_NUMBER: _ClassVar[int]
     EXACTLY_ONCE_FIELD_NUMBER: _ClassVar[int]
     ACK_DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_DELIVERIES_FIELD_NUMBER: _ClassVar[int]
     DEAD_LETTER_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     window: int
     exactly_once: bool
     ack_deadline_ms: int
     max_deliveries: int
     dead_letter_topic: str
-    def __init__(self, name: _Optional[str] = ..., window: _Optional[int] = ..., exactly_once: bool = ..., ack_deadline_ms: _Optional[int] = ..., max_deliveries: _Optional[int] = ..., dead_letter_topic: _Optional[str] = ...) -> None: ...
+    filter: str
+    def __init__(self, name: _Optional[str] = ..., window: _Optional[int] = ..., exactly_once: bool = ..., ack_deadline_ms: _Optional[int] = ..., max_deliveries: _Optional[int] = ..., dead_letter_topic: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class DurableRecord(_message.Message):
     __slots__ = ("durable", "patterns", "uid", "page")

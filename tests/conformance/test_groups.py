@@ -1,12 +1,13 @@
 """Groups, dead letters, and what is published twice."""
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 import shmbus
 from conformance.reading import numbered, payloads, rest
-from shmbus import Durable
+from shmbus import Durable, Filter
 from shmbus.errors import BackpressureError, DurableError, LimitError
 from shmbus.v1.delivery_pb2 import DeadLetter
 
@@ -76,6 +77,51 @@ def test_all_members_want_the_same(bus, other, reason):
             bus.subscribe("lab.#", durable=other)
         with pytest.raises(DurableError, match="it is being read with other patterns: lab.#"):
             bus.subscribe("lab.x", durable="agent")
+
+
+PID = Filter(where="event.process.pid == 7")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (Filter(min_priority=5), Filter(min_priority=6), r"Filter\(min_priority=5\), not Filter\(min_priority=6\)"),
+        (None, PID, r"none, not Filter\(where='event.process.pid == 7'\)"),
+        (PID, None, "not none"),
+        (Filter(tags={"a": "1"}), Filter(any_tags={"a": "1"}), "not Filter.any_tags"),
+        (Filter(sources=["a"] * 2 + ["b" * 3000]), Filter(sources=["b" * 3001]), r"b\.\.\. \(SHA-256 [0-9a-f]{64}\)"),
+    ],
+)
+def test_all_members_have_the_same_filter(bus, first, second, said):
+    with bus.subscribe("lab.#", durable="agent", filter=first):
+        with pytest.raises(DurableError, match=f"'agent': it is being read with another filter: .*{said}"):
+            bus.subscribe("lab.#", durable="agent", filter=second)
+        bus.subscribe("lab.#", durable="agent", filter=first).close()
+        bus.subscribe("lab.#", durable="other", filter=second).close()
+
+
+def test_filters_that_ask_for_the_same_are_the_same(bus):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for one, other in (
+        (None, Filter()),
+        (Filter(sources=["a", "b"]), Filter(sources=("b", "a", "b"))),
+        (Filter(tags={"a": "1", "b": "2"}), Filter(tags={"b": "2", "a": "1"})),
+        (Filter(times=(moment, None)), Filter(times=(moment.astimezone(timezone(timedelta(hours=2))), None))),
+    ):
+        with bus.subscribe("lab.#", durable="agent", filter=one):
+            bus.subscribe("lab.#", durable="agent", filter=other).close()
+
+
+def test_who_comes_when_nobody_reads_may_bring_another_filter_which_counts_from_then_on(bus):
+    with bus.publisher("lab.x") as publisher:
+        with bus.subscribe("lab.#", durable="agent", filter=Filter(min_priority=5)) as subscription:
+            for priority in (1, 6, 2, 9):
+                publisher.publish(b"%d" % priority, priority=priority)
+            assert subscription.receive(timeout=0).payload == b"6"  # which settles what was not wanted before it
+        with bus.subscribe("lab.#", durable="agent", filter=Filter(max_priority=5)) as subscription:
+            assert payloads(rest(subscription)) == [b"2"] and subscription.filtered == 2
+            with pytest.raises(DurableError, match="max_priority=5.*not Filter.min_priority=5"):
+                bus.subscribe("lab.#", durable="agent", filter=Filter(min_priority=5))
 
 
 def test_there_are_sixty_four_members_and_a_place_that_was_left_is_taken_again(bus):

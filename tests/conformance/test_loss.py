@@ -44,9 +44,30 @@ def test_a_lossless_reader_is_waited_for_and_named(bus):
         error = full.value
         assert (error.published, error.topic, error.holder, error.behind) == (15, "lab.x", "lab", 15)
         assert (error.messages, error.capacity_bytes, error.unfinished) == (15, 4 << 20, False)
-        assert error.since_seconds is None and "has read nothing yet" in str(error) and error.pid
+        assert not error.has_moved and "has read nothing since it joined" in str(error) and error.pid
         assert payloads(rest(subscription)) == numbered(0, 15)
         assert publisher.publish(b"15") == 16
+
+
+@pytest.mark.parametrize("durable", [None, "agent"])
+def test_since_when_a_reader_stands_still_is_told_from_its_beginning_on(bus, world, durable):
+    with bus.subscribe("lab.#", lossless=True, durable=durable) as subscription, bus.publisher("lab.x") as publisher:
+        publisher.publish_many([b"x"] * 15)  # the topic was made now, and so it joined now
+        idle, first = held_up(world, publisher, 0.3), subscription.receive(timeout=0)
+        assert not idle.has_moved and 0.3 <= idle.since_seconds < 20
+        settled = durable is not None and subscription.ack(first)
+        publisher.publish(b"x")
+        moved = held_up(world, publisher, 0.1)
+        assert moved.has_moved and moved.since_seconds >= 0.1
+        assert ("last settled" if settled else "last read") in str(moved)
+
+
+def held_up(world, publisher, seconds):
+    """What is told after so many."""
+    world.pass_time(seconds)
+    with pytest.raises(BackpressureError) as full:
+        publisher.publish(b"no room", timeout=0)
+    return full.value
 
 
 def test_a_publisher_raises_waits_or_tries(bus):

@@ -206,8 +206,8 @@ def test_publishers_wait_while_there_are_members_and_are_told_of_whom(bus):
         publisher.publish_many([b"x"] * 15)
         with pytest.raises(BackpressureError) as caught:
             publisher.publish(b"no room")
-        assert (caught.value.holder, caught.value.behind, caught.value.since_seconds) == ("agent", 15, None)
-        assert "durable subscription 'agent' is 15 messages behind, has settled nothing yet" in str(caught.value)
+        assert (caught.value.holder, caught.value.behind, caught.value.has_moved) == ("agent", 15, False)
+        assert "'agent' is 15 messages behind, has settled nothing in order since it began " in str(caught.value)
         message = subscription.receive(timeout=0)
         with pytest.raises(BackpressureError):
             publisher.publish(b"it was handed out, and not settled")

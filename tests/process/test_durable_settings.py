@@ -7,6 +7,7 @@ import pytest
 import shmbus
 from process.durables import payloads, rest
 from process.rings import small
+from shmbus.coordinator.requests import checked_durable
 from shmbus.errors import (
     DurableError,
     LimitError,
@@ -39,6 +40,13 @@ def test_what_cannot_be_is_refused_with_the_reason(bus, wrong, reason):
     assert caught.value.name == wrong.name
     with pytest.raises(ShmbusError, match="there is no durable subscription"):
         bus.forget("agent")
+
+
+def test_a_filter_of_too_many_words_would_not_be_remembered():
+    asked = shmbus.Durable("agent")
+    assert checked_durable(asked.wire("x" * 2048), ["#"])
+    with pytest.raises(DurableError, match="its filter has 2049 bytes of words. Use 2048 at most"):
+        checked_durable(asked.wire("x" * 2049), ["#"])
 
 
 @pytest.mark.parametrize(

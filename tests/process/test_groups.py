@@ -13,10 +13,11 @@ from dataclasses import replace
 import pytest
 
 import shmbus
-from process.buses import eventually, python
+from process.buses import coordinator, eventually, python
 from process.rings import small
 from process.test_users import BECOME, OTHER
 from shmbus.coordinator.settings import Grant, Settings
+from shmbus.durable import unlike
 from shmbus.errors import BackpressureError, DurableError, LimitError, ReceiveTimeout
 
 MEMBER = """
@@ -452,6 +453,30 @@ def test_who_comes_before_the_dead_ones_are_buried_is_waited_for(bus):
             with pytest.raises(BackpressureError, match="'agent'"):
                 publisher.publish_many([b"y"] * 300)
             assert late.try_receive().reason == "overrun" and late.try_receive() is not None
+
+
+def test_the_next_coordinator_knows_the_filter_that_a_group_is_read_with(bus_name):
+    one, other = shmbus.Filter(where="priority == 5u"), shmbus.Filter(where="priority == 6u")
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        bus.subscribe("lab.#", durable="agent", filter=other).close()
+        with bus.subscribe("lab.#", durable="agent", filter=one) as subscription:
+            first.end(signal.SIGKILL)
+            with coordinator(bus_name), shmbus.connect() as late:
+                with pytest.raises(DurableError) as refused:
+                    late.subscribe("lab.#", durable="agent", filter=other)
+                assert "priority == 5u" in str(refused.value) and "priority == 6u" in str(refused.value)
+                with late.subscribe("lab.#", durable="agent", filter=one) as second:
+                    for priority in (5, 6, 5):
+                        publisher.publish(b"%d" % priority, priority=priority)
+                    got = [found for member in (subscription, second) for found in iter(member.try_receive, None)]
+                    assert payloads(got) == [b"5", b"5"]
+
+
+def test_who_says_of_no_filter_is_not_compared(bus):
+    present = shmbus.Durable("agent")
+    for theirs, its in ((None, "x"), ("x", None), (None, None), ("x", "x")):
+        assert unlike(present.wire(theirs), present.wire(its)) is None
+    assert unlike(present.wire("x"), present.wire("")) == "it is being read with another filter: x, not none"
 
 
 def test_settings_of_a_group_are_those_of_its_first_member(bus):

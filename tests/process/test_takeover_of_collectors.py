@@ -141,7 +141,7 @@ def test_one_that_was_being_ended_as_it_did_not_move_has_crashed(bus_name, insta
         first.end(signal.SIGKILL)
         if not under_the_next_one:
             ended(pid)
-        with coordinator(bus_name, *arguments, **installed) as second, shmbus.connect() as fresh:
+        with coordinator(bus_name, *arguments, **installed), shmbus.connect() as fresh:
             if under_the_next_one:
                 assert collector(fresh, "hangs").state == "stopping"
                 ended(pid)

@@ -89,15 +89,16 @@ def test_what_is_settled_while_the_receiver_rests_is_told_to_publishers_at_once(
     assert member.ack(message) and woken()
 
 
-def test_what_is_settled_between_two_messages_is_told_to_publishers_an_eighth_of_the_ring_at_a_time(lab):
+def test_what_is_settled_between_two_messages_is_told_first_at_once_then_an_eighth_of_the_ring_at_a_time(lab):
     member = lab.member()
     lab.writer.publish_many([b"message"] * 16)
-    message, settled = member.try_receive(), 0
-    woken = lab.words.sleep(RING_BELL, SPACE_AT)
-    while not woken():
-        assert member.ack(message)
-        message, settled = member.try_receive(), settled + 1
-    assert settled == 32 // 8
+    message = member.try_receive()
+    for expected in (1, 32 // 8, 32 // 8):
+        woken, settled = lab.words.sleep(RING_BELL, SPACE_AT), 0
+        while not woken():
+            assert member.ack(message)
+            message, settled = member.try_receive(), settled + 1
+        assert settled == expected
 
 
 def test_a_message_that_is_given_back_wakes_members_whichever_word_they_sleep_on(lab):

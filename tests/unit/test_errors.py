@@ -93,7 +93,14 @@ def test_backpressure_names_the_durable_subscription_that_holds_the_topic():
     held = ("events.process.start", 1 << 20, 8192, "agent", 0, 17)
     text = "durable subscription 'agent' is 17 messages behind, "
     assert text + "last settled 2.3 s ago. " in str(errors.BackpressureError(*held, 2.3))
-    assert text + "has settled nothing yet. " in str(errors.BackpressureError(*held))
+    idle = errors.BackpressureError(*held, 2.3, has_moved=False)
+    assert text + "has settled nothing in order since it began 2.3 s ago. " in str(idle)
+    assert "17 messages behind. " in str(errors.BackpressureError(*held))
+
+
+def test_backpressure_says_of_who_has_read_nothing_when_he_joined():
+    error = errors.BackpressureError("a.b", 4096, 63, "agent", 4121, 63, 2.3, has_moved=False)
+    assert "63 messages behind, has read nothing since it joined 2.3 s ago. " in str(error)
 
 
 def test_a_connect_error_says_how_to_start_the_bus_of_that_name():

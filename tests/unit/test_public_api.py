@@ -24,13 +24,13 @@ METHODS = {
     "Bus": "address beat capabilities client_name close closed compatibility_warnings directory_fd forget last"
     " ledger name protocol_version publisher ready reload_config resize set_limits status stop subscribe topics",
     "Publisher": "close closed forget_key last_number publish publish_many published try_publish",
-    "Subscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
-    " receive receive_many released_early topics try_receive",
+    "Subscription": "ack ack_many borrow close closed delivered ended extend filter_faults filtered held_back ledger"
+    " lost nack receive receive_many released_early topics try_receive",
     "AsyncBus": "address beat capabilities close closed compatibility_warnings forget last ledger name"
     " protocol_version publisher ready reload_config resize set_limits status stop subscribe topics",
     "AsyncPublisher": "close closed forget_key last_number publish publish_many published topic try_publish",
-    "AsyncSubscription": "ack ack_many borrow close closed delivered ended extend filtered held_back ledger lost nack"
-    " patterns receive receive_many released_early topics try_receive",
+    "AsyncSubscription": "ack ack_many borrow close closed delivered ended extend filter_faults filtered held_back"
+    " ledger lost nack patterns receive receive_many released_early topics try_receive",
     "Durable": "ack_deadline ack_deadline_ns dead_letter dead_letter_topic exactly_once max_deliveries name window"
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",

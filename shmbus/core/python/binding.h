@@ -90,8 +90,8 @@ typedef struct {
     struct shmbus_group lane;
     BellsObject *bells;
     const void *reader;                 /* whose it is; never followed */
-    uint32_t unsignalled, signal_every; /* how far the floor moved since publishers that wait for room were last looked for */
-    bool resting;                       /* nothing was there at the last look: whoever receives may sleep */
+    uint32_t unsignalled, signal_every, signal_later; /* as of an Entry, by how far the floor moves; what it is then */
+    bool resting;                                     /* nothing was there at the last look: whoever receives may sleep */
 } SourceObject;
 
 /* What a message and a borrowed one have in common; `producer`, `envelope` and `event` are made on first use. */

@@ -28,7 +28,8 @@ void group_signal(SourceObject *source, uint64_t advanced, bool now) {
     if (!source->unsignalled || (!now && !source->resting && source->unsignalled < source->signal_every))
         return;
     source->unsignalled = 0;
-    atomic_store_explicit(&source->lane.cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
+    source->signal_every = source->signal_later;
+    cursor_moved(source->lane.cursor);
     atomic_thread_fence(memory_order_seq_cst); /* as in signal_space() */
     shmbus_bell_ring(&bell_of(source)->space);
 }

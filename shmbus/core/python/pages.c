@@ -293,7 +293,10 @@ static PyObject *session_cursor_subscription(SessionObject *self, PyObject *inde
 static PyObject *session_cursor_active(SessionObject *self, PyObject *index) {
     unsigned long at = PyLong_AsUnsignedLong(index);
     struct shmbus_cursor *c = PyErr_Occurred() ? NULL : cursor_at(self, at, false);
-    return c ? PyLong_FromUnsignedLongLong(atomic_load_explicit(&c->active_ns, memory_order_relaxed)) : NULL;
+    if (!c)
+        return NULL;
+    uint64_t at_ns = atomic_load_explicit(&c->active_ns, memory_order_relaxed);
+    return Py_BuildValue("KN", (unsigned long long)at_ns, PyBool_FromLong(!(at_ns & SHMBUS_JOINED)));
 }
 
 static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
@@ -304,10 +307,12 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     struct shmbus_cursor *c = cursor_at(self, index, true);
     if (!c)
         return NULL;
-    _Atomic uint64_t *counters[] = {&c->delivered, &c->lost, &c->expired, &c->corrupt, &c->stepped, &c->active_ns};
+    _Atomic uint64_t *counters[] = {&c->delivered, &c->lost, &c->expired, &c->corrupt, &c->stepped};
     atomic_store_explicit(&c->position, 0, memory_order_relaxed);
     for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);
+    uint64_t joined_ns = subscription ? shmbus_now_ns() | SHMBUS_JOINED : 0;
+    atomic_store_explicit(&c->active_ns, joined_ns, memory_order_relaxed);
     shmbus_rows_close(&self->ledger, (uint32_t)index);
     atomic_store_explicit(&c->topic_id, topic_id, memory_order_relaxed);
     atomic_store_explicit(&c->subscription, subscription, memory_order_release);
@@ -441,7 +446,7 @@ static PyMethodDef session_methods[] = {
     {"attach", (PyCFunction)(void (*)(void))session_attach, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"cursor", (PyCFunction)session_cursor, METH_O, NULL},
     {"cursor_subscription", (PyCFunction)session_cursor_subscription, METH_O, NULL},
-    {"cursor_active_ns", (PyCFunction)session_cursor_active, METH_O, NULL},
+    {"cursor_active", (PyCFunction)session_cursor_active, METH_O, NULL},
     {"ledger", (PyCFunction)session_ledger, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},

@@ -84,7 +84,8 @@ static SourceObject *source_new(ReaderObject *self, RingObject *ring, PyObject *
     source->reader = self;
     source->unsignalled = 0;
     source->resting = false;
-    source->signal_every = signal_interval(&ring->ring);
+    source->signal_every = 1;
+    source->signal_later = signal_interval(&ring->ring);
     return source;
 }
 
@@ -118,7 +119,7 @@ static PyObject *reader_add(ReaderObject *self, PyObject *args, PyObject *kwargs
         PyErr_SetString(PyExc_ValueError, "a Reader needs an open ring whose bell exists");
         return NULL;
     }
-    Entry entry = {.position = position, .gated = gated, .signal_every = signal_interval(&ring->ring)};
+    Entry entry = {.position = position, .gated = gated, .signal_every = 1};
     if (session != Py_None) {
         if (!PyObject_TypeCheck(session, &SessionType) || !((SessionObject *)session)->writable ||
             cursor >= ((SessionObject *)session)->capacity) {
@@ -288,10 +289,13 @@ static PyObject *reader_set_order(ReaderObject *self, PyObject *args) {
 /* Wake publishers that sleep for room. The fence orders the position before the look at the waiting bit, against
  * shmbus_bell_arm() before the look at the position in the publisher. */
 void reader_signal_space(Entry *entry) {
-    if (!entry->gated || !entry->unsignalled)
+    if (!entry->unsignalled)
         return;
     entry->unsignalled = 0;
-    atomic_store_explicit(&entry->cursor->active_ns, shmbus_now_ns(), memory_order_relaxed);
+    entry->signal_every = signal_interval(&entry->ring->ring);
+    if (!entry->gated)
+        return;
+    cursor_moved(entry->cursor);
     atomic_thread_fence(memory_order_seq_cst);
     shmbus_bell_ring(entry->space_bell);
 }

@@ -42,7 +42,9 @@ typedef struct {
     bool crowded;                         /* somebody found no room for a row: whoever gets one from now on begins there */
     bool unknown;                         /* some of them may have been somebody's who is not known any more */
     uint64_t busy_word_since_ns;
-    uint32_t unsignalled, signal_every;   /* messages read since publishers that wait for room were last looked for */
+    /* Messages read since publishers that wait for room were last looked for; after how many next. The first is told at
+     * once, so that nobody is said to have read nothing who has. */
+    uint32_t unsignalled, signal_every;
     uint64_t returned_seen;               /* of a group: how often messages had been given back at the last look for them */
     bool gated, sealed, rescan;           /* rescan: look for such messages whatever that number says */
     struct merge_head head;
@@ -94,6 +96,10 @@ PyObject *borrowed_new(ReaderObject *reader, Entry *entry, const struct shmbus_v
 static inline PyObject *reader_read(ReaderObject *self, Entry *entry, const struct shmbus_view *view,
                                     enum shmbus_result *result) {
     return self->borrowing ? borrowed_new(self, entry, view, result) : reader_take(entry, view, result);
+}
+/* The reader of that cursor makes progress. */
+static inline void cursor_moved(struct shmbus_cursor *cursor) {
+    atomic_store_explicit(&cursor->active_ns, shmbus_now_ns() & ~(uint64_t)SHMBUS_JOINED, memory_order_relaxed);
 }
 /* A message that was borrowed is done with. */
 void reader_given_back(ReaderObject *self, SourceObject *source, uint64_t sequence);
