@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from shmbus._core import Ring
+from shmbus.condition import reason_by
 from shmbus.errors import BackpressureError, ShmbusError
 from shmbus.topic import HEARTBEATS
 from shmbus.v1.control_pb2 import TopicLimits
@@ -44,13 +45,15 @@ class Heart:
         self._publisher: Publisher | None = None
         self._due = 0.0  # CLOCK_MONOTONIC
         self._health: HealthStatus = UNKNOWN
+        self._reason = ""
         self._seen = (self._began, time.process_time())
         self._errors = {"refused": 0, "lost": 0}
         self._silent = False  # it could not be published, and that has been told
 
-    def beat(self, health: int) -> None:
-        """Publish, if it is time."""
+    def beat(self, health: int, reason: str = "") -> None:
+        """Publish, if it is time. Another reason alone waits for that: it may have a number in it."""
         now = time.monotonic()
+        self._reason = reason
         if now < self._due and health == self._health:
             return
         self._health = health  # type: ignore[assignment]
@@ -84,6 +87,7 @@ class Heart:
         return HeartbeatPayload(
             component_id=self.collector,
             health_status=self._health,
+            health_reason=reason_by(self._reason.encode()) or None,
             uptime_seconds=int(now - self._began),
             metrics={
                 "cpu_percent": 100 * (processor - before) / (now - then) if now > then else 0.0,
