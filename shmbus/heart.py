@@ -8,6 +8,7 @@ stop with the thread, so neither can be sent on behalf of one that hangs.
     queue_depths   by topic: messages that the slowest lossless or durable reader of what it publishes has not read, or
                    that it has not read itself, whichever is more
     error_counts   since the last one: refused, lost
+    active_connections   publishers and subscriptions that it has open, but for that of the heartbeats
 """
 
 import logging
@@ -84,6 +85,7 @@ class Heart:
         since = {name: number - self._errors[name] for name, number in errors.items()}
         self._errors = errors
         publishers = [one for group in list(bus._publishers.values()) for one in list(group.values())]
+        connections = sum(one is not self._publisher for one in publishers) + len(bus._subscriptions)
         return HeartbeatPayload(
             component_id=self.collector,
             health_status=self._health,
@@ -97,6 +99,7 @@ class Heart:
                 "messages_refused": float(errors["refused"]),
                 "messages_lost": float(errors["lost"]),
             },
+            active_connections=min(connections, _LARGEST),
             queue_depths=self._depths(publishers),
             error_counts={name: min(max(number, 0), _LARGEST) for name, number in since.items()},
         )

@@ -2,10 +2,10 @@
 
 Health of one that runs is the worse of what its heartbeat says (pulse.py) and of what it says itself (said.py), of any
 other what its state says; the health of all is that of the worst, told as a HeartbeatPayload on `control.health.status`
-when it is another than before and twice a minute. The ladder for one that does not move: it is looked at and told of
-(degraded), asked to end (unresponsive), killed after the grace, and started again as its restart policy says. It is
-judged by the interval that it was told when it announced itself: another one in the configuration counts when it does
-so again.
+when it is another than before and twice a minute, with the number of connected clients. The ladder for one that does
+not move: it is looked at and told of (degraded), asked to end (unresponsive), killed after the grace, and started again
+as its restart policy says. It is judged by the interval that it was told when it announced itself: another one in the
+configuration counts when it does so again.
 
 What one says of itself is told, and leads to nothing else by itself: it moves, so it does some of its work, and a new
 start may mend nothing (a full disk) or cost what still goes. Where the configuration says after how long
@@ -248,6 +248,7 @@ class Collectors:
                 component_id="bus",
                 health_status=overall.name,
                 uptime_seconds=int(time.monotonic() - self._began),
+                active_connections=len(self._registry.clients),
                 metrics={"collectors": len(each)}
                 | {f"collectors_{one.name.lower()}": each.count(one) for one in Health if one in each},
             )
