@@ -321,8 +321,14 @@ class Session:
     @property
     def pulse(self) -> tuple[int, int]:
         """How often it moved, and what it said of itself by then: a HealthStatus, or whatever else it wrote there."""
-    def beat(self, health: int, /) -> bool:
-        """It moves, and is so; whether it said something else before. Raises ValueError for what is no health."""
+    @property
+    def reason(self) -> bytes:
+        """Why it is not better: any bytes, at most 112."""
+    def beat(self, health: int, reason: str = "", /) -> bool:
+        """It moves, and is so, for that reason; whether it said something else before.
+
+        Raises ValueError for what is no health, and for a reason of one that is not ill.
+        """
     def leave(self) -> None:
         """The client closes its connection: whoever coordinates then, or later, need not wait for it."""
     @property

@@ -170,9 +170,9 @@ class AsyncBus:
         """As `Bus.ready`."""
         return self._bus.ready()
 
-    def beat(self, health: int = HEALTHY) -> None:
+    def beat(self, health: int = HEALTHY, reason: str = "") -> None:
         """As `Bus.beat`: from a task on the loop, so that a loop that stands still is found."""
-        self._bus.beat(health)
+        self._bus.beat(health, reason)
 
     async def close(self) -> None:
         """Close everything that was opened here."""

@@ -772,16 +772,18 @@ class Bus(Closing):
         """
         return self._duty.announce(self)
 
-    def beat(self, health: int = HEALTHY) -> None:
+    def beat(self, health: int = HEALTHY, reason: str = "") -> None:
         """Say that the thread that does the work still moves: to be called by it, and by no other.
 
         `health` is how the collector judges itself: HEALTHY, DEGRADED or UNHEALTHY of the schema's HealthStatus, or
         UNKNOWN for nothing to say. The worse of that and of what the coordinator sees counts; it knows of another one
-        than before at once. Once an interval, and then, the process is also published as it is, on
-        `control.health.heartbeat.<collector>`. Never blocks for that. Raises ValueError for any other health.
+        than before at once. `reason` says why it is DEGRADED or UNHEALTHY, for people: the first 112 bytes of it count.
+        Once an interval, and with another health, the process is also published as it is, on
+        `control.health.heartbeat.<collector>`. Never blocks for that. Raises ValueError for any other health, and for
+        the reason of one that is not ill.
         """
-        news = self._pages.sessions[self._session].beat(health)
-        self._duty.beat(health, news)
+        news = self._pages.sessions[self._session].beat(health, reason)
+        self._duty.beat(health, reason, news)
 
     # ---- administration ----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,14 @@ from typing import Final, NamedTuple
 from shmbus.directory import Health
 
 _WORDS: Final = {health.value: health for health in (Health.UNKNOWN, Health.HEALTHY, Health.DEGRADED, Health.UNHEALTHY)}
+REASON_BYTES: Final = 112  # as SHMBUS_REASON_BYTES
 _FROZEN: Final = (Health.DEGRADED, Health.UNRESPONSIVE)
+
+
+def reason_by(words: bytes) -> str:
+    """What counts of a reason, on one line: as much as a session page has room for. Any bytes may stand there."""
+    text = words[:REASON_BYTES].decode(errors="ignore")
+    return "".join(one if one.isprintable() else " " for one in text).strip()
 
 
 def said_by(word: int) -> Health:
@@ -21,11 +28,12 @@ class Condition(NamedTuple):
 
     seen: Health = Health.UNKNOWN  # of a running one by its heartbeat, of another by its state
     said: Health = Health.UNKNOWN  # by itself; UNKNOWN: nothing
+    reason: str = ""  # that it gives for that
 
     @property
     def health(self) -> Health:
         """The worse of both."""
-        return max(self)
+        return max(self.seen, self.said)
 
     @property
     def stale(self) -> bool:
@@ -39,9 +47,16 @@ class Condition(NamedTuple):
             return ""
         return f"{self.said.name.lower()}{' (stale)' if self.stale else ''}"
 
+    @property
+    def complaint(self) -> str:
+        """What it says is wrong with it, with its reason; empty: nothing."""
+        if self.said <= Health.HEALTHY:
+            return ""
+        return self.said.name.lower() + (f": {self.reason}" if self.reason else "")
+
     def why(self, frozen: str = "it does not move") -> str:
         """Why it is not healthy, for one that runs; `frozen` is what is said of one that stands still. Empty: it is."""
         ill = self.said > Health.HEALTHY
         if self.seen in _FROZEN:
-            return f"{frozen}; before that it said that it is {self.said.name.lower()}" if ill else frozen
-        return "it says so itself" if ill else ""
+            return f"{frozen}; before that it said that it is {self.complaint}" if ill else frozen
+        return f"it says so itself{f': {self.reason}' if self.reason else ''}" if ill else ""

@@ -28,6 +28,7 @@ class Duty:
         self._heart: Heart | None = None  # of a collector whose health somebody wants to know
         self._bell: Received | None = None  # its eventfd wakes the coordinator when that is another health than before
         self.health: int = UNKNOWN  # as it was said last
+        self.reason = ""  # with that
         self.ready = False  # has been announced
         self.registered: Final[dict[str, RegistrationRequest]] = {}  # collectors that this process is, by their ids
 
@@ -54,15 +55,15 @@ class Duty:
         """Keep an answer for the eventfd beside it, if there is one: older coordinators find out by themselves."""
         self._bell = answer if len(answer) else None
 
-    def beat(self, health: int, news: bool) -> None:
+    def beat(self, health: int, reason: str, news: bool) -> None:
         """Of the heart, if somebody wants to hear it. `news`: something else was said before."""
-        self.health = health
+        self.health, self.reason = health, reason
         bell = self._bell  # as long as we have it: another thread may come back to a coordinator meanwhile
         if news and bell is not None:
             with suppress(BlockingIOError):  # it has been rung, and not been heard yet
                 os.eventfd_write(bell.peek(), 1)  # takes no lock and waits for nobody
         if self._heart is not None:
-            self._heart.beat(health)
+            self._heart.beat(health, reason)
 
     def close(self) -> None:
         """Wake nobody any more."""

@@ -8,6 +8,7 @@ stop with the thread, so neither can be sent on behalf of one that hangs.
     queue_depths   by topic: messages that the slowest lossless or durable reader of what it publishes has not read, or
                    that it has not read itself, whichever is more
     error_counts   since the last one: refused, lost
+    active_connections   publishers and subscriptions that it has open, but for that of the heartbeats
 """
 
 import logging
@@ -16,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from shmbus._core import Ring
+from shmbus.condition import reason_by
 from shmbus.errors import BackpressureError, ShmbusError
 from shmbus.topic import HEARTBEATS
 from shmbus.v1.control_pb2 import TopicLimits
@@ -44,13 +46,15 @@ class Heart:
         self._publisher: Publisher | None = None
         self._due = 0.0  # CLOCK_MONOTONIC
         self._health: HealthStatus = UNKNOWN
+        self._reason = ""
         self._seen = (self._began, time.process_time())
         self._errors = {"refused": 0, "lost": 0}
         self._silent = False  # it could not be published, and that has been told
 
-    def beat(self, health: int) -> None:
-        """Publish, if it is time."""
+    def beat(self, health: int, reason: str = "") -> None:
+        """Publish, if it is time. Another reason alone waits for that: it may have a number in it."""
         now = time.monotonic()
+        self._reason = reason
         if now < self._due and health == self._health:
             return
         self._health = health  # type: ignore[assignment]
@@ -81,9 +85,11 @@ class Heart:
         since = {name: number - self._errors[name] for name, number in errors.items()}
         self._errors = errors
         publishers = [one for group in list(bus._publishers.values()) for one in list(group.values())]
+        connections = sum(one is not self._publisher for one in publishers) + len(bus._subscriptions)
         return HeartbeatPayload(
             component_id=self.collector,
             health_status=self._health,
+            health_reason=reason_by(self._reason.encode()) or None,
             uptime_seconds=int(now - self._began),
             metrics={
                 "cpu_percent": 100 * (processor - before) / (now - then) if now > then else 0.0,
@@ -93,6 +99,7 @@ class Heart:
                 "messages_refused": float(errors["refused"]),
                 "messages_lost": float(errors["lost"]),
             },
+            active_connections=min(connections, _LARGEST),
             queue_depths=self._depths(publishers),
             error_counts={name: min(max(number, 0), _LARGEST) for name, number in since.items()},
         )

@@ -26,6 +26,8 @@ REGISTRATIONS: Final = "control.collector.registration"
 """Which collectors there are, and what they can do."""
 LIFECYCLE: Final = "control.collector.lifecycle"
 """What all collectors are told: to begin."""
+AGENTS: Final = "control.agent."
+"""Before an agent's name: what it notes about its tasks."""
 HEALTH_STATUS: Final = "control.health.status"
 """Alerts about the bus itself."""
 

@@ -120,5 +120,6 @@ def _facts(one: CollectorStatus) -> dict[str, object]:
         "last_beat_seconds": one.silent_ms / 1000 if one.HasField("silent_ms") else None,
         "queue_depth": one.queue_depth,
         "said": one.said or None,
+        "said_reason": one.said_reason or None,
         "why": one.why or None,
     }

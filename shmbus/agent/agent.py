@@ -24,12 +24,17 @@ DEFAULT_TIMEOUT_SECONDS: Final = 30.0
 class Agent:
     """Any number of threads may use it; closed by leaving its `with` block."""
 
-    def __init__(self, bus: "Bus", *, window: int = WINDOW) -> None:
-        """No collector gets more than `window` of its tasks at a time; the others wait here, the most urgent first."""
+    def __init__(self, bus: "Bus", *, window: int = WINDOW, name: str | None = None) -> None:
+        """No collector gets more than `window` of its tasks at a time; the others wait here, the most urgent first.
+
+        With a `name`, one segment of a topic, it knows what became of the tasks of the agent that had that name before,
+        also if that was killed (`inherited`), and the next one will know of its own. One process has a name at a time.
+        Raises DurableError for a name that is taken, TopicNameError, AccessDenied.
+        """
         if window < 1:
             raise ValueError(f"window is a number of tasks from 1 up, not {window!r}")
         self._bus = bus
-        self._dispatcher = Dispatcher(bus, window)
+        self._dispatcher = Dispatcher(bus, window, name)
 
     def submit_task(
         self,
@@ -70,7 +75,8 @@ class Agent:
         asked.task_id = asked.task_id or key or call_key
         job = Job(Requirement.of(asked.task_type, needs), priority, time.monotonic() + timeout, patience)
         context = _context(correlation, asked.task_id)
-        return self._dispatcher.submit(Task(asked, job, key or asked.task_id, key or call_key, timeout, context))
+        made = Task(asked, job, key or asked.task_id, key or call_key, timeout, context)
+        return self._dispatcher.submit(made, needs)
 
     def run_task(self, task: DetectionTask, **options: Any) -> DetectionResult:
         """The same, and wait for the result; an interruption cancels it. Raises TaskError."""
@@ -79,6 +85,17 @@ class Agent:
             return submitted.result()
         finally:
             submitted.cancel()  # does nothing to one that is done
+
+    @property
+    def inherited(self) -> list[Task]:
+        """The tasks of the agents that had this one's name before, as far as they are noted; see `Task.state`.
+
+        One that is still in a collector's hands goes on as one of ours: its result comes here, and is published. What
+        has ended has its result or its TaskError: of code PROCESS_NOT_FOUND where it is lost, for whoever had it is
+        gone, or nobody had it yet; it may have been done. What is submitted again by the id or `key` of one that has a
+        result, or goes on, is that one.
+        """
+        return list(self._dispatcher.inherited)
 
     def begin_monitoring(self) -> int:
         """Tell all collectors to begin, once: those that come later or start again are told as well.

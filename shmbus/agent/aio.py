@@ -15,8 +15,8 @@ from shmbus.v1.rpc_pb2 import RegistrationEvent
 class AsyncAgent:
     """As Agent; `async with AsyncAgent(bus) as agent`, `await agent.run_task(...)`."""
 
-    def __init__(self, bus: AsyncBus, *, window: int = WINDOW) -> None:
-        self._agent = Agent(bus._bus, window=window)
+    def __init__(self, bus: AsyncBus, *, window: int = WINDOW, name: str | None = None) -> None:
+        self._agent = Agent(bus._bus, window=window, name=name)
 
     def submit_task(self, task: DetectionTask, **options: Any) -> Task:
         """As Agent.submit_task. `await result(task)` waits for it without blocking the loop."""
@@ -29,6 +29,11 @@ class AsyncAgent:
     async def run_task(self, task: DetectionTask, **options: Any) -> DetectionResult:
         """As Agent.run_task."""
         return await self.result(self.submit_task(task, **options))
+
+    @property
+    def inherited(self) -> list[Task]:
+        """As Agent.inherited."""
+        return self._agent.inherited
 
     async def begin_monitoring(self) -> int:
         """As Agent.begin_monitoring."""

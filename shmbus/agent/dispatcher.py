@@ -10,25 +10,33 @@ import os
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from concurrent.futures import InvalidStateError
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shmbus._core import Waiter
+from shmbus.agent.capability import Candidate
+from shmbus.agent.journal import Journal, process_of
 from shmbus.agent.outlet import Outlet
+from shmbus.agent.record import record_of, task_of
 from shmbus.agent.roster import Roster, failed_collectors
-from shmbus.agent.schedule import Job, Overdue, Recall, Schedule, Send
+from shmbus.agent.schedule import Job, Overdue, Recall, Schedule, Send, State
 from shmbus.agent.task import Task
 from shmbus.errors import ClosedError, RpcError, ShmbusError, TaskError
 from shmbus.rpc.asking import make_ask
 from shmbus.rpc.breaker import Breaker
 from shmbus.rpc.exchange import Exchange
+from shmbus.rpc.failure import name_in
 from shmbus.rpc.operations import EXECUTE_TASK, GET_CAPABILITIES
 from shmbus.rpc.pending import Ask, Pending
-from shmbus.rpc.presence import health_of
+from shmbus.rpc.presence import Instance, health_of
 from shmbus.topic import HEALTH_STATUS
 from shmbus.v1.eventbus_pb2 import AlertPayload, AlertSeverity, RpcResponsePayload
+from shmbus.v1.ipc_pb2 import AdvancedCapabilities
+from shmbus.v1.rpc_pb2 import RPC_STATUS_SUCCESS, RpcErrorCode, RpcResponse, RpcStatus
+from shmbus.v1.task_pb2 import TaskPlace, TaskRecord
 
 if TYPE_CHECKING:
     from shmbus.bus import Bus
@@ -45,18 +53,19 @@ REMEMBERED: Final = 1024  # results that are given again to whoever submits the 
 class Dispatcher:
     """Of one agent. Any thread may submit and cancel."""
 
-    def __init__(self, bus: "Bus", window: int) -> None:
+    def __init__(self, bus: "Bus", window: int, name: str | None = None) -> None:
         self._bus = bus
         self._schedule = Schedule(window)
         # A collector that dies with many tasks is one death, not many failures of whoever registers after it.
         self._exchange = Exchange(bus, breaker=partial(Breaker, failures_to_open=NEVER))
         self._answers = self._exchange.subscription
         self._inbox: deque[Task] = deque()  # new ones, and cancelled ones
-        try:
+        with ExitStack() as unless_made:
+            unless_made.callback(self._exchange.close)
             self._roster = Roster(bus, self._schedule)
-        except BaseException:
-            self._exchange.close()
-            raise
+            unless_made.callback(self._roster.close)
+            self._journal = None if name is None else Journal(bus, name)
+            unless_made.pop_all()
         self._outlet = Outlet(bus, self._published)
         self._tasks: dict[Job, Task] = {}
         self._settled: list[tuple[Task, Pending]] = []  # attempts that have ended
@@ -67,10 +76,11 @@ class Dispatcher:
         self._finished: OrderedDict[str, Task] = OrderedDict()  # with a result
         self._ids, self._numbers = os.urandom(6).hex() + "-", itertools.count(1)
         self._closed = False
+        self.inherited: Final = [] if self._journal is None else self._inherit(self._journal.found)
         self._thread = threading.Thread(target=self._run, name="shmbus-tasks", daemon=True)
         self._thread.start()
 
-    def submit(self, task: Task) -> Task:
+    def submit(self, task: Task, needs: AdvancedCapabilities | None = None) -> Task:
         """Have it done; or the one that was submitted with its key. Raises ClosedError, ValueError."""
         with self._lock:
             if self._closed:
@@ -78,6 +88,8 @@ class Dispatcher:
             known = self._known.get(task.key) or self._finished.get(task.key)
             if known is not None and not known.future.cancelled():
                 return _same(known, task)
+            if self._journal is not None:
+                self._journal.submitted(record_of(task, needs))
             self._known[task.key] = task
         task.future.add_done_callback(lambda future: self._tell(task) if future.cancelled() else None)
         self._tell(task)
@@ -142,9 +154,15 @@ class Dispatcher:
             self._give_up(task)
             self._schedule.cancelled(task._job)
             self._outlet.drop(task)
+            self._note_cancelled(task)
             self._forget(task)
         else:
+            self._note_cancelled(task)
             self._forget(task)  # before it was heard of
+
+    def _note_cancelled(self, task: Task) -> None:
+        if self._journal is not None:
+            self._journal.ended(task._call_key, task.error("CLIENT_SHUTDOWN", "it was cancelled", "CANCELLED"))
 
     def _prepare(self) -> None:
         """Call whoever is new, once: what a first call takes of both sides cannot be had without a coordinator."""
@@ -182,21 +200,89 @@ class Dispatcher:
             self._schedule.judge({one.number: health_of(self._bus, one.session) for one in self._schedule.candidates})
 
     def _send(self, task: Task, collector: str) -> None:
-        job = task._job
-        left = job.deadline - time.monotonic()
-        deadline_ns = time.monotonic_ns() + int(left * 1e9)
-        ask = Ask(collector, EXECUTE_TASK, task.task, task._seconds, deadline_ns, task._call_key, task.correlation,
-                  priority=job.priority)  # fmt: skip
+        job, ask = task._job, self._ask(task, collector)
         try:
-            pending = task._pending = self._exchange.begin(ask, wait=False, attempt=len(job.attempts) + 1)
+            pending = self._exchange.begin(
+                ask, wait=False, attempt=len(job.attempts) + 1, chosen=partial(self._note_given, task, collector)
+            )
         except RpcError as error:
             self._failed(task, error)
         except ShmbusError as error:
             self._schedule.failed(job, str(error), again=True)
         else:
-            pending.wakes.append(lambda: self._settled.append((task, pending)))
-            if pending.settled:
-                self._settled.append((task, pending))
+            self._await(task, pending)
+
+    def _note_given(self, task: Task, collector: str, instance: Instance) -> None:
+        """Before it is: what is noted, and was not sent after all, is asked for there again and done then."""
+        if self._journal is not None:
+            self._journal.given(task._call_key, collector, instance)
+
+    def _await(self, task: Task, pending: Pending) -> None:
+        task._pending = pending
+        pending.wakes.append(lambda: self._settled.append((task, pending)))
+        if pending.settled:
+            self._settled.append((task, pending))
+
+    def _inherit(self, found: Iterable[TaskRecord]) -> list[Task]:
+        """What whoever had the name before noted: as it ended, or it goes on if its server has it still."""
+        self._roster.refresh()
+        tasks = []
+        for record in found:
+            with suppress(ValueError):  # of a type that is not known here
+                task = task_of(record)
+                self._take_over(task, record)
+                tasks.append(task)
+        return tasks
+
+    def _take_over(self, task: Task, record: TaskRecord) -> None:
+        place = record.place
+        if record.HasField("outcome"):
+            self._end_as_noted(task, record.outcome)
+            return
+        left = task._job.deadline - time.monotonic()
+        if left <= 0:
+            reason = f"its deadline passed {-left:.3g} s before another agent of the name came"
+            self._finish(task, task.error("DEADLINE_EXCEEDED", reason, "TIMEOUT"))
+        elif not place.collector:
+            self._finish(task, task.error("PROCESS_NOT_FOUND", "nobody had it yet, as far as is noted", "UNAVAILABLE"))
+        else:
+            self._ask_again(task, place)
+
+    def _ask_again(self, task: Task, place: TaskPlace) -> None:
+        """Its server answers by its key what it has answered already, or when it is done; it does nothing twice."""
+        known = {one.name: one for one in self._schedule.candidates}
+        self._schedule.adopt(task._job, known.get(place.collector) or Candidate(0, place.collector, frozenset()))
+        try:
+            pending = self._exchange.begin(
+                self._ask(task, place.collector), wait=False, at=(place.instance, process_of(place))
+            )
+        except ShmbusError:
+            self._schedule.cancelled(task._job)
+            reason = f"'{place.collector}' (pid {place.pid}), which had it, serves no more: it may have been done"
+            self._finish(task, task.error("PROCESS_NOT_FOUND", reason, "UNAVAILABLE"))
+        else:
+            self._tasks[task._job] = self._known[task.key] = task
+            task.future.add_done_callback(lambda future: self._tell(task) if future.cancelled() else None)
+            self._await(task, pending)
+
+    def _end_as_noted(self, task: Task, outcome: RpcResponse) -> None:
+        task._job.state = State.FINISHED
+        if outcome.HasField("task_result"):
+            task.future.set_result(outcome.task_result)
+            self._forget(task, remember=True)
+        elif outcome.status == RPC_STATUS_SUCCESS:
+            topic = task._job.requirement.result_topic
+            reason = f"it was done, and its result, which was too large to be kept, was published to '{topic}'"
+            task.future.set_exception(task.error("IO_ERROR", reason, "ERROR"))
+        else:
+            code, status = name_in(RpcErrorCode, outcome.error.code), name_in(RpcStatus, outcome.status)
+            task.future.set_exception(task.error(code, outcome.error.message, status))
+
+    def _ask(self, task: Task, collector: str) -> Ask:
+        left = task._job.deadline - time.monotonic()
+        deadline_ns = time.monotonic_ns() + int(left * 1e9)
+        return Ask(collector, EXECUTE_TASK, task.task, task._seconds, deadline_ns, task._call_key, task.correlation,
+                   priority=task._job.priority)  # fmt: skip
 
     def _attempt_ended(self, task: Task, pending: Pending) -> None:
         if task._pending is not pending:
@@ -268,6 +354,8 @@ class Dispatcher:
 
     def _finish(self, task: Task, outcome: RpcResponsePayload | TaskError) -> None:
         self._tasks.pop(task._job, None)
+        if self._journal is not None:
+            self._journal.ended(task._call_key, outcome)
         self._forget(task, remember=not isinstance(outcome, TaskError))
         with suppress(InvalidStateError):  # cancelled meanwhile
             if isinstance(outcome, TaskError):
@@ -295,6 +383,8 @@ class Dispatcher:
         self._roster.close()
         if self._alerts is not None:
             self._alerts.close()
+        if self._journal is not None:
+            self._journal.close()
         self._exchange.close()
 
 

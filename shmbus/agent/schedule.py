@@ -164,6 +164,12 @@ class Schedule:
         self._wait(job)
         self._wake_at(job.deadline, job)
 
+    def adopt(self, job: Job, candidate: Candidate) -> None:
+        """It runs there already."""
+        job.order = next(self._order)
+        self._give(job, candidate)
+        self._wake_at(job.deadline, job)
+
     def done(self, job: Job, load: int = 0) -> None:
         """Its collector answered, and said how much it has to do."""
         if job.at is not None:

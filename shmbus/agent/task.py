@@ -11,6 +11,8 @@ from shmbus.v1.common_pb2 import TaskType
 from shmbus.v1.eventbus_pb2 import CorrelationMetadata
 from shmbus.v1.ipc_pb2 import DetectionResult, DetectionTask
 
+_ENDS: Final = {"PROCESS_NOT_FOUND": "lost", "CLIENT_SHUTDOWN": "cancelled"}
+
 
 class Task:
     """`result` waits for it, `cancel` gives it up. Made by `Agent.submit_task`."""
@@ -46,6 +48,18 @@ class Task:
     def attempts(self) -> tuple[str, ...]:
         """What came of it with each collector that did not do it."""
         return tuple(self._job.attempts)
+
+    @property
+    def state(self) -> str:
+        """One of "waiting", "running", "done", "cancelled", "lost" (whoever had it is gone) and "failed"."""
+        if not self.done:
+            return "waiting" if self._pending is None else "running"
+        if self.future.cancelled():
+            return "cancelled"
+        error = self.future.exception()
+        if error is None:
+            return "done"
+        return _ENDS.get(error.code, "failed") if isinstance(error, TaskError) else "failed"
 
     def result(self, timeout: float | None = None) -> DetectionResult:
         """Wait for it, at most so many seconds (then TimeoutError, and it goes on). Raises TaskError."""

@@ -2,10 +2,10 @@
 
 Health of one that runs is the worse of what its heartbeat says (pulse.py) and of what it says itself (said.py), of any
 other what its state says; the health of all is that of the worst, told as a HeartbeatPayload on `control.health.status`
-when it is another than before and twice a minute. The ladder for one that does not move: it is looked at and told of
-(degraded), asked to end (unresponsive), killed after the grace, and started again as its restart policy says. It is
-judged by the interval that it was told when it announced itself: another one in the configuration counts when it does
-so again.
+when it is another than before and twice a minute, with the number of connected clients. The ladder for one that does
+not move: it is looked at and told of (degraded), asked to end (unresponsive), killed after the grace, and started again
+as its restart policy says. It is judged by the interval that it was told when it announced itself: another one in the
+configuration counts when it does so again.
 
 What one says of itself is told, and leads to nothing else by itself: it moves, so it does some of its work, and a new
 start may mend nothing (a full disk) or cost what still goes. Where the configuration says after how long
@@ -21,7 +21,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from shmbus.condition import Condition
+from shmbus.condition import Condition, reason_by
 from shmbus.coordinator.access import Access
 from shmbus.coordinator.children import Children, Collector
 from shmbus.coordinator.depths import queue_depth
@@ -155,9 +155,9 @@ class Collectors:
         page = self._registry.pages.get(session)
         return None if page is None else page.session.heartbeat
 
-    def _words(self, session: int) -> tuple[int, int] | None:
+    def _words(self, session: int) -> tuple[int, int, str] | None:
         page = self._registry.pages.get(session)
-        return None if page is None else page.session.pulse
+        return None if page is None else (*page.session.pulse, reason_by(page.session.reason))
 
     def _patience(self, name: str) -> float | None:
         return self.children.collectors[name].plan.unhealthy_seconds
@@ -190,7 +190,7 @@ class Collectors:
         """Or it says something else of itself."""
         collector, now = self.children.collectors[name], self._vigil.condition(name)
         if now.said is not before.said:
-            self._tell_word(name, now.said, before.said)
+            self._tell_word(name, now, before.said)
         if now.seen is Health.HEALTHY and before.seen is not Health.HEALTHY:
             self._log(f"{name}: moves")
         elif now.seen is Health.DEGRADED and before.seen is not Health.DEGRADED:
@@ -204,11 +204,16 @@ class Collectors:
         self._show(collector)
         self.on_change(collector)
 
-    def _tell_word(self, name: str, word: Health, before: Health) -> None:
+    def _tell_word(self, name: str, now: Condition, before: Health) -> None:
+        """Another reason alone is shown, and not told: it may have a number in it that changes all the time."""
+        word = now.said
         if word > Health.HEALTHY:
             how = f"says that it is {word.name.lower()}"
-            self._log(Warn(f"{name}: {how}"))
-            self._alerts.alert(f"collector {name} {how}", f"It {how}, of itself: it moves.", [name])
+            self._log(Warn(f"{name}: says that it is {now.complaint}"))
+            why = (
+                f"It {how}, of itself: it moves. {f'Its reason: {now.reason}' if now.reason else 'It gives no reason.'}"
+            )
+            self._alerts.alert(f"collector {name} {how}", why, [name])
         elif before > Health.HEALTHY:
             self._log(f"{name}: says that it is {word.name.lower()} again")
 
@@ -243,6 +248,7 @@ class Collectors:
                 component_id="bus",
                 health_status=overall.name,
                 uptime_seconds=int(time.monotonic() - self._began),
+                active_connections=len(self._registry.clients),
                 metrics={"collectors": len(each)}
                 | {f"collectors_{one.name.lower()}": each.count(one) for one in Health if one in each},
             )
@@ -269,6 +275,7 @@ class Collectors:
             reason=life.reason,
             health=condition.health.name.lower(),
             said=condition.says,
+            said_reason=condition.reason,
             why=condition.why("it is paused" if life.state is State.PAUSED else f"it does not move{_why(collector)}")
             if life.state in _THERE
             else "",
@@ -286,5 +293,5 @@ def _why(collector: Collector) -> str:
 
 def _stale(condition: Condition) -> str:
     """What it said of itself last counts, but nobody knows whether it is so still."""
-    said = condition.said
-    return f"; that it is {said.name.lower()}, as it said before, is stale" if said > Health.HEALTHY else ""
+    complaint = condition.complaint
+    return f"; that it is {complaint}, as it said before, is stale" if complaint else ""

@@ -22,11 +22,13 @@ class Said:
     """By one collector."""
 
     health: Health = Health.UNKNOWN
+    reason: str = ""  # that it gives; of one that is not ill, none
     _since: float = 0.0
 
-    def look(self, word: int, fresh: bool, now: float) -> bool:
-        """The page says `word`; `fresh`: by one that moves. Whether the health is another than before."""
+    def look(self, word: int, fresh: bool, now: float, reason: str = "") -> bool:
+        """The page says `word`, and why; `fresh`: by one that moves. Whether the health is another than before."""
         before, self.health = self.health, said_by(word)
+        self.reason = reason if self.health > Health.HEALTHY else ""
         if self.health is not before or not fresh:
             self._since = now
         return self.health is not before

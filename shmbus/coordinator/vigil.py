@@ -20,7 +20,7 @@ from shmbus.coordinator.said import Said
 
 CALM_SECONDS: Final = 0.1  # between two wakes by one collector
 
-Words = Callable[[int], tuple[int, int] | None]  # heartbeat and health in the page of a session; None: that is gone
+Words = Callable[[int], tuple[int, int, str] | None]  # a page's heartbeat, health and reason; None: that is gone
 Changed = Callable[[str, Condition, float], None]  # with what it was before, and its interval
 Patience = Callable[[str], float | None]  # seconds that one may say it is unhealthy; None: for ever
 Overdue = Callable[[str, float], None]  # with its patience
@@ -30,12 +30,12 @@ class _Watched:
     __slots__ = ("session", "pulse", "said", "words", "bell")
 
     def __init__(self, session: int, interval: float) -> None:
-        self.session, self.pulse, self.said, self.words = session, Pulse(interval), Said(), (0, 0)
+        self.session, self.pulse, self.said, self.words = session, Pulse(interval), Said(), (0, 0, "")
         self.bell = _new_bell()
 
     @property
     def condition(self) -> Condition:
-        return Condition(self.pulse.health, self.said.health)
+        return Condition(self.pulse.health, self.said.health, self.said.reason)
 
 
 class Vigil:
@@ -99,7 +99,7 @@ class Vigil:
         known = self._watched.get(collector)
         if known is None:
             return None
-        beats, _ = self._words(known.session) or known.words
+        beats, *_ = self._words(known.session) or known.words
         return known.pulse.silent(beats, self._loop.time())
 
     def close(self) -> None:
@@ -115,10 +115,10 @@ class Vigil:
     def _look(self, collector: str) -> None:
         watched, now = self._watched[collector], self._loop.time()
         watched.words = self._words(watched.session) or watched.words  # one that has hung up moves no more
-        beats, word = watched.words
+        beats, word, reason = watched.words
         before = watched.condition
         watched.pulse.look(beats, now)
-        watched.said.look(word, watched.pulse.fresh, now)
+        watched.said.look(word, watched.pulse.fresh, now, reason)
         if watched.condition != before:
             self._changed(collector, before, watched.pulse.interval)
         patience = self._patience(collector)

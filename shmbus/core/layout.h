@@ -165,10 +165,14 @@ struct shmbus_session_page {
     _Atomic uint32_t backed; /* so many rows have memory; 0: all, as in the layouts before this one */
     _Alignas(128) _Atomic uint64_t heartbeat;
     _Atomic uint32_t health;
+    _Atomic uint32_t reason_state; /* {changes : 24, bytes : 8}; an odd number of changes: it is being written */
+    _Atomic uint64_t reason[SHMBUS_REASON_BYTES / 8];
     _Alignas(128) struct shmbus_cursor cursors[];
 };
 _Static_assert(offsetof(struct shmbus_session_page, heartbeat) == 0x80, "heartbeat stands at 0x80");
 _Static_assert(offsetof(struct shmbus_session_page, health) == 0x88, "health stands at 0x88");
+/* The rest of a line that was there before: in a page of an older version nobody says why. */
+_Static_assert(offsetof(struct shmbus_session_page, reason) == 0x90, "the reason stands at 0x90");
 _Static_assert(offsetof(struct shmbus_session_page, cursors) == 0x100, "cursors stand at 0x100");
 
 /* Where the rows begin. */

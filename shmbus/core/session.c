@@ -65,6 +65,62 @@ uint64_t shmbus_session_beats(const struct shmbus_session_page *page, uint32_t *
     return beats;
 }
 
+enum { REASON_WORDS = SHMBUS_REASON_BYTES / 8, REASON_CHANGE = 1 << 8, REASON_TRIES = 4 };
+
+/* As much of a text as fits, but never a part of a character. */
+static size_t fitting(const char *text, size_t length) {
+    if (length <= SHMBUS_REASON_BYTES)
+        return length;
+    length = SHMBUS_REASON_BYTES;
+    while (length && ((unsigned char)text[length] & 0xC0) == 0x80)
+        length--;
+    return length;
+}
+
+static bool same_reason(const struct shmbus_session_page *page, const uint64_t *words, size_t length) {
+    if ((atomic_load_explicit(&page->reason_state, memory_order_relaxed) & (REASON_CHANGE - 1)) != length)
+        return false;
+    for (size_t i = 0; i < (length + 7) / 8; i++)
+        if (atomic_load_explicit(&page->reason[i], memory_order_relaxed) != words[i])
+            return false;
+    return true;
+}
+
+bool shmbus_session_explain(struct shmbus_session_page *page, const char *reason, size_t length) {
+    uint64_t words[REASON_WORDS] = {0};
+    length = fitting(reason, length);
+    if (length)
+        memcpy(words, reason, length);
+    if (same_reason(page, words, length))
+        return false;
+    uint32_t changes = atomic_load_explicit(&page->reason_state, memory_order_relaxed) & ~(uint32_t)(REASON_CHANGE - 1);
+    atomic_store_explicit(&page->reason_state, changes + REASON_CHANGE, memory_order_relaxed);
+    /* pairs with the acquire fence in shmbus_session_reason(): who read a word of this reason sees that it was changing */
+    FENCE(memory_order_release);
+    for (size_t i = 0; i < REASON_WORDS; i++)
+        atomic_store_explicit(&page->reason[i], words[i], memory_order_relaxed);
+    /* pairs with the acquire there: who sees that it is whole sees all of it */
+    atomic_store_explicit(&page->reason_state, changes + 2 * REASON_CHANGE + (uint32_t)length, memory_order_release);
+    return true;
+}
+
+size_t shmbus_session_reason(const struct shmbus_session_page *page, char reason[SHMBUS_REASON_BYTES]) {
+    for (int tries = 0; tries < REASON_TRIES; tries++) {
+        uint64_t words[REASON_WORDS];
+        uint32_t before = atomic_load_explicit(&page->reason_state, memory_order_acquire);
+        for (size_t i = 0; i < REASON_WORDS; i++)
+            words[i] = atomic_load_explicit(&page->reason[i], memory_order_relaxed);
+        FENCE(memory_order_acquire);
+        size_t length = before & (REASON_CHANGE - 1);
+        if (before & REASON_CHANGE || length > SHMBUS_REASON_BYTES ||
+            atomic_load_explicit(&page->reason_state, memory_order_relaxed) != before)
+            continue;
+        memcpy(reason, words, length);
+        return length;
+    }
+    return 0; /* it is changed all the time, its client was stopped or killed in the middle, or has written nonsense */
+}
+
 void shmbus_cursor_place(struct shmbus_cursor *cursor, uint64_t position) {
     /* release: pairs with scan_gates(), every copy is done before its space may be used again */
     atomic_store_explicit(&cursor->position, position, memory_order_release);

@@ -362,6 +362,12 @@ enum shmbus_health { SHMBUS_HEALTH_UNKNOWN, SHMBUS_HEALTHY, SHMBUS_DEGRADED, SHM
 /* The thread that does the work moves, and is so; for the client whose page it is. Whether that is another health than it
  * said before. */
 bool shmbus_session_beat(struct shmbus_session_page *page, enum shmbus_health health);
+enum { SHMBUS_REASON_BYTES = 112 };
+/* Why it is not better, in UTF-8, as far as there is room; `length` 0: it does not say. Whether that is another reason than
+ * before. By one thread at a time. Of one that is ill, say it before the beat. */
+bool shmbus_session_explain(struct shmbus_session_page *page, const char *reason, size_t length);
+/* The reason, and how long it is: any bytes. 0 also where it is being changed. */
+size_t shmbus_session_reason(const struct shmbus_session_page *page, char reason[SHMBUS_REASON_BYTES]);
 /* How often it moved, and what it said of itself by then: any number, for its client can write anything there. */
 uint64_t shmbus_session_beats(const struct shmbus_session_page *page, uint32_t *health);
 /* The reader is done with everything before `position`. Who rings the space bell after this puts a seq_cst fence between,

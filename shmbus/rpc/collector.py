@@ -121,6 +121,13 @@ class Collector:
             _log.warning("%s: how its components are cannot be found out: %r", self.collector_id, error)
             return wire.DEGRADED
 
+    def own_reason(self) -> str:
+        """Why that is no better, where it is not: what the worst of its components says."""
+        try:
+            return self.vitals.why(self.components())
+        except Exception as error:
+            return f"how its components are cannot be found out: {error!r}"
+
     def metrics(self) -> Mapping[str, float]:
         """What a collector adds to the metrics of its health."""
         return {}
@@ -161,7 +168,7 @@ class Collector:
 
         with Server(bus, self, concurrency=concurrency) as server, self.registered(bus):
             self.attach(server)
-            server.beat = Beat(bus, bus.ready(), self.own_health)
+            server.beat = Beat(bus, bus.ready(), self.own_health, self.own_reason)
             with self.told_to_begin(bus, server):
                 server.run()
 
@@ -171,7 +178,7 @@ class Collector:
 
         with AsyncServer(bus, self, concurrency=concurrency) as server, self.registered(bus._bus):
             self.attach(server)
-            server.beat = Beat(bus._bus, bus.ready(), self.own_health)
+            server.beat = Beat(bus._bus, bus.ready(), self.own_health, self.own_reason)
             with self.told_to_begin(bus._bus, server):
                 await server.serve()
 
@@ -182,7 +189,7 @@ class Collector:
 
         with Server(bus, self, concurrency=concurrency) as server, self.registered(bus) as interval:
             self.attach(server)
-            server.beat = Beat(bus, interval, self.own_health)
+            server.beat = Beat(bus, interval, self.own_health, self.own_reason)
             with server.in_thread(), self.told_to_begin(bus, server):
                 yield server
 

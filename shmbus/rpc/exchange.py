@@ -110,16 +110,20 @@ class Exchange:
 
     # ---- out ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, ask: Ask, *, wait: bool, attempt: int = 1) -> Pending:
+    def begin(
+        self, ask: Ask, *, wait: bool, attempt: int = 1, at: tuple[str, Identity] | None = None,
+        chosen: Callable[[Instance], object] | None = None,
+    ) -> Pending:  # fmt: skip
         """Send it. Raises RpcError at once when nobody serves, or the breaker is open.
 
-        `wait`: a full topic may be waited for, until the deadline.
+        `wait`: a full topic may be waited for, until the deadline. `at`: to that server and no other, by the name and
+        the process of its Instance. `chosen` is told to whom before it is sent.
         """
         service = self._services.get(ask.service) or self._first(ask)
         if service.breaker.failures:  # without any it is closed
             self._check_breaker(service, ask)
         try:
-            return self._send(service, ask, wait, attempt)
+            return self._send(service, ask, wait, attempt, at, chosen)
         except BaseException:
             service.breaker.withdrawn()
             raise
@@ -143,14 +147,21 @@ class Exchange:
         if self._settle(pending, overdue(pending.ask)):
             pending.service.breaker.failed(time.monotonic_ns())
 
-    def _send(self, service: Service, ask: Ask, wait: bool, attempt: int) -> Pending:
+    def _send(
+        self, service: Service, ask: Ask, wait: bool, attempt: int, at: tuple[str, Identity] | None,
+        chosen: Callable[[Instance], object] | None,
+    ) -> Pending:  # fmt: skip
         found = self._serving(service)
         if not found:
             service.servers = []  # look again
             found = self._serving(service)
+        if at is not None:
+            found = [one for one in found if (one.name, one.process) == at]
         if not found:
             raise absent(ask)
         instance = service.balance.choose(found)
+        if chosen is not None:
+            chosen(instance)
         pending = Pending(ask, service, instance, f"{self._ids}{next(self._numbers)}")
         self._pending[pending.request_id] = pending
         service.balance.sent(instance)

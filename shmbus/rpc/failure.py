@@ -9,6 +9,8 @@ from shmbus.v1 import rpc_pb2 as wire
 
 _STATUS, _CODE, _CATEGORY = "RPC_STATUS_", "RPC_ERROR_CODE_", "RPC_ERROR_CATEGORY_"
 
+_PREFIXES: Final[Mapping[Any, str]] = {wire.RpcStatus: _STATUS, wire.RpcErrorCode: _CODE}
+
 CATEGORIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("DEADLINE_EXCEEDED", "TIMEOUT", "REGISTRATION_EXPIRED"), "TIMEOUT"),
     **dict.fromkeys(
@@ -65,6 +67,16 @@ def to_wire(error: RpcError) -> wire.RpcError:
         context=error.context,
         category=_CATEGORY + error.category,
     )
+
+
+def number_of(kind: Any, name: str) -> Any:
+    """The other way round than `name_in`."""
+    return int(name) if name.isdecimal() else kind.Value(_PREFIXES[kind] + name)
+
+
+def name_in(kind: Any, number: int) -> str:
+    """Of an RpcStatus or RpcErrorCode in Python; the digits of one that is not known here."""
+    return _name(kind, number, _PREFIXES[kind])
 
 
 def status_to_wire(error: RpcError) -> Any:

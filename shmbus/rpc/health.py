@@ -51,6 +51,11 @@ class Vitals:
         """The status of that report, without the rest."""
         return _worst((self._queue(), *components))
 
+    def why(self, components: Sequence[wire.ComponentHealth]) -> str:
+        """The worst of them, and what that says."""
+        worst = max((self._queue(), *components), key=lambda one: one.status)
+        return f"{worst.name}: {worst.message}" if worst.message else worst.name
+
     def _queue(self) -> wire.ComponentHealth:
         crowded = self.queued > CROWDED * self.queue_limit
         return wire.ComponentHealth(

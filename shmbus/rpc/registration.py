@@ -59,10 +59,13 @@ class Registration:
 class Beat:
     """When a loop that waits for other things is to beat next. One for each loop."""
 
-    def __init__(self, bus: "Bus", interval: float | None, health: Callable[[], int] = lambda: HEALTHY) -> None:
-        """`interval` in seconds; None: nobody looks. `health` is what is said of itself each time."""
+    def __init__(
+        self, bus: "Bus", interval: float | None, health: Callable[[], int] = lambda: HEALTHY,
+        reason: Callable[[], str] = str,
+    ) -> None:  # fmt: skip
+        """`interval` in seconds; None: nobody looks. `health` is what is said of itself each time, and why, if ill."""
         self._bus, self._every = bus, None if interval is None else interval / BEATS
-        self._health = health
+        self._health, self._reason = health, reason
         self._due = 0.0
 
     @property
@@ -81,6 +84,7 @@ class Beat:
             return None
         now = time.monotonic()
         if now >= self._due:
-            self._bus.beat(self._health())
+            health = self._health()
+            self._bus.beat(health, self._reason() if health > HEALTHY else "")
             self._due = now + self._every
         return self._due - now

@@ -74,7 +74,8 @@ class Server:
     def said(self) -> Sequence[ComponentHealth]:
         """What a collector whose own loop beats says of itself there, as a component of its health."""
         status = UNKNOWN if self.beat.goes_on else self._bus._duty.health
-        said = ComponentHealth(name="heartbeat", status=status, message="as it says of itself")  # type: ignore[arg-type]
+        why = self._bus._duty.reason or "as it says of itself"
+        said = ComponentHealth(name="heartbeat", status=status, message=why)  # type: ignore[arg-type]
         return () if status == UNKNOWN else (said,)
 
     def run(self) -> None:

@@ -27,7 +27,7 @@ from shmbus.testing.start import resolve
 from shmbus.testing.subscription import MemorySubscription
 from shmbus.topic import check_pattern
 from shmbus.v1.eventbus_pb2 import EventBusMessage
-from shmbus.v1.rpc_pb2 import HEALTHY, UNHEALTHY, UNKNOWN
+from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNHEALTHY, UNKNOWN
 from shmbus.version import OURS
 
 if TYPE_CHECKING:
@@ -160,13 +160,16 @@ class MemoryClient:
     def ready(self) -> None:
         """As `Bus.ready` of a process that no coordinator started: nobody looks."""
 
-    def beat(self, health: int = HEALTHY) -> None:
+    def beat(self, health: int = HEALTHY, reason: str = "") -> None:
         """As `Bus.beat`."""
         if not UNKNOWN <= health <= UNHEALTHY:
             raise ValueError(
                 f"{health} is nothing that a collector says of its own health: say UNKNOWN (0), HEALTHY (1), "
                 "DEGRADED (2) or UNHEALTHY (3). That one is UNRESPONSIVE is seen by others."
             )
+        if reason and health < DEGRADED:
+            name = "HEALTHY" if health == HEALTHY else "UNKNOWN"
+            raise ValueError(f"a reason is given for DEGRADED or UNHEALTHY, and this is {name}: leave out {reason!r}")
 
     def close(self) -> None:
         """Close everything that was opened here."""

@@ -783,7 +783,7 @@ class ClientStatus(_message.Message):
     def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., uid: _Optional[int] = ..., session: _Optional[int] = ..., publishers: _Optional[int] = ..., subscriptions: _Optional[int] = ..., queued_packets: _Optional[int] = ...) -> None: ...
 
 class CollectorStatus(_message.Message):
-    __slots__ = ("name", "state", "pid", "restarts", "reason", "health", "last_lines", "since_ms", "silent_ms", "queue_depth", "said", "why")
+    __slots__ = ("name", "state", "pid", "restarts", "reason", "health", "last_lines", "since_ms", "silent_ms", "queue_depth", "said", "why", "said_reason")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
@@ -796,6 +796,7 @@ class CollectorStatus(_message.Message):
     QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
     SAID_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    SAID_REASON_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: str
     pid: int
@@ -808,7 +809,8 @@ class CollectorStatus(_message.Message):
     queue_depth: int
     said: str
     why: str
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., health: _Optional[str] = ..., last_lines: _Optional[_Iterable[str]] = ..., since_ms: _Optional[int] = ..., silent_ms: _Optional[int] = ..., queue_depth: _Optional[int] = ..., said: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+    said_reason: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., reason: _Optional[str] = ..., health: _Optional[str] = ..., last_lines: _Optional[_Iterable[str]] = ..., since_ms: _Optional[int] = ..., silent_ms: _Optional[int] = ..., queue_depth: _Optional[int] = ..., said: _Optional[str] = ..., why: _Optional[str] = ..., said_reason: _Optional[str] = ...) -> None: ...
 
 class StatusReply(_message.Message):
     __slots__ = ("bus", "pid", "uptime_ms", "topics", "clients", "collectors", "repaired_claims", "skipped_claims", "successors", "refused_peers", "health")

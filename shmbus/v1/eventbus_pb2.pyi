@@ -531,7 +531,7 @@ class ControlMessagePayload(_message.Message):
     def __init__(self, operation: _Optional[_Union[ControlOperation, str]] = ..., target: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., payload_data: _Optional[bytes] = ..., response_timeout_ms: _Optional[int] = ...) -> None: ...
 
 class HeartbeatPayload(_message.Message):
-    __slots__ = ("component_id", "health_status", "uptime_seconds", "metrics", "active_connections", "queue_depths", "error_counts")
+    __slots__ = ("component_id", "health_status", "uptime_seconds", "metrics", "active_connections", "queue_depths", "error_counts", "health_reason")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -560,6 +560,7 @@ class HeartbeatPayload(_message.Message):
     ACTIVE_CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DEPTHS_FIELD_NUMBER: _ClassVar[int]
     ERROR_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_REASON_FIELD_NUMBER: _ClassVar[int]
     component_id: str
     health_status: _rpc_pb2.HealthStatus
     uptime_seconds: int
@@ -567,7 +568,8 @@ class HeartbeatPayload(_message.Message):
     active_connections: int
     queue_depths: _containers.ScalarMap[str, int]
     error_counts: _containers.ScalarMap[str, int]
-    def __init__(self, component_id: _Optional[str] = ..., health_status: _Optional[_Union[_rpc_pb2.HealthStatus, str]] = ..., uptime_seconds: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., active_connections: _Optional[int] = ..., queue_depths: _Optional[_Mapping[str, int]] = ..., error_counts: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    health_reason: str
+    def __init__(self, component_id: _Optional[str] = ..., health_status: _Optional[_Union[_rpc_pb2.HealthStatus, str]] = ..., uptime_seconds: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., active_connections: _Optional[int] = ..., queue_depths: _Optional[_Mapping[str, int]] = ..., error_counts: _Optional[_Mapping[str, int]] = ..., health_reason: _Optional[str] = ...) -> None: ...
 
 class AlertPayload(_message.Message):
     __slots__ = ("alert_id", "severity", "title", "description", "source", "affected_resources", "metadata", "alert_correlation", "remediation_suggestions")

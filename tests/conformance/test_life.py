@@ -35,6 +35,12 @@ def test_what_is_no_health_is_refused(bus):
             bus.beat(wrong)
     with pytest.raises(TypeError):
         bus.beat("well")
+    bus.beat(DEGRADED, reason="disk full")
+    for well in (HEALTHY, UNKNOWN):
+        with pytest.raises(
+            ValueError, match="a reason is given for DEGRADED or UNHEALTHY, and this is .*'all is well'"
+        ):
+            bus.beat(well, reason="all is well")
 
 
 @pytest.mark.parametrize("event", ["text", 7, None, object()])

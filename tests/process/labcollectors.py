@@ -67,12 +67,13 @@ def reluctant():
 def candid():
     """Says of itself what it is told to on a topic, in its own thread of work."""
     with shmbus.connect(name="candid") as bus, bus.subscribe("lab.say") as told:
-        interval, health = bus.ready(), HEALTHY
+        interval, health, reason = bus.ready(), HEALTHY, ""
         print("I listen", flush=True)
         while True:
-            bus.beat(health)
+            bus.beat(health, reason)
             try:
-                health = int(told.receive(timeout=interval / 4).payload)
+                word, _, reason = bytes(told.receive(timeout=interval / 4).payload).decode().partition(" ")
+                health = int(word)
             except shmbus.ReceiveTimeout:
                 pass
 

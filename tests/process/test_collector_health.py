@@ -10,6 +10,7 @@ import pytest
 import shmbus
 from process.buses import coordinator
 from process.collectors import collector, control, install, wait_for
+from shmbus import rpc
 from shmbus.v1.eventbus_pb2 import AlertPayload, HeartbeatPayload
 from shmbus.v1.rpc_pb2 import DEGRADED, HEALTHY, UNRESPONSIVE
 
@@ -140,6 +141,20 @@ def test_each_says_how_it_is_from_its_own_thread_and_its_numbers_are_real(lab):
         with pytest.raises(shmbus.ReceiveTimeout):  # it stands still, so nobody says anything for it
             while subscription.receive(timeout=0.8):
                 pass
+
+
+def test_what_a_collector_has_open_and_who_is_connected_to_the_bus_are_counted(lab):
+    with lab("served"), shmbus.connect() as bus, bus.subscribe("control.health.heartbeat.served") as heard:
+        counts = (one.active_connections for one in told(heard, HeartbeatPayload))
+        assert next(counts) == 1  # where it takes requests
+        with rpc.Client(bus) as client, shmbus.connect() as other, rpc.Client(other) as second:
+            client.health("served")
+            assert next(count for count in counts if count > 1) == 2  # and where it answers this client
+            second.health("served")
+            assert next(count for count in counts if count > 2) == 3
+            overall = told(other.subscribe("control.health.status"), HeartbeatPayload)
+            os.kill(collector(bus, "served").pid, signal.SIGSTOP)
+            assert next(overall).active_connections == len(bus.status().clients) == 3  # these two, and it
 
 
 def test_its_queue_is_as_deep_as_its_slowest_reader_is_behind(lab):

@@ -50,8 +50,8 @@ class Lab:
         self.pid = wait_for(bus, "candid", "running").pid
         eventually(lambda: collector(bus, "candid").said == "healthy")
 
-    def say(self, health):
-        self._say.publish(str(health).encode())
+    def say(self, health, reason=""):
+        self._say.publish(f"{health} {reason}".encode())
 
     def told(self, kind):
         while True:
@@ -109,6 +109,37 @@ def test_the_command_and_the_view_name_the_reason(lab, bus_name):
         facts = json.loads(command("collectors", "health", "--json", "--bus", bus_name))
         assert (facts["health"], facts["said"], facts["why"]) == ("unhealthy", "unhealthy", "it says so itself")
         assert facts["last_beat_seconds"] is not None
+
+
+def test_the_reason_that_it_gives_is_shown_and_told_and_another_one_only_shown(lab, bus_name):
+    with lab(400) as running, shmbus.connect() as bus, bus.subscribe("control.health.heartbeat.candid") as heard:
+        its = Lab(bus)
+        its.say(DEGRADED, "disk /var at 97\n%")
+        alert = next(its.told(AlertPayload))
+        assert alert.title == "collector candid says that it is degraded"
+        assert alert.description.endswith("of itself: it moves. Its reason: disk /var at 97 %")
+        assert its.its == ("degraded", "degraded", "it says so itself: disk /var at 97 %")
+        running.read_until("candid: says that it is degraded: disk /var at 97 %")
+        wanted = ("disk /var at 97 %", DEGRADED)
+        while (heard.receive(timeout=30).event.health_reason, heard.receive(timeout=30).event.health_status) != wanted:
+            pass
+        output = command("collectors", "health", "--bus", bus_name)
+        assert "\n  degraded: it says so itself: disk /var at 97 %\n" in output
+        facts = json.loads(command("collectors", "health", "--json", "--bus", bus_name))
+        assert (facts["said"], facts["said_reason"]) == ("degraded", "disk /var at 97 %")
+        its.say(DEGRADED, "disk /var at 98 %")
+        eventually(lambda: its.its[2] == "it says so itself: disk /var at 98 %")
+        os.kill(its.pid, signal.SIGSTOP)
+        running.read_until("that it is degraded: disk /var at 98 %, as it said before, is stale")
+        assert its.its[2].endswith("before that it said that it is degraded: disk /var at 98 %")
+        os.kill(its.pid, signal.SIGCONT)
+        running.read_until("candid: moves")
+        its.say(HEALTHY)
+        its.until(HEALTHY)
+        assert its.its == ("healthy", "healthy", "") and collector(bus, "candid").said_reason == ""
+        its.say(UNHEALTHY, "€" * 100)
+        its.until(UNHEALTHY)
+        assert its.its[2] == f"it says so itself: {'€' * 37}"
 
 
 def test_one_that_stands_still_said_it_before(lab):
@@ -191,7 +222,7 @@ def test_one_that_is_called_says_of_itself_what_a_health_check_answers(bus_name,
         with rpc.Client(bus) as client:
             assert client.health("served").status == HEALTHY
             client.call("served", rpc.PAUSE)
-            running.read_until("served: says that it is unhealthy")
+            running.read_until("served: says that it is unhealthy: disk: as it was told")
             found = client.health("served")
             assert (found.status, found.components["disk"].status) == (UNHEALTHY, UNHEALTHY)
             assert "heartbeat" not in found.components  # which would be older than what it answers
@@ -200,7 +231,8 @@ def test_one_that_is_called_says_of_itself_what_a_health_check_answers(bus_name,
             client.call(
                 "served", rpc.UPDATE_CONFIG, ConfigUpdateRequest(config_changes={"a": ConfigValue(int_value=1)})
             )
-            running.read_until("served: says that it is degraded")  # nobody knows how it is, and it serves on
+            # nobody knows how it is, and it serves on
+            running.read_until("served: says that it is degraded: how its components are cannot be found out: ")
             client.call("served", rpc.RESUME)
             running.read_until("served: says that it is healthy again")
 
@@ -211,5 +243,7 @@ def test_a_health_check_of_one_with_a_loop_of_its_own_has_what_it_says_of_itself
         with rpc.Collector("mine").serving(bus):
             found = client.health("mine")
             assert (found.status, found.components["heartbeat"].status) == (DEGRADED, DEGRADED)
+            bus.beat(DEGRADED, reason="disk full")
+            assert client.health("mine").components["heartbeat"].message == "disk full"
             bus.beat(HEALTHY)
             assert client.health("mine").status == HEALTHY

@@ -41,7 +41,7 @@ class Lines:
     def ready(self):
         return None
 
-    def beat(self, health):
+    def beat(self, health, reason):
         pass
 
 user, receive_bytes, Lines.left = map(int, sys.argv[1:4])

@@ -318,6 +318,25 @@ def test_a_page_has_what_its_client_says_of_itself_and_whether_that_is_news():
     assert session.left
 
 
+def test_a_page_has_why_its_client_is_ill_as_far_as_there_is_room():
+    session = make_session(9, cursors=3)
+    assert session.reason == b""
+    said = [(2, "disk full"), (2, "disk full"), (3, "disk full"), (3, "disk"), (3,), (2, "x" * 111 + "€"), (1,)]
+    assert [(session.beat(*one), session.reason) for one in said] == [
+        (True, b"disk full"), (False, b"disk full"), (True, b"disk full"), (True, b"disk"), (True, b""),
+        (True, b"x" * 111), (True, b""),
+    ]  # fmt: skip
+    for health, name in ((1, "HEALTHY"), (0, "UNKNOWN")):
+        with pytest.raises(ValueError, match=f"for DEGRADED or UNHEALTHY, and this is {name}: leave out 'well'"):
+            session.beat(health, "well")
+    for wrong in ((), (1, "", ""), (2, b"bytes"), (2, None)):
+        with pytest.raises(TypeError):
+            session.beat(*wrong)
+    with pytest.raises(UnicodeEncodeError):
+        session.beat(2, "\ud800")
+    assert session.pulse == (7, 1)
+
+
 def test_a_producer_has_the_name_that_was_attested(lab):
     ring, _, writer, bells, _ = lab
     long = "é" * 20  # 40 bytes, 31 fit: never half a character

@@ -8,7 +8,7 @@ import pytest
 
 from shmbus import agent
 
-TASKS = {"begin_monitoring", "close", "collectors", "late", "run_task", "submit_task"}
+TASKS = {"begin_monitoring", "close", "collectors", "inherited", "late", "run_task", "submit_task"}
 
 
 def offered(kind: type) -> set[str]:

@@ -239,6 +239,18 @@ def test_one_that_hung_and_goes_on_keeps_what_it_has():
     assert not history.its.unfinished()
 
 
+def test_what_another_agent_gave_a_collector_counts_there_and_is_done_elsewhere_when_that_dies():
+    history = History(candidate(1), candidate(2))
+    history.jobs["adopted"] = job = Job(PROCESSES, deadline=50.0)
+    history.its.adopt(job, candidate(1))
+    history.add("a")
+    assert history.pump() == [("a", "c2")]  # the window of c1 is full
+    history.failed("adopted")
+    history.done("a")
+    assert history.pump() == [("adopted", "c2")]
+    assert history.pump(after=50.0) == [("adopted", Overdue)]
+
+
 def test_what_is_cancelled_makes_room():
     history = History(candidate(1))
     history.add("a")

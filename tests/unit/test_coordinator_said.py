@@ -2,7 +2,7 @@
 
 import pytest
 
-from shmbus.condition import Condition
+from shmbus.condition import Condition, reason_by
 from shmbus.coordinator.said import Said
 from shmbus.directory import Health
 
@@ -47,6 +47,30 @@ def test_a_better_word_in_between_begins_the_time_anew():
 def test_the_time_in_which_it_stood_still_does_not_count():
     assert history((3, True), (3, True), *[(3, False)] * 20, *[(3, True)] * 4) == [24, 25]
     assert history(*[(3, False)] * 20) == []
+
+
+def test_a_reason_belongs_to_what_is_said_with_it_and_only_the_ill_have_one():
+    said = Said()
+    assert said.look(2, True, 0.0, "disk full") and said.reason == "disk full"
+    assert not said.look(2, True, 1.0, "disk at 99 %") and said.reason == "disk at 99 %"
+    assert said.look(1, True, 2.0, "left over") and said.reason == ""
+    assert not said.overdue(0.0, 2.0)
+    said.look(3, True, 3.0, "a")
+    said.look(3, True, 4.0, "b")  # it has been unhealthy since 3.0 all the same
+    assert said.overdue(1.0, 4.0)
+
+
+def test_any_bytes_are_a_reason_on_one_line():
+    assert reason_by(b"disk\n full\x1b[31m\xff\0") == "disk  full [31m"
+    assert reason_by("€".encode() * 90) == "€" * 37
+
+
+def test_a_reason_is_shown_with_the_word():
+    well, ill = Condition(Health.HEALTHY, Health.HEALTHY), Condition(Health.HEALTHY, Health.DEGRADED, "disk full")
+    assert (well.complaint, well.why()) == ("", "")
+    assert (ill.complaint, ill.why(), ill.says) == ("degraded: disk full", "it says so itself: disk full", "degraded")
+    frozen = ill._replace(seen=Health.UNRESPONSIVE)
+    assert frozen.why() == "it does not move; before that it said that it is degraded: disk full"
 
 
 def test_the_worse_of_what_is_seen_and_said_counts():

@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+from shmbus.condition import Condition
 from shmbus.coordinator.vigil import CALM_SECONDS, Vigil
 from shmbus.directory import Health
 
@@ -13,7 +14,7 @@ class Lab:
     """Pages of collectors, and what was told of them; the bell of one as that has it."""
 
     def __init__(self):
-        self.pages, self.told, self.overdue = {1: (0, 0)}, [], []
+        self.pages, self.told, self.overdue = {1: (0, 0, "")}, [], []
         self.patience = None
         self.vigil = Vigil(
             self.pages.get, self._changed, lambda name: self.patience, lambda name, patience: self.overdue.append(name)
@@ -24,9 +25,9 @@ class Lab:
     def _changed(self, name, before, interval):
         self.told.append(self.vigil.condition(name).said)
 
-    def say(self, health):
-        beats, _ = self.pages[1]
-        self.pages[1] = (beats + 1, health)
+    def say(self, health, reason=""):
+        beats, *_ = self.pages[1]
+        self.pages[1] = (beats + 1, health, reason)
         os.eventfd_write(self.bell, 1)
 
     async def soon(self):
@@ -100,11 +101,11 @@ def test_nobody_hears_the_bell_of_one_that_is_forgotten():
 
 def test_the_page_of_one_that_has_hung_up_says_what_it_said():
     async def story(lab):
-        lab.say(2)
+        lab.say(2, "disk full")
         await lab.soon()
         del lab.pages[1]
         lab.vigil.go_on("one")
-        assert lab.vigil.condition("one") == (Health.HEALTHY, Health.DEGRADED)
+        assert lab.vigil.condition("one") == Condition(Health.HEALTHY, Health.DEGRADED, "disk full")
         assert lab.vigil.silent("one") is not None
 
     run(story)

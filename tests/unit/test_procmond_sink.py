@@ -28,15 +28,15 @@ class Publisher:
 class Scene:
     def __init__(self) -> None:
         self.now = 1000.0
-        self.said: list[int] = []
+        self.said: list[tuple[int, str]] = []
         self.publishers = {topic: Publisher() for topic in Topic}
         self.sink = BusSink(self, self.publishers, lambda: self.now)
 
     def ready(self) -> float | None:
         return 2.5
 
-    def beat(self, health: int) -> None:
-        self.said.append(health)
+    def beat(self, health: int, reason: str) -> None:
+        self.said.append((health, reason))
 
     def publish(self, topic: Topic = Topic.START) -> None:
         self.sink.publish(topic, ProcessEventData())
@@ -52,8 +52,8 @@ def test_each_topic_has_its_publisher() -> None:
 def test_who_started_us_is_told_that_we_work() -> None:
     scene = Scene()
     assert scene.sink.ready() == 2.5
-    scene.sink.beat(DEGRADED)
-    assert scene.said == [DEGRADED]
+    scene.sink.beat(DEGRADED, "paused")
+    assert scene.said == [(DEGRADED, "paused")]
 
 
 def test_a_full_topic_is_waited_for_once_and_then_not_for_a_while() -> None:

@@ -173,6 +173,13 @@ class Monitor:
         """How it judges itself."""
         return DEGRADED if self.loses or (self.paused and not self.waiting) else HEALTHY
 
+    @property
+    def reason(self) -> str:
+        """Why that is no better."""
+        if self.health == HEALTHY:
+            return ""
+        return "paused" if self.paused and not self.waiting else "events were lost lately"
+
     def figures(self) -> dict[str, float]:
         """For its health."""
         lost = self._connector.lost if self._connector is not None else 0
@@ -296,7 +303,7 @@ class Monitor:
         now, health = self._clock.monotonic_ns(), self.health
         if self._beat_due_ns <= now or health != self._said:
             self._said = health
-            self._sink.beat(health)
+            self._sink.beat(health, self.reason)
             self._beat_due_ns = now + self._beat_interval_ns
 
     # ---- scans -------------------------------------------------------------------------------------------------------

@@ -46,8 +46,8 @@ class Service(Collector):
     def components(self) -> Sequence[ComponentHealth]:
         """Whether it watches, and whether what it tells is taken."""
         monitor = self._monitor
-        paused = "waits to be told to begin" if monitor.waiting else "paused"
-        watching = paused if monitor.paused else "events were lost lately" if monitor.loses else monitor.mode
+        waits = "waits to be told to begin" if monitor.waiting else monitor.mode
+        watching = monitor.reason or waits
         return (ComponentHealth(name="watching", status=monitor.health, message=watching),)
 
     def metrics(self) -> Mapping[str, float]:

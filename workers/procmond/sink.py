@@ -42,7 +42,7 @@ class Sink(Protocol):
 
     def ready(self) -> float | None: ...
 
-    def beat(self, health: HealthStatus) -> None: ...
+    def beat(self, health: HealthStatus, reason: str = "") -> None: ...
 
 
 class Publisher(Protocol):
@@ -56,7 +56,7 @@ class Supervised(Protocol):
 
     def ready(self) -> float | None: ...
 
-    def beat(self, health: HealthStatus) -> None: ...
+    def beat(self, health: HealthStatus, reason: str = "") -> None: ...
 
 
 class BusSink:
@@ -90,8 +90,8 @@ class BusSink:
         except ShmbusError as error:
             raise SinkGone(str(error)) from error
 
-    def beat(self, health: HealthStatus) -> None:
-        self._bus.beat(health)
+    def beat(self, health: HealthStatus, reason: str = "") -> None:
+        self._bus.beat(health, reason)
 
     def _refuse(self, error: ShmbusError) -> None:
         self.refused += 1

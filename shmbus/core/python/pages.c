@@ -358,8 +358,14 @@ static PyObject *session_set_position(SessionObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-static PyObject *session_beat(SessionObject *self, PyObject *arg) {
-    long health = PyLong_AsLong(arg);
+static PyObject *session_beat(SessionObject *self, PyObject *const *args, Py_ssize_t count) {
+    const char *reason = "";
+    Py_ssize_t length = 0;
+    if (count < 1 || count > 2)
+        return PyErr_Format(PyExc_TypeError, "beat takes a health and a reason, not %zd arguments", count);
+    long health = PyLong_AsLong(args[0]);
+    if (count == 2 && !(reason = PyUnicode_AsUTF8AndSize(args[1], &length)))
+        return NULL;
     if ((health == -1 && PyErr_Occurred()) || !cursor_at(self, 0, true))
         return NULL;
     if (health < SHMBUS_HEALTH_UNKNOWN || health > SHMBUS_UNHEALTHY)
@@ -367,7 +373,15 @@ static PyObject *session_beat(SessionObject *self, PyObject *arg) {
                             "%ld is nothing that a collector says of its own health: say UNKNOWN (0), HEALTHY (1), DEGRADED (2) "
                             "or UNHEALTHY (3). That one is UNRESPONSIVE is seen by others.",
                             health);
-    return PyBool_FromLong(shmbus_session_beat(self->page, (enum shmbus_health)health));
+    if (length && health < SHMBUS_DEGRADED)
+        return PyErr_Format(PyExc_ValueError, "a reason is given for DEGRADED or UNHEALTHY, and this is %s: leave out %R",
+                            health == SHMBUS_HEALTHY ? "HEALTHY" : "UNKNOWN", args[1]);
+    /* Whoever sees that it is ill sees why, and nobody sees it ill without a reason because it is well again. */
+    bool news = length && shmbus_session_explain(self->page, reason, (size_t)length);
+    news |= shmbus_session_beat(self->page, (enum shmbus_health)health);
+    if (!length)
+        news |= shmbus_session_explain(self->page, reason, 0);
+    return PyBool_FromLong(news);
 }
 
 static PyObject *session_leave(SessionObject *self, PyObject *Py_UNUSED(none)) {
@@ -419,6 +433,13 @@ static PyObject *session_pulse(SessionObject *self, void *Py_UNUSED(closure)) {
     return Py_BuildValue("KI", beats, health);
 }
 
+static PyObject *session_reason(SessionObject *self, void *Py_UNUSED(closure)) {
+    char reason[SHMBUS_REASON_BYTES];
+    if (!cursor_at(self, 0, false))
+        return NULL;
+    return PyBytes_FromStringAndSize(reason, (Py_ssize_t)shmbus_session_reason(self->page, reason));
+}
+
 /* The processes that read together, if this is a group's page. */
 static PyObject *session_members(SessionObject *self, void *Py_UNUSED(closure)) {
     struct shmbus_group_setup setup;
@@ -450,7 +471,7 @@ static PyMethodDef session_methods[] = {
     {"ledger", (PyCFunction)session_ledger, METH_O, NULL},
     {"bind_cursor", (PyCFunction)session_bind_cursor, METH_VARARGS, NULL},
     {"set_position", (PyCFunction)session_set_position, METH_VARARGS, NULL},
-    {"beat", (PyCFunction)session_beat, METH_O, NULL},
+    {"beat", (PyCFunction)(void (*)(void))session_beat, METH_FASTCALL, NULL},
     {"leave", (PyCFunction)session_leave, METH_NOARGS, NULL},
     {"close", (PyCFunction)session_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -462,6 +483,7 @@ static PyGetSetDef session_getset[] = {
     {"identity", (getter)session_identity, NULL, NULL, NULL},
     {"heartbeat", (getter)session_heartbeat, NULL, NULL, NULL},
     {"pulse", (getter)session_pulse, NULL, NULL, NULL},
+    {"reason", (getter)session_reason, NULL, NULL, NULL},
     {"left", (getter)session_left, NULL, NULL, NULL},
     {"members", (getter)session_members, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
