@@ -353,7 +353,7 @@ enum shmbus_result shmbus_group_claim_run(const struct shmbus_group *group, uint
         KILLPOINT("group.claimed");
         if (result != SHMBUS_OK)
             break;
-        note_whose(group, at);
+        note_whose(group, at, made);
         note_time(group, at, made, now_ns);
     }
     if (*count || result == SHMBUS_PASSED)
@@ -465,7 +465,7 @@ enum shmbus_result shmbus_group_judge(const struct shmbus_group *group, uint64_t
         atomic_fetch_add_explicit(&group->lane->duplicates, 1, memory_order_relaxed);
         return verdict;
     }
-    note_whose(group, sequence);
+    note_whose(group, sequence, made);
     note_time(group, sequence, made, now_ns);
     return verdict;
 }
@@ -561,7 +561,7 @@ bool shmbus_group_retake_at(const struct shmbus_group *group, uint64_t sequence,
     if (!change(group, sequence, word, made))
         return false;
     KILLPOINT("group.retaken");
-    shmbus_group_note_whose_again(group, sequence);
+    shmbus_group_note_whose_again(group, sequence, made);
     note_time(group, sequence, made, now_ns);
     atomic_fetch_add_explicit(&group->lane->redelivered, 1, memory_order_relaxed);
     *taken = (struct shmbus_taken){sequence, tries};

@@ -55,8 +55,7 @@ static inline uint64_t settled_word(const struct shmbus_group *group, uint64_t s
 #define WHOSE_LAP_SHIFT (SHMBUS_PRODUCER_BITS + 2)
 
 /* What is noted of a message: whose it is; then, that it was booked as delivered because somebody held it; then, that it was let
- * go since: that is noted by the commit that books it. A claimer that was stopped for long, and notes its own over another's, is
- * found out by the lap. */
+ * go since: that is noted by the commit that books it. */
 static inline uint32_t whose_word(const struct shmbus_group *group, uint64_t sequence, uint32_t producer) {
     return (uint32_t)lap_of(group, sequence) << WHOSE_LAP_SHIFT | producer;
 }
@@ -78,15 +77,29 @@ static inline uint32_t whose(const struct shmbus_group *group, uint64_t sequence
     return producer || !group->ring ? producer : owner_of(group->ring, sequence);
 }
 
-/* It has just been claimed. */
-static inline void note_whose(const struct shmbus_group *group, uint64_t sequence) {
+/* It has been taken, and `made` is its word. A compare-and-swap, made while the word is still that: who is stopped before it for
+ * so long that the sequence is another's by then, or its word that of a later lap, would else wipe out what was noted since. The
+ * word is looked at after the note, and a claim never stands there twice, so all that is noted later changes the note. What a
+ * first holder has noted meanwhile stays. */
+static inline void note_owner(const struct shmbus_group *group, uint64_t sequence, uint64_t made, uint32_t producer) {
+    _Atomic uint32_t *note = note_of(group, sequence);
+    uint32_t mine = whose_word(group, sequence, producer), found = atomic_load_explicit(note, memory_order_acquire);
+    do {
+        if (atomic_load_explicit(word_of(group, sequence), memory_order_relaxed) != made)
+            return;
+        if (tries_in(made) > 1 && found >> WHOSE_LAP_SHIFT == mine >> WHOSE_LAP_SHIFT)
+            return;
+    } while (!atomic_compare_exchange_weak_explicit(note, &found, mine, memory_order_acq_rel, memory_order_acquire));
+}
+
+static inline void note_whose(const struct shmbus_group *group, uint64_t sequence, uint64_t made) {
     uint32_t producer = group->rows && group->ring ? owner_of(group->ring, sequence) : 0;
     if (producer) /* else the ring was faster, and who comes later knows no less */
-        atomic_store_explicit(note_of(group, sequence), whose_word(group, sequence, producer), memory_order_relaxed);
+        note_owner(group, sequence, made, producer);
 }
 
 /* It has been taken once more: noted already, unless its first holder was killed before that. */
-void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence);
+void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence, uint64_t made);
 /* Carry out what somebody had begun, and book what stands from the floor on and is settled. How far the floor moved by us.
  * `read`: a message of the lane that the caller has read, or NULL. */
 uint64_t shmbus_group_book(const struct shmbus_group *group, const struct shmbus_frame *read);

@@ -87,9 +87,9 @@ uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence)
     return group->rows ? whose(group, sequence) : 0;
 }
 
-void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence) {
+void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence, uint64_t made) {
     if (group->rows && !noted(group, sequence))
-        note_whose(group, sequence);
+        note_whose(group, sequence, made);
 }
 
 static void mark_held(const struct shmbus_group *group, uint64_t sequence) {

@@ -256,6 +256,59 @@ TEST(what_is_still_held_when_its_word_is_needed_again_is_booked_as_lost) {
     check_row(1, 4, 0, 4);
 }
 
+/* Anna is stopped right after she has claimed sequence 1, before she notes whose it is; by then it is bert's. */
+static uint64_t claim_and_stop(struct shmbus_taken *berts) {
+    uint64_t made = make_word(0, TAKEN, 1, 3);
+    open_group();
+    publish(1);
+    claim(&anna, 1, 1);
+    CHECK_EQUAL(atomic_load(word_of(&anna, 1)), made);
+    atomic_store(note_of(&anna, 1), whose_word(&anna, 1 - WINDOW, 0));
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(1)), SHMBUS_OK);
+    CHECK(shmbus_group_retake_at(&bert, 1, 1, berts));
+    return made;
+}
+
+TEST(who_notes_too_late_whose_a_message_is_does_not_wipe_out_that_it_was_booked_as_held) {
+    struct shmbus_taken berts;
+    uint64_t made = claim_and_stop(&berts);
+    publish_many(2, 40);
+    shmbus_group_skip(&coordinator, shmbus_head(&rig.ring));
+    check_row(1, 1, 1, 0);
+    note_owner(&anna, 1, made, 1);
+    CHECK_EQUAL(shmbus_group_return(&bert, berts), SHMBUS_OVERRUN);
+    check_row(1, 1, 0, 1);
+}
+
+TEST(who_notes_too_late_whose_a_message_is_does_not_wipe_out_what_was_noted_a_lap_later) {
+    struct shmbus_taken berts;
+    uint64_t advanced = 0, made = claim_and_stop(&berts);
+    CHECK(shmbus_group_settle(&bert, berts, &advanced));
+    for (uint64_t at = 2; at <= WINDOW + 1; at++) {
+        CHECK_EQUAL(publish(2), at);
+        claim(&bert, at, 1);
+        if (at <= WINDOW)
+            settle(&bert, at, at + 1);
+    }
+    note_owner(&anna, 1, made, 1);
+    publish_many(3, 40); /* the ring does not say any more whose it is */
+    shmbus_group_skip(&coordinator, shmbus_head(&rig.ring));
+    check_row(2, WINDOW, WINDOW, 0);
+    note_owner(&anna, 1, made, 1);
+    CHECK_EQUAL(shmbus_group_return(&bert, taken(WINDOW + 1)), SHMBUS_OVERRUN);
+    check_row(2, WINDOW, WINDOW - 1, 1);
+}
+
+TEST(who_retakes_what_its_first_holder_notes_at_the_same_time_wipes_out_nothing) {
+    struct shmbus_taken berts;
+    claim_and_stop(&berts);
+    publish_many(2, 40);
+    shmbus_group_skip(&coordinator, shmbus_head(&rig.ring));
+    note_owner(&bert, 1, make_word(0, TAKEN, berts.tries, 63), 1);
+    CHECK_EQUAL(shmbus_group_return(&bert, berts), SHMBUS_OVERRUN);
+    check_row(1, 1, 0, 1);
+}
+
 /* Anna is killed after each step of letting go: what she gave back, what she found lost, filtered, or was about to book. */
 static uint64_t let_go_half(void) {
     uint64_t head = overrun_what_anna_holds();

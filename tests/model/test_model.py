@@ -10,7 +10,7 @@ import pytest
 
 RUN = Path(__file__).parent / "run"
 MISSING = [tool for tool in ("spin", "gcc") if shutil.which(tool) is None]
-WATCHDOG_SECONDS = 900  # the run takes two and a half minutes of a core
+WATCHDOG_SECONDS = 900  # the run takes three minutes of a core
 
 
 @pytest.mark.timeout(WATCHDOG_SECONDS + 30)
