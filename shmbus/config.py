@@ -40,11 +40,11 @@ import os
 import pwd
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -61,8 +61,12 @@ from shmbus.bearer import HashedToken, check_token_name
 from shmbus.directory import Capacities
 from shmbus.errors import ConfigurationError, PatternError, TopicNameError
 from shmbus.segment import check_bus_name
+from shmbus.toml_lines import line_at, lines_of
 from shmbus.topic import PatternTrie, check_pattern, check_topic, is_pattern
 from shmbus.v1.rpc_pb2 import CollectorOperation
+
+Location = tuple[int | str, ...]
+_Checked = TypeVar("_Checked")
 
 COLLECTOR_GROUP: Final = "shmbus.collectors"
 LANES: Final = 2
@@ -87,16 +91,38 @@ _TABLES: Final = {
 """For what pydantic says of the classes that tables are read into."""
 _RULES: Final = ("publish", "subscribe", "call", "administer")
 
+
+class Problem(NamedTuple):
+    """Something that is wrong, where it stands, and why it cannot be."""
+
+    location: Location
+    value: object
+    reason: str
+
+
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, strict=False, allow_inf_nan=False)]
+
+
+def _each(check: Callable[[Any], _Checked], values: Iterable[Any]) -> list[_Checked]:
+    """Each of them checked. Raises ValueError for all that cannot be."""
+    found, reasons = [], []
+    for value in values:
+        try:
+            found.append(check(value))
+        except ValueError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise ValueError("; ".join(dict.fromkeys(reasons)))
+    return found
 
 
 def _ids(database: Any, field: str, kind: str) -> Any:
     def look_up(names: Any) -> Any:
         if not isinstance(names, list):
             raise ValueError(f"a list of {kind} names and ids is needed")
-        return tuple(_id(name) for name in names)
+        return tuple(_each(_id, names))
 
     def _id(name: Any) -> int:
         if isinstance(name, int) and not isinstance(name, bool):
@@ -349,11 +375,14 @@ class CollectorSettings(_Section):
     @field_validator("environment")
     @classmethod
     def _variables(cls, environment: dict[str, str]) -> dict[str, str]:
-        for name, value in environment.items():
+        def check(variable: tuple[str, str]) -> None:
+            name, value = variable
             if not name or "=" in name or "\0" in name + value:
                 raise ValueError(f"{name!r} cannot be a variable of the environment")
             if name.startswith("SHMBUS_"):
                 raise ValueError(f"{name} is set by the coordinator; leave it away")
+
+        _each(check, environment.items())
         return environment
 
     @field_validator("working_directory")
@@ -366,7 +395,7 @@ class CollectorSettings(_Section):
     @field_validator("topics")
     @classmethod
     def _valid_topics(cls, topics: list[str]) -> list[str]:
-        return [_checked_topic(topic) for topic in topics]
+        return _each(_checked_topic, topics)
 
     @field_validator("restart_most_seconds")
     @classmethod
@@ -435,9 +464,8 @@ class CallRule(_Rule):
     @field_validator("operations")
     @classmethod
     def _known_operations(cls, operations: list[str]) -> list[str]:
-        for operation in operations:
-            if operation not in OPERATIONS:
-                raise ValueError(f"there is no operation {operation!r}; there are: {', '.join(OPERATIONS)}")
+        if unknown := [repr(operation) for operation in operations if operation not in OPERATIONS]:
+            raise ValueError(f"there is no operation {' and no '.join(unknown)}; there are: {', '.join(OPERATIONS)}")
         return operations
 
 
@@ -467,12 +495,15 @@ class AccessSettings(_Section):
     @field_validator("tokens")
     @classmethod
     def _hashes(cls, tokens: dict[str, str]) -> dict[str, str]:
-        for name, text in tokens.items():
+        def check(token: tuple[str, str]) -> None:
+            name, text = token
             check_token_name(name)
             try:
                 HashedToken.parse(text)
             except ValueError as error:
                 raise ValueError(f"{name} {error}") from None
+
+        _each(check, tokens.items())
         return tokens
 
     @field_validator("audit_file")
@@ -481,15 +512,6 @@ class AccessSettings(_Section):
         if path and (not os.path.isabs(path) or "\0" in path):
             raise ValueError("must be an absolute path, such as /var/log/shmbus-audit.jsonl")
         return path
-
-    @model_validator(mode="after")
-    def _tokens_are_there(self) -> Self:
-        rules: tuple[_Rule, ...] = (*self.publish, *self.subscribe, *self.call, *self.administer)
-        for name in (name for rule in rules for name in rule.tokens):
-            if name not in self.tokens:
-                remedy = f"`shmbus access token {name}` makes it"
-                raise ValueError(f"a rule names the token '{name}', which is not in [access.tokens]: {remedy}")
-        return self
 
 
 class Config(_Section):
@@ -514,55 +536,10 @@ class Config(_Section):
             return data
         return {**data, "topics": [{**defaults, **rule} if isinstance(rule, dict) else rule for rule in topics]}
 
-    @field_validator("topics")
-    @classmethod
-    def _each_once(cls, rules: list[TopicRule]) -> list[TopicRule]:
-        seen: set[str] = set()
-        for rule in rules:
-            if rule.topic in seen:
-                raise ValueError(f"'{rule.topic}' stands there twice; keep one of them")
-            seen.add(rule.topic)
-        return rules
-
-    @field_validator("collectors")
-    @classmethod
-    def _collector_names(cls, collectors: dict[str, CollectorSettings]) -> dict[str, CollectorSettings]:
-        for name in collectors:
-            if not _COLLECTOR_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no collector's name: 1 to 32 characters of a-z, 0-9, '_' and '-'")
-            if name in RESERVED_COLLECTORS:
-                raise ValueError(f"a collector must not be called '{name}': 'control.collector.{name}' has another use")
-        installed = installed_collectors()
-        for name, collector in collectors.items():
-            for other in collector.after:
-                if other not in installed and other not in collectors:
-                    raise ValueError(f"'{name}' is to be started after '{other}', which is no collector here")
-        if circle := _circle({name: collector.after for name, collector in collectors.items()}):
-            raise ValueError(f"{' after '.join(circle)}: none of them could be started first; take one `after` away")
-        return collectors
-
     @model_validator(mode="after")
-    def _collectors_of_rules(self) -> Self:
-        known = set(self.collector_names())
-        for kind in _RULES:
-            for number, rule in enumerate(getattr(self.access, kind)):
-                for name in rule.collectors:
-                    if name not in known:
-                        there = ", ".join(sorted(known)) or "none"
-                        raise ValueError(
-                            f"access.{kind}[{number}].collectors: '{name}' is no collector here; there are: {there}"
-                        )
-        return self
-
-    @model_validator(mode="after")
-    def _room_for_all(self) -> Self:
-        named = self.collector_names()
-        for key, most, names in (
-            ("max_topics", self.bus.max_topics, self.declared_topics()),
-            ("max_collectors", self.bus.max_collectors, named),
-        ):
-            if len(names) > most:
-                raise ValueError(f"bus.{key} = {most}: there are {len(names)} ({', '.join(names)}); raise it")
+    def _consistent(self) -> Self:
+        for problem in contradictions(self.model_dump()):
+            raise ValueError(f"{_key(problem.location)}: {problem.reason}")
         return self
 
     @cached_property
@@ -597,38 +574,78 @@ class Config(_Section):
 
 
 def load(path: str | Path | None = None) -> Config:
-    """The configuration in a file, or the default. Raises ConfigurationError, which names the file, key and value."""
-    return parse(read(path), None if path is None else str(path))
+    """The configuration in a file, or the default.
+
+    Raises ConfigurationError, which names the file, line, key and value of all that is wrong.
+    """
+    return load_whole(path)[0]
+
+
+def load_whole(path: str | Path | None) -> tuple[Config, dict[str, Any], Mapping[Location, int]]:
+    """The same, with the tables that it was read from, and the lines in which everything stands there."""
+    if path is None:
+        return parse({}), {}, {}
+    text = _text_of(path)
+    tables, lines = _tables_in(text, path), lines_of(text)
+    return parse(tables, str(path), lines), tables, lines
 
 
 def read(path: str | Path | None) -> dict[str, Any]:
     """What stands in a file, not validated yet; nothing without one. Raises ConfigurationError."""
-    if path is None:
-        return {}
+    return {} if path is None else _tables_in(_text_of(path), path)
+
+
+def _text_of(path: str | Path) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(str(path), None, None, f"cannot be read: {reason}") from None
+
+
+def _tables_in(text: str, path: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(path), None, None, f"is not valid TOML: {error}") from None
 
 
-def parse(data: Mapping[str, Any], file: str | None = None) -> Config:
-    """The configuration in a mapping, as tomllib makes one of a file. Raises ConfigurationError."""
+def parse(data: Mapping[str, Any], file: str | None = None, lines: Mapping[Location, int] | None = None) -> Config:
+    """The configuration in a mapping, as tomllib makes one of a file. `lines`: where each key stands in that.
+
+    Raises ConfigurationError.
+    """
     try:
         return Config.model_validate(dict(data))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        allowed = _allowed(first["type"], first["loc"], first["msg"])
-        location = first["loc"]
-        if location[:2] == ("access", "tokens"):  # somebody may have put the token there instead of its hash
-            raise ConfigurationError(file, _key(location), "(not shown)", allowed) from None
-        if location in ((), ("access",)):  # about what several keys say together: the reason names them
-            raise ConfigurationError(file, None, None, allowed) from None
-        raise ConfigurationError(file, _key(location), first["input"], allowed) from None
+        problems = [*_invalid(error, data), *contradictions(data)]
+        if not problems:  # only as it is read, with its defaults, it contradicts itself
+            problems = [Problem((), None, one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+        told = [_refusal(problem, file, lines or {}) for problem in problems]
+        raise ConfigurationError.joined(sorted(told, key=lambda one: one.line or 0)) from None
+
+
+def _refusal(problem: Problem, file: str | None, lines: Mapping[Location, int]) -> ConfigurationError:
+    location, value, reason = problem
+    secret = location[:2] == ("access", "tokens")  # somebody may have put the token there instead of its hash
+    key = _key(location) if location else None
+    return ConfigurationError(file, key, "(not shown)" if secret else value, reason, line=line_at(lines, location))
+
+
+def _invalid(error: ValidationError, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with single keys."""
+    found = {one["loc"]: one for one in error.errors(include_url=False) if one["loc"]}
+    for location, one in found.items():
+        inherited = location[0] == "topics" and len(location) == 3 and _is_inherited(location, data)
+        if not (inherited and ("defaults", location[2]) in found):
+            yield Problem(location, one["input"], _allowed(one["type"], location, one["msg"]))
+
+
+def _is_inherited(location: Location, data: Mapping[str, Any]) -> bool:
+    """Does a topic have that from [defaults]?"""
+    _, number, key = location
+    rule = data["topics"][number]
+    return isinstance(rule, Mapping) and key not in rule
 
 
 def _checked_topic(topic: str) -> str:
@@ -641,6 +658,92 @@ def _checked_topic(topic: str) -> str:
 def installed_collectors() -> set[str]:
     """The names of the entry points of COLLECTOR_GROUP, in whatever packages there are."""
     return {entry.name for entry in metadata.entry_points(group=COLLECTOR_GROUP)}
+
+
+def contradictions(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What keys that are well by themselves cannot be together. Looks at names only, and over what is not well."""
+    topics = [(number, rule["topic"]) for number, rule in _rules_in(data, "topics") if _has_text(rule, "topic")]
+    seen: set[str] = set()
+    for number, topic in topics:
+        if topic in seen:
+            yield Problem(("topics", number, "topic"), topic, "stands there twice; keep one of them")
+        seen.add(topic)
+    yield from _wrong_collectors(_tables_of(data, "collectors"))
+    known = sorted(installed_collectors() | set(_tables_of(data, "collectors")))
+    yield from _wrong_rules(_tables_of(data, "access"), known)
+    bus = _tables_of(data, "bus")
+    declared = [topic for _, topic in topics if not is_pattern(topic)]
+    for key, names in (("max_topics", declared), ("max_collectors", known)):
+        most = bus.get(key, BusSettings.model_fields[key].default)
+        if isinstance(most, int) and 1 <= most < len(names):
+            reason = f"there are {len(names)} ({_names(names)}); raise it"
+            yield Problem(("bus", key), most, reason)
+
+
+def _wrong_collectors(collectors: Mapping[str, Any]) -> Iterator[Problem]:
+    installed = installed_collectors()
+    after: dict[str, list[str]] = {}
+    for name, table in collectors.items():
+        here = ("collectors", name)
+        if not _COLLECTOR_NAME.fullmatch(name):
+            yield Problem(here, table, f"{name!r} is no collector's name: 1 to 32 characters of a-z, 0-9, '_' and '-'")
+        if name in RESERVED_COLLECTORS:
+            reason = f"a collector must not be called '{name}': 'control.collector.{name}' has another use"
+            yield Problem(here, table, reason)
+        after[name] = _texts_in(table, "after")
+        for other in after[name]:
+            if other not in installed and other not in collectors:
+                reason = f"'{name}' is to be started after '{other}', which is no collector here"
+                yield Problem((*here, "after"), after[name], reason)
+    if circle := _circle(after):
+        reason = f"{' after '.join(circle)}: none of them could be started first; take one `after` away"
+        yield Problem(("collectors", circle[0], "after"), after[circle[0]], reason)
+
+
+def _wrong_rules(access: Mapping[str, Any], collectors: list[str]) -> Iterator[Problem]:
+    tokens = _tables_of(access, "tokens")
+    for kind in _RULES:
+        for number, rule in _rules_in(access, kind):
+            here: Location = ("access", kind, number)
+            for name in _texts_in(rule, "collectors"):
+                if name not in collectors:
+                    reason = f"'{name}' is no collector here; there are: {_names(collectors)}"
+                    yield Problem((*here, "collectors"), rule["collectors"], reason)
+            for name in _texts_in(rule, "tokens"):
+                if name not in tokens:
+                    remedy = f"`shmbus access token {name}` makes it"
+                    reason = f"the token '{name}' is not in [access.tokens]: {remedy}"
+                    yield Problem((*here, "tokens"), rule["tokens"], reason)
+
+
+def _names(names: Sequence[str], most: int = 10) -> str:
+    """Some of them, and how many there are besides."""
+    left = len(names) - most
+    return ", ".join([*names[:most], *([f"and {left} more"] if left > 0 else [])]) or "none"
+
+
+def _tables_of(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table, as far as it is one."""
+    found = data.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _rules_in(data: Mapping[str, Any], key: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The tables of a list, as far as there are some, with their places in it."""
+    found = data.get(key)
+    for number, rule in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(rule, Mapping):
+            yield number, rule
+
+
+def _texts_in(table: object, key: str) -> list[str]:
+    """The texts of a list, as far as there are some."""
+    found = table.get(key) if isinstance(table, Mapping) else None
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
+def _has_text(table: Mapping[str, Any], key: str) -> bool:
+    return isinstance(table.get(key), str)
 
 
 def _circle(after: Mapping[str, list[str]]) -> list[str]:
@@ -661,11 +764,11 @@ def _circle(after: Mapping[str, list[str]]) -> list[str]:
     return next((found for name in after if (found := follow(name, []))), [])
 
 
-def _key(location: tuple[int | str, ...]) -> str:
+def _key(location: Location) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
 
 
-def _allowed(kind: str, location: tuple[int | str, ...], message: str) -> str:
+def _allowed(kind: str, location: Location, message: str) -> str:
     if kind == "extra_forbidden":
         return f"there is no such key. Known here are: {', '.join(sorted(_model_at(location[:-1]).model_fields))}"
     if kind == "missing":
@@ -680,7 +783,7 @@ def _allowed(kind: str, location: tuple[int | str, ...], message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+def _model_at(location: Location) -> type[BaseModel]:
     """The section that a key stands in."""
     sections: dict[str, type[BaseModel]] = {
         "bus": BusSettings,

@@ -42,6 +42,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+_LONGEST_VALUE = 160  # characters of a configured one that are shown
+
 
 class ShmbusError(Exception):
     """The root: whatever the bus raises on purpose is one of these."""
@@ -147,14 +149,35 @@ class AccessDenied(ShmbusError):
 
 
 class ConfigurationError(ShmbusError):
-    """`key` of `file` has a `value` that cannot be; `allowed` says what can; `file` and `key` may be None."""
+    """`key` of `file`, in `line`, has a `value` that cannot be; `allowed` says what can.
 
-    def __init__(self, file: str | None, key: str | None, value: object, allowed: str) -> None:
-        self.file, self.key, self.value, self.allowed = file, key, _plain(value), allowed
+    `file`, `line` and `key` may be None. `problems` has a text for each thing that is wrong, this one first; of more
+    than `most_told` the last text says how many there are.
+    """
+
+    most_told: ClassVar[int] = 20
+
+    def __init__(
+        self, file: str | None, key: str | None, value: object, allowed: str, *, line: int | None = None
+    ) -> None:
+        self.file, self.key, self.value, self.allowed, self.line = file, key, _plain(value), allowed, line
         where = file or "configuration"
+        if line is not None:
+            where += f":{line}"
         if key is not None:
-            where += f": {key}" if _has_tables(value) else f": {key} = {_toml(value)}"
-        super().__init__(f"{where}: {allowed}")
+            where += f": {key}" if _has_tables(value) else f": {key} = {_shortened(_toml(value))}"
+        text = f"{where}: {allowed}"
+        self.problems: tuple[str, ...] = (text,)
+        super().__init__(text)
+
+    @classmethod
+    def joined(cls, errors: Sequence[Self]) -> Self:
+        """The first of them, which tells the others, too. There is at least one."""
+        first, told = errors[0], [str(error) for error in errors[: cls.most_told]]
+        if left := len(errors) - len(told):
+            told.append(f"{first.file or 'configuration'}: and {left} more")
+        first.problems, first.args = tuple(told), ("; ".join(told),)
+        return first
 
 
 class TopicNameError(ShmbusError):
@@ -525,6 +548,10 @@ def _toml(value: object) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _has_tables(value: object) -> bool:

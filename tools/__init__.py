@@ -1,5 +1,6 @@
 """The command `shmbus`: one file a command.
 
+shmbus_entry   where the command begins: Ctrl-C ends it from there on
 main       finds the command, turns errors into one line and a status
 up tail topics collectors down doctor config systemd_unit bench
            the commands, each `add_arguments(parser)` and `run(arguments) -> status`

@@ -5,11 +5,12 @@
     shmbus config explain defaults
     shmbus config reload
 
-`check` says nothing but that it is valid, or else what is wrong: file, key,
-value, and what may stand there; and it warns of programs and directories that are
-not there. `show` prints TOML that makes the same bus. Without FILE both are about
-the default configuration. `explain` says what each key means. `reload` is what SIGHUP to
-the coordinator is: all of its file counts, or nothing, and then it says why.
+`check` says nothing but that it is valid, or else all that is wrong: file, line,
+key, value, and what may stand there; and it warns of programs and directories
+that are not there. `show` prints TOML that makes the same bus. Without FILE both
+are about the default configuration. `explain` says what each key means. `reload`
+is what SIGHUP to the coordinator is: all of its file counts, or nothing, and then
+it says why.
 """
 
 import argparse
@@ -106,7 +107,7 @@ def whole(config: Config) -> dict[str, Any]:
 
 def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
     """The lines of a table: its values first, then the tables in it, then lists of tables."""
-    yield from (f"{key} = {_value(value)}" for key, value in table.items() if not _is_nested(value))
+    yield from (f"{_dotted((key,))} = {_value(value)}" for key, value in table.items() if not _is_nested(value))
     for key, value in table.items():
         here = (*path, key)
         if isinstance(value, Mapping) and (value or len(here) == 1):
@@ -126,9 +127,10 @@ def _is_nested(value: object) -> bool:
 def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value)  # of texts, numbers and truth values TOML writes the same
+    # Of texts, numbers and truth values TOML writes the same, but for halves of characters and the one for deleting.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _dotted(path: tuple[str, ...]) -> str:
-    return ".".join(part if part.replace("_", "").replace("-", "").isalnum() and part.isascii() else json.dumps(part)
+    return ".".join(part if part.replace("_", "").replace("-", "").isalnum() and part.isascii() else _value(part)
                     for part in path)  # fmt: skip

@@ -1,16 +1,19 @@
 """Print the last message of each key of a topic, or of one key.
 
 Read from shared memory: nobody is asked, so it works while the coordinator is
-dead, too. A topic keeps them if its configuration says keep_last.
+dead, too. At another user's bus its coordinator is asked, if one may read the
+topic. A topic keeps them if its configuration says keep_last.
 """
 
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import closing
 
+import shmbus
 from shmbus import segment
-from shmbus.errors import SegmentError
+from shmbus.errors import AccessDenied, SegmentError
 from shmbus.message import Message
 from shmbus.state import Snapshot, StateReader
 from shmbus.topic import check_topic
@@ -32,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look once. Raises ConnectError, SegmentError, AccessDenied, TopicNameError."""
     topic = check_topic(arguments.topic)
+    try:
+        return _look(arguments, topic)
+    except AccessDenied:
+        with shmbus.connect(arguments.bus, name="last") as bus:
+            return _tell(arguments, bus.last(topic))
+
+
+def _look(arguments: argparse.Namespace, topic: str) -> int:
     number = _number(arguments.bus, topic)
     found = None if number is None else _kept(arguments.bus, number)
     if found is None:
@@ -39,11 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
         what = none if number is not None else f"there is no topic '{topic}': `shmbus topics` lists them"
         print(f"shmbus: {what}", file=sys.stderr)
         return 1
-    messages = [one for one in found.messages() if arguments.key in (None, one.key)]
-    for message in messages:
-        print(event.as_json(message) if arguments.json else f"{_key(message)}  {event.line(message)}")
+    status = _tell(arguments, found.messages())
     if counts := _counts(found):
         print(f"shmbus: {counts}", file=sys.stderr)
+    return status
+
+
+def _tell(arguments: argparse.Namespace, kept: Iterable[Message]) -> int:
+    messages = [one for one in kept if arguments.key in (None, one.key)]
+    for message in messages:
+        print(event.as_json(message) if arguments.json else f"{_key(message)}  {event.line(message)}")
     return 0 if messages or arguments.key is None else 1
 
 

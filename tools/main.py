@@ -89,7 +89,9 @@ def _explain(error: Exception) -> int:
         status = 1
     else:
         raise error  # a mistake of ours: its traceback is wanted
-    print(_as_of_a_service(f"shmbus: {_text(error)}"), file=sys.stderr)
+    texts = error.problems if isinstance(error, ConfigurationError) else (_text(error),)
+    for text in texts:
+        print(_as_of_a_service(f"shmbus: {' '.join(text.split())}"), file=sys.stderr)
     return status
 
 

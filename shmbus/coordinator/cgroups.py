@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from shmbus import segment
+from shmbus.coordinator.configuration import At, nowhere
 from shmbus.coordinator.settings import CollectorPlan
 from shmbus.errors import ConfigurationError, ShmbusError
 
@@ -228,16 +229,23 @@ _REMEDY_DELEGATE = (
 )
 
 
-def check(bus: str | None, plans: Iterable[CollectorPlan], kernel: Kernel | None = None) -> None:
-    """Can collectors be confined here as they are to be? Changes nothing. Raises ConfigurationError."""
-    cgroups = Cgroups(bus, kernel)
+def check(bus: str | None, plans: Iterable[CollectorPlan], kernel: Kernel | None = None, at: At = nowhere) -> None:
+    """Can collectors be confined here as they are to be? `at`: where a key stands. Changes nothing.
+
+    Raises ConfigurationError, for each of them that cannot.
+    """
+    cgroups, found = Cgroups(bus, kernel), []
     for plan in plans:
         try:
             cgroups.check(plan.cgroup)
         except CgroupUnavailable as error:
             key, value = next(iter(plan.cgroup.items()))
             allowed = f"cannot be had: {error} Or leave it away"
-            raise ConfigurationError(None, f"collectors.{plan.name}.cgroup.{key}", value, allowed) from None
+            name = f"collectors.{plan.name}.cgroup.{key}"
+            file, line = at(name)
+            found.append(ConfigurationError(file, name, value, allowed, line=line))
+    if found:
+        raise ConfigurationError.joined(found)
 
 
 def record_path(bus: str) -> Path:

@@ -10,7 +10,7 @@ them to the next one, in a file beside its socket: no collector is started again
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from shmbus.config import Config
 
 Table = Mapping[str, Any]  # as tomllib makes one
+At = Callable[[str], tuple[str | None, int | None]]
+"""Where a key stands: file and line, None where that is not known."""
+
+
+def nowhere(key: str) -> tuple[None, None]:
+    """It stands in no file."""
+    return None, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Configuration:
     def __init__(self, path: Path | None, *, bus: str | None = None, collectors: Sequence[str] | None = None) -> None:
         self._path, self._bus, self._names = path, bus, collectors
         self._data: Table = {}
+        self._lines: Mapping[tuple[int | str, ...], int] = {}
         self._tables: dict[str, Table] = {}  # of collectors that calls have changed
         self._trials: dict[str, Table] = {}
         self.notes: list[str] = []  # what could not be taken over from a killed coordinator
@@ -75,11 +83,19 @@ class Configuration:
 
     def read(self) -> Draft:
         """The file anew, without what calls have changed. Raises ConfigurationError."""
-        from shmbus.config import parse, read
+        from shmbus.config import load_whole
 
-        data = read(self._path)
-        config = self._named(parse(data, None if self._path is None else str(self._path)))
-        return Draft(self._settings(config), data, config)
+        config, data, self._lines = load_whole(self._path)
+        named = self._named(config)
+        return Draft(self._settings(named), data, named)
+
+    def at(self, key: str) -> tuple[str | None, int | None]:
+        """Where a key stands in the file as it was read last."""
+        if self._path is None:
+            return None, None
+        from shmbus.toml_lines import line_at
+
+        return str(self._path), line_at(self._lines, tuple(key.split(".")))
 
     def accept(self, draft: Draft) -> None:
         """The file counts as it was read; what calls have changed does not any more. Raises OSError."""

@@ -29,7 +29,7 @@ from shmbus.coordinator.audit import Audit, open_trail
 from shmbus.coordinator.budgets import Budgets
 from shmbus.coordinator.cgroups import check as check_cgroups
 from shmbus.coordinator.collectors import Collectors
-from shmbus.coordinator.configuration import Configuration
+from shmbus.coordinator.configuration import Configuration, nowhere
 from shmbus.coordinator.configured import as_settings
 from shmbus.coordinator.demotion import Demotion
 from shmbus.coordinator.endpoint import Endpoint
@@ -169,7 +169,8 @@ class Coordinator:
         if signals:
             self._heed_signals(self._loop)
         # Before anything that a killed coordinator has left is touched.
-        check_cgroups(None if self._private else self.bus, self.settings.collectors)
+        at = nowhere if self._configuration is None else self._configuration.at
+        check_cgroups(None if self._private else self.bus, self.settings.collectors, at=at)
         try:
             self._audit.write_to(self.settings.audit_file, open_trail(self.settings.audit_file))
             self._endpoint.open(time.time())
@@ -406,8 +407,8 @@ class Coordinator:
         Raises ConfigurationError, LimitError, StorageFull, OSError.
         """
         draft = configuration.read()
-        check(self.settings, draft.settings)
-        check_cgroups(None if self._private else self.bus, draft.settings.collectors)
+        check(self.settings, draft.settings, configuration.at)
+        check_cgroups(None if self._private else self.bus, draft.settings.collectors, at=configuration.at)
         limits = plan_limits(self._registry, self.settings, draft.settings)
         found = changes(self.settings, draft.settings)
         if validate_only:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from shmbus.coordinator.configuration import At, nowhere
 from shmbus.coordinator.plan import Planner
 from shmbus.coordinator.registry import Registry, Topic
 from shmbus.coordinator.rings import plan_of
@@ -14,7 +15,7 @@ from shmbus.coordinator.settings import CollectorPlan, Settings, TopicPlan
 from shmbus.errors import ConfigurationError
 
 MADE_ONCE = (
-    "bus", "max_topics", "max_sessions", "max_collectors", "max_durables", "max_descriptor_bytes", "max_bells",
+    "bus", "max_topics", "max_sessions", "max_collectors", "max_durables", "max_descriptor_bytes",
     "session_cursors",
 )  # fmt: skip
 _KEYS = {"bus": "bus.name"}
@@ -23,15 +24,21 @@ _AGAIN = ("command", "arguments", "environment", "working_directory", "uid")
 _COLLECTOR_KEYS = {"uid": "user", "policy": "restart", "heartbeat_seconds": "heartbeat_ms"}
 
 
-def check(old: Settings, new: Settings) -> None:
-    """Raises ConfigurationError for what takes a bus that is started anew."""
+def check(old: Settings, new: Settings, at: At = nowhere) -> None:
+    """Raises ConfigurationError for all that takes a bus that is started anew. `at`: where a key stands."""
+    found = []
     for name in MADE_ONCE:
         if getattr(old, name) != getattr(new, name):
             allowed = f"is made once, at the start ({getattr(old, name)!r}): stop the bus and start it, or leave it so"
-            raise ConfigurationError(None, _KEYS.get(name, f"bus.{name}"), getattr(new, name), allowed)
+            key = _KEYS.get(name, f"bus.{name}")
+            file, line = at(key)
+            found.append(ConfigurationError(file, key, getattr(new, name), allowed, line=line))
     if new.keeps_any and not old.keeps_any:
         allowed = "takes a bus that began with a topic that keeps last messages: stop the bus and start it"
-        raise ConfigurationError(None, "topics.keep_last", True, allowed)
+        file, line = at("topics.keep_last")
+        found.append(ConfigurationError(file, "topics.keep_last", True, allowed, line=line))
+    if found:
+        raise ConfigurationError.joined(found)
 
 
 def plan_limits(registry: Registry, old: Settings, new: Settings) -> Mapping[Topic, TopicPlan]:

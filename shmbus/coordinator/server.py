@@ -292,7 +292,10 @@ class Server:
         if bell is None:
             capacity = self._numbers.capacity
             raise LimitError(
-                "topics and clients of the bus", capacity, capacity + 1, "Close some, or raise bus.max_bells."
+                "topics and clients of the bus",
+                capacity,
+                capacity + 1,
+                "Close some, or raise bus.max_topics or bus.max_sessions.",
             )
         client = Client(0, hello.client_name or "?", identity, peer.uid, peer.gid)
         client.groups, client.bell, client.connected_ns = peer.groups, bell, time.time_ns()

@@ -51,7 +51,10 @@ class Topics:
         if bell is None:
             capacity = self._numbers.capacity
             raise LimitError(
-                "topics and clients of the bus", capacity, capacity + 1, "Close some, or raise bus.max_bells."
+                "topics and clients of the bus",
+                capacity,
+                capacity + 1,
+                "Close some, or raise bus.max_topics or bus.max_sessions.",
             )
         topic = Topic(self._last + 1, name, bell)
         topic.type_name, topic.fingerprint = type_name, fingerprint

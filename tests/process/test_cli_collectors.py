@@ -85,9 +85,14 @@ def test_a_configuration_is_checked_and_shown(bus_name, tmp_path):
     assert status == 0 and "[[topics]]" in output and "[collectors.netmond]" in output
     assert command("config", "show", str(shown))[1] == output
     assert json.loads(command("config", "show", str(path), "--json")[1])["topics"][0]["slots"] == 64
-    path.write_text("[collectors.netmond]\ncomand = ['/bin/true']\n")
-    status, _, errors = command("config", "check", str(path))
-    assert status == 2 and f"{path}: collectors.netmond.comand" in errors and "command" in errors
+    path.write_text("[collectors.netmond]\ncomand = ['/bin/true']\nnice = 20\n[bus]\nmax_topics = 0\n")
+    for arguments in (("config", "check", str(path)), ("up", "--plain", "--config", str(path))):
+        status, _, errors = command(*arguments)
+        assert status == 2 and [line.split(": ")[:3] for line in errors.splitlines()] == [
+            ["shmbus", f"{path}:2", "collectors.netmond.comand = [\"/bin/true\"]"],
+            ["shmbus", f"{path}:3", "collectors.netmond.nice = 20"],
+            ["shmbus", f"{path}:5", "bus.max_topics = 0"],
+        ]  # fmt: skip
 
 
 def test_health_fits_eighty_columns_and_says_how_each_does_and_why_one_crashed(bus):

@@ -17,6 +17,7 @@ from process.test_users import BECOME, OTHER, lines
 from shmbus.bearer import make_token
 from shmbus.coordinator import overview
 from shmbus.coordinator.settings import Grant, Settings
+from shmbus.v1.eventbus_pb2 import HeartbeatPayload
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 READER = frozenset({OTHER})
@@ -183,8 +184,8 @@ def command(*arguments, **environment):
 AS_OTHER = """
 import shutil
 from rich.text import Text
-from shmbus.tools import ledger, look, main, topics
-main._parser(["topics"]), main._parser(["ledger"])
+from shmbus.tools import last, ledger, look, main, topics
+[main._parser([name]) for name in ("topics", "ledger", "last")]
 str(Text("", style="dim"))
 """
 AS_OTHER += BECOME + "raise SystemExit(main.main(sys.argv[1:]))"
@@ -198,7 +199,8 @@ def as_other(*arguments):
 @as_root
 def test_the_commands_of_another_user_show_what_he_may_read(bus_name, tmp_path, monkeypatch):
     config = tmp_path / "bus.toml"
-    config.write_text(f"[[access.subscribe]]\ntopic = 'open.#'\nusers = [{OTHER}]\n")
+    kept = "[[topics]]\ntopic = '+.kept'\nkeep_last = 4\n"
+    config.write_text(f"{kept}[[access.subscribe]]\ntopic = 'open.#'\nusers = [{OTHER}]\n")
     with open_directory() as path:
         monkeypatch.setenv("SHMBUS_RUNTIME_DIR", str(path / "run"))
         with coordinator(bus_name, "--config", str(config)), shmbus.connect(bus_name, name="agent") as bus:
@@ -217,7 +219,14 @@ def test_the_commands_of_another_user_show_what_he_may_read(bus_name, tmp_path, 
                 mine = command("ledger", "--bus", bus_name, "--json").stdout.splitlines()
                 theirs = as_other("ledger", "--bus", bus_name, "--json").stdout.splitlines()
                 assert theirs == [line for line in mine if json.loads(line)["topic"] == "open.a"]
-            config.write_text(f"[[access.publish]]\ntopic = 'open.#'\nusers = [{OTHER}]\n")
+            for topic in ("open.kept", "closed.kept"):
+                with bus.publisher(topic) as publisher:
+                    publisher.publish(HeartbeatPayload(component_id="x"), key="of x")
+            eventually(lambda: bus.last("open.kept") and bus.last("closed.kept"))
+            assert as_other("last", "open.kept", "--bus", bus_name).stdout.startswith("of x  ")
+            refused = as_other("last", "closed.kept", "--bus", bus_name)
+            assert refused.returncode == 1 and "may not subscribe to 'closed.kept'" in refused.stderr
+            config.write_text(f"{kept}[[access.publish]]\ntopic = 'open.#'\nusers = [{OTHER}]\n")
             bus.reload_config()
             for what in ("topics", "ledger"):
                 refused = as_other(what, "--bus", bus_name)

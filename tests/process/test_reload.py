@@ -139,6 +139,11 @@ def test_collectors_come_and_go_with_the_configuration(configured, bus_name):
     [
         ("[collectors.steady]\nresart = 'never'\n", r"collectors.steady.resart = .*there is no such key"),
         ("[collectors", "is not valid TOML"),
+        ("[bus]\nmax_topics = 0\nx = 1\n", r"toml:4: bus.max_topics = 0: should .*; .*toml:5: bus.x = 1: there is no"),
+        (
+            "[bus]\nmax_topics = 2\nmax_durables = 2\n",
+            r"toml:4: bus.max_topics = 2: .*; .*toml:5: bus.max_durables = 2",
+        ),
         ("[bus]\nmax_topics = 2\n", "bus.max_topics = 2: is made once, at the start (1024)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import grp
 import os
+import pickle
 import pwd
 import tomllib
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from shmbus import config
 from shmbus.bearer import make_token
-from shmbus.config import Config, load, parse
+from shmbus.config import Config, TopicRule, load, parse
+from shmbus.control import restored
 from shmbus.coordinator.configured import settings_of
+from shmbus.coordinator.refusal import refusal
 from shmbus.coordinator.settings import Budget, Grant
 from shmbus.coordinator.supervisor import Policy, Restart
 from shmbus.errors import ConfigurationError
@@ -198,12 +201,12 @@ def test_access_rules_take_names_and_ids():
         ({"collectors": {"x": {"topics": ["a.*"]}}}, "collectors.x.topics", "'*' is no wildcard"),
         (
             {"collectors": {"x": {"after": ["y"]}}},
-            "collectors",
+            "collectors.x.after",
             "'x' is to be started after 'y', which is no collector",
         ),
         (
             {"collectors": {"x": {"after": ["y"]}, "y": {"after": ["z"]}, "z": {"after": ["x"]}}},
-            "collectors",
+            "collectors.x.after",
             "x after y after z after x: none of them could be started first",
         ),
         ({"bus": {"name": "No"}}, "bus.name", "1 to 32 characters"),
@@ -234,9 +237,9 @@ def test_access_rules_take_names_and_ids():
         ({"defaults": {"retention_ms": -1}}, "defaults.retention_ms", "greater than or equal to 0"),
         ({"topics": [{"topic": "a.*"}]}, "topics[0].topic", "'*' is no wildcard"),
         ({"topics": [{"topic": "system.x"}]}, "topics[0].topic", "reserved"),
-        ({"topics": [{"topic": "a"}, {"topic": "a"}]}, "topics", "'a' stands there twice"),
-        ({"collectors": {"../x": {}}}, "collectors", "'../x' is no collector's name"),
-        ({"collectors": {"config": {}}}, "collectors", "must not be called 'config'"),
+        ({"topics": [{"topic": "a"}, {"topic": "a"}]}, "topics[1].topic", "stands there twice"),
+        ({"collectors": {"../x": {}}}, "collectors.../x", "'../x' is no collector's name"),
+        ({"collectors": {"config": {}}}, "collectors.config", "must not be called 'config'"),
         ({"access": {"publish": [{"topic": "a", "users": ["no such user"]}]}}, "access.publish[0].users", "no user"),
         ({"access": {"publish": [{"topic": "a", "groups": "adm"}]}}, "access.publish[0].groups", "a list of group"),
         ({"access": {"publish": [{"topic": "a", "users": [True]}]}}, "access.publish[0].users", "no user True"),
@@ -277,7 +280,10 @@ def test_what_is_wrong_is_shown_as_toml_and_whole_tables_are_not(tmp_path, text,
 def test_rules_name_tokens_and_collectors_that_there_are():
     for data, reason in (
         ({"call": [{"service": "a", "tokens": ["ci"]}]}, "`shmbus access token ci` makes it"),
-        ({"publish": [{"topic": "a", "collectors": ["nobody"]}]}, "access.publish[0].collectors: 'nobody'"),
+        (
+            {"publish": [{"topic": "a", "collectors": ["nobody"]}]},
+            """access.publish[0].collectors = ["nobody"]: 'nobody' is no collector""",
+        ),
     ):
         assert reason in str(refused({"access": data}))
 
@@ -314,8 +320,105 @@ def test_a_value_is_shown_as_it_stands_in_the_file(tmp_path):
     path = written(tmp_path, "[defaults]\nslots = 1000\n")
     with pytest.raises(ConfigurationError) as caught:
         load(path)
-    assert str(caught.value) == f"{path}: defaults.slots = 1000: must be a power of two, such as 512 or 1024"
+    assert str(caught.value) == f"{path}:2: defaults.slots = 1000: must be a power of two, such as 512 or 1024"
     assert (caught.value.file, caught.value.value) == (str(path), 1000)
+
+
+SEVERAL = """\
+[bus]
+max_topics = 0
+nmae = "x"
+
+[defaults]
+slots = 1000
+[[topics]]
+topic = "a"
+[[topics]]
+topic = "a"
+arena_bytes = 5000
+
+[collectors.x]
+nice = 99
+after = ["y", "z"]
+environment = { SHMBUS_BUS = "1", "A=B" = "2" }
+
+[[access.publish]]
+topic = "a.*"
+users = ["no such user", "nor this"]
+[[access.publish]]
+topic = "a"
+tokens = ["ci", "cd"]
+[[access.call]]
+service = "procmond"
+operations = ["DANCE", "PAUSE", "SING"]
+collectors = ["nobody"]
+"""
+
+
+def test_all_that_is_wrong_is_told_at_once_each_with_its_line(tmp_path):
+    path = written(tmp_path, SEVERAL)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    starts = [
+        ":2: bus.max_topics = 0: should be greater",
+        ':3: bus.nmae = "x": there is no such key. Known here are: ',
+        ":6: defaults.slots = 1000: must be a power of two",
+        ':10: topics[1].topic = "a": stands there twice',
+        ":11: topics[1].arena_bytes = 5000: must be a power",
+        ":14: collectors.x.nice = 99: should be less",
+        """:15: collectors.x.after = ["y", "z"]: 'x' is to be started after 'y', which is no""",
+        """:15: collectors.x.after = ["y", "z"]: 'x' is to be started after 'z', which is no""",
+        ":16: collectors.x.environment: SHMBUS_BUS is set by the coordinator; leave it away; 'A=B' cannot",
+        ":19: access.publish[0].topic = ",
+        """:20: access.publish[0].users = ["no such user", "nor this"]: there is no user 'no such user'; a name or a """
+        "numeric id is needed; there is no user 'nor this'",
+        """:23: access.publish[1].tokens = ["ci", "cd"]: the token 'ci' is not in""",
+        """:23: access.publish[1].tokens = ["ci", "cd"]: the token 'cd' is not in""",
+        """:26: access.call[0].operations = ["DANCE", "PAUSE", "SING"]: there is no operation 'DANCE' and no 'SING';""",
+        """:27: access.call[0].collectors = ["nobody"]: 'nobody' is no collector here""",
+    ]
+    problems = caught.value.problems
+    assert len(problems) == len(starts)
+    for problem, start in zip(problems, starts, strict=True):
+        assert problem.startswith(f"{path}{start}"), problem
+    assert caught.value.key == "bus.max_topics" and caught.value.line == 2
+    assert str(caught.value) == "; ".join(problems)
+
+
+def test_so_many_are_told_and_how_many_there_are_besides(tmp_path):
+    path = written(tmp_path, "[bus]\n" + "".join(f"key{number} = '{'x' * 1000}'\n" for number in range(500)))
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert len(caught.value.problems) == 21 and caught.value.problems[-1] == f"{path}: and 480 more"
+    assert len(str(caught.value)) < 21 * 700
+
+
+def test_what_is_wrong_in_the_defaults_is_not_told_of_every_topic():
+    error = refused({"defaults": {"slots": 3}, "topics": [{"topic": "a"}, {"topic": "b", "slots": 5}]})
+    assert [problem.split(":")[1] for problem in error.problems] == [" defaults.slots = 3", " topics[1].slots = 5"]
+
+
+def test_what_is_no_table_hides_nothing_of_the_others():
+    error = refused(
+        {"topics": 3, "collectors": {"x": 7, "y": {"after": "x"}}, "access": {"publish": [1, {}], "call": 2}}
+    )
+    assert {problem.split(":")[1].split(" =")[0] for problem in error.problems} == {
+        " topics", " collectors.x", " collectors.y.after", " access.publish[0]", " access.publish[1].topic",
+        " access.call",
+    }  # fmt: skip
+    assert refused({"bus": [], "access": 3, "collectors": []}).problems[2].endswith("in [brackets] or braces")
+
+
+def test_a_program_that_makes_its_own_is_held_to_the_same():
+    with pytest.raises(ValueError, match=r"topics\[1\].topic: stands there twice"):
+        Config(topics=[TopicRule(topic="a"), TopicRule(topic="a")])
+
+
+def test_several_survive_the_way_to_another_process():
+    error = refused({"bus": {"a": 1, "b": 2}})
+    assert pickle.loads(pickle.dumps(error)).problems == error.problems
+    answer = refusal(1, error).error
+    assert restored(answer).problems == error.problems and str(restored(answer)) == str(error)
 
 
 def test_a_file_that_is_missing_or_no_toml_says_so(tmp_path):

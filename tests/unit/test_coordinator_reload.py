@@ -29,6 +29,21 @@ def test_what_is_made_once_cannot_be_changed(key):
     assert caught.value.key == f"bus.{key}"
 
 
+def test_all_of_it_is_told_with_where_it_stands():
+    def at(key):
+        return "bus.toml", {"bus.max_topics": 3}.get(key)
+
+    new = settings(
+        bus={"name": "lab", "max_topics": 7, "max_durables": 8}, topics=[{"topic": "events.a", "keep_last": 2}]
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        check(settings(), new, at)
+    assert [problem.split(": ")[:2] for problem in caught.value.problems] == [
+        ["bus.toml:3", "bus.max_topics = 7"], ["bus.toml", "bus.max_durables = 8"],
+        ["bus.toml", "topics.keep_last = true"],
+    ]  # fmt: skip
+
+
 def test_another_name_is_another_bus():
     with pytest.raises(ConfigurationError, match='bus.name = "other"'):
         check(settings(), settings(bus={"name": "other"}))
