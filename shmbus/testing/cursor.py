@@ -8,6 +8,7 @@ from weakref import ref
 
 from shmbus.message import Gap, Producer
 from shmbus.pages import Activity
+from shmbus.testing.account import Account
 from shmbus.testing.lane import Lane
 from shmbus.testing.message import Content, MemoryMessage, Source
 
@@ -40,6 +41,7 @@ class Cursor:
         self._told: list[Gap] = []
         self._began_ns, self._moved_ns = lane.clock.now_ns(), 0
         self._client = reader.client
+        self.account = Account(lane, position, shared=False)
         lane.cursors.add(self)
 
     @property
@@ -86,12 +88,14 @@ class Cursor:
                 if self._expired and self._expired_of != content.producer:
                     return self._tell_expired()
                 self._expire(self.position, content.producer)
+                self.account.book(content.producer, "expired")
                 self._move(reader, self.position + 1)
             elif self._expired:
                 return self._tell_expired()
             else:
                 message = MemoryMessage(self.source, self.position, content)
                 wanted = reader.wants(message)
+                self.account.book(content.producer, "delivered" if wanted else "filtered")
                 self._move(reader, self.position + 1)
                 if wanted:
                     self.delivered += 1
@@ -117,6 +121,8 @@ class Cursor:
         known = sorted(self._gone.items(), key=self._turn)
         lost: list[tuple[Producer | None, int]] = [*known, *([(None, unknown)] if unknown else [])]
         gaps = [self._gap(self.position, count, "overrun", producer) for producer, count in lost]
+        for producer, count in known:
+            self.account.book(producer, "overrun", count)
         self._gone.clear()
         self.lost += self.lane.head - self.position
         self._move(reader, self.lane.head)

@@ -12,6 +12,7 @@ from shmbus.errors import DurableError
 from shmbus.message import Gap, Producer
 from shmbus.pages import Activity
 from shmbus.start import Resolved, places
+from shmbus.testing.account import Account, Outcome
 from shmbus.testing.lane import Lane
 from shmbus.topic import most_specific
 
@@ -53,7 +54,11 @@ class GroupLane:
             self.untold.update(lane.dropped if from_the_first else {None: lane.head - position})
         self.demoted = False
         self._words: dict[int, Word] = {}
-        self._settled: set[int] = set()
+        self._settled: dict[int, tuple[Producer, Outcome]] = {}  # not counted yet: something before it is not settled
+        self.account = Account(lane, position, shared=True)
+        for producer, count in self.untold.items():
+            if producer is not None:
+                self.account.book(producer, "overrun", count)
         self._gone: dict[int, Producer] = {}  # what the lane does not have any more, and the floor has not passed
         self._began_ns, self._moved_ns = lane.clock.now_ns(), 0
 
@@ -97,13 +102,16 @@ class GroupLane:
         self._words[returned] = Word(taken, before.producer, self.lane.clock.now_ns())
         return taken
 
-    def settle(self, taken: Taken) -> bool:
+    def settle(self, taken: Taken, outcome: Outcome = "delivered") -> bool:
         """It never comes again. False: it is not that member's any more."""
         if not self._is_held(taken):
             return False
-        del self._words[taken.sequence]
-        self._settled.add(taken.sequence)
-        self._advance()
+        producer = self._words.pop(taken.sequence).producer
+        if taken.sequence < self.floor:
+            self._correct(producer, outcome)
+        else:
+            self._settled[taken.sequence] = producer, outcome
+            self._advance()
         return True
 
     def give_back(self, taken: Taken) -> bool:
@@ -111,7 +119,9 @@ class GroupLane:
         if not self._is_held(taken):
             return False
         if taken.sequence < self.floor:
-            self.untold[self._words.pop(taken.sequence).producer] += 1
+            producer = self._words.pop(taken.sequence).producer
+            self.untold[producer] += 1
+            self._correct(producer, "overrun")
         else:
             self._words[taken.sequence].returned = True
         self.group.hub.tell()
@@ -147,11 +157,14 @@ class GroupLane:
         """Go on at what the lane still has; the rest is lost. What somebody holds stays theirs."""
         for sequence in range(self.floor, self.lane.head):
             word, producer = self._words.get(sequence), self._gone.pop(sequence)
-            if word is None or word.returned:
+            if sequence in self._settled:
+                self.account.book(*self._settled.pop(sequence))
+            elif word is None or word.returned:
                 self._words.pop(sequence, None)
-                if sequence not in self._settled:
-                    self.untold[producer] += 1
-            self._settled.discard(sequence)
+                self.untold[producer] += 1
+                self.account.book(producer, "overrun")
+            else:
+                self.account.book(producer, "delivered")  # until it is given back
         self.floor = max(self.floor, self.lane.head)
         self.next = max(self.next, self.floor)
         self._advance()
@@ -161,6 +174,11 @@ class GroupLane:
         producer = None if None in self.untold else min(filter(None, self.untold), key=self.lane.producers.index)
         return producer, self.untold.pop(producer)
 
+    def _correct(self, producer: Producer, outcome: Outcome) -> None:
+        """What was held when the ring went past it, and so counted as delivered, ended like that."""
+        self.account.book(producer, "delivered", -1)
+        self.account.book(producer, outcome)
+
     def _is_held(self, taken: Taken) -> bool:
         word = self._words.get(taken.sequence)
         return word is not None and word.taken == taken and not word.returned
@@ -168,7 +186,7 @@ class GroupLane:
     def _advance(self) -> None:
         before = self.floor
         while self.floor in self._settled:
-            self._settled.remove(self.floor)
+            self.account.book(*self._settled.pop(self.floor))
             self.floor += 1
         for sequence in range(before, self.floor):
             self._gone.pop(sequence, None)

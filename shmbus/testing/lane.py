@@ -65,6 +65,8 @@ class Lane:
         self.durables: dict[str, Numbers] = {}  # of durable publishers
         self.dropped: Counter[Producer] = Counter()  # ever
         self.producers: list[Producer] = []  # as they came
+        self.published: Counter[Producer] = Counter()  # ever
+        self.publishers: WeakSet[MemoryPublisher] = WeakSet()
         self._contents: deque[Content] = deque()
         self._units = 0
         self._stalls = StallWatch()
@@ -100,7 +102,19 @@ class Lane:
                 return None
         self._contents.append(content)
         self._units += content.units
+        self.published[content.producer] += 1
         return self.tail - 1
+
+    def published_before(self, position: int) -> Counter[Producer]:
+        """How many messages of each producer stood before that; what is not there any more, only from the first on."""
+        if position <= self.first_sequence:
+            return Counter()
+        retained = (self.at(sequence).producer for sequence in range(self.head, min(position, self.tail)))
+        return self.dropped + Counter(retained)
+
+    def is_published_by(self, producer: Producer) -> bool:
+        """Has it a publisher here?"""
+        return any(one.producer == producer and not one.closed for one in self.publishers)
 
     @property
     def _most_messages(self) -> int:

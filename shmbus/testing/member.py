@@ -17,7 +17,7 @@ class Member(Cursor):
 
     def __init__(self, reader: "MemorySubscription", shared: GroupLane, pattern: str, number: int) -> None:
         super().__init__(reader, shared.lane, pattern, shared.floor)
-        self.shared, self.number = shared, number
+        self.shared, self.number, self.account = shared, number, shared.account
 
     def taken(self, message: MemoryMessage) -> Taken:
         """As which the message was given out here."""
@@ -86,17 +86,18 @@ class Member(Cursor):
         breaks = self._expired and not follows
         told = self._tell_expired() if breaks else None
         self._expire(taken.sequence, producer)
-        self.shared.settle(taken)
+        self.shared.settle(taken, "expired")
         return told
 
     def _is_withheld(self, reader: "MemorySubscription", taken: Taken, message: MemoryMessage) -> bool:
         most = self.shared.group.settings.max_deliveries
         try:
-            withheld = not reader.wants(message) or (0 < most < taken.tries and reader.bury(message))
+            wanted = reader.wants(message)
+            dead = wanted and 0 < most < taken.tries and reader.bury(message)
         except BaseException:
             self.shared.give_back(taken)
             raise
-        return withheld and self.shared.settle(taken)
+        return (dead or not wanted) and self.shared.settle(taken, "dead" if dead else "filtered")
 
     def _tell_untold(self) -> Gap:
         producer, count = self.shared.take_untold()

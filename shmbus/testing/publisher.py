@@ -46,9 +46,10 @@ class MemoryPublisher:
         self._configured = configured
         self._bus, self._hub, self._asked, self._numbers = bus, bus.hub, asked, numbers
         self.client: Final = bus.client
-        self._producer = bus.client.producer(asked.name)
-        if self._producer not in lane.producers:
-            lane.producers.append(self._producer)
+        self.producer: Final = bus.client.producer(asked.name)
+        if self.producer not in lane.producers:
+            lane.producers.append(self.producer)
+        lane.publishers.add(self)
         self._ids = os.urandom(8).hex() + "-"
         self._urgent: MemoryPublisher | None = None
         self._closed = False
@@ -186,7 +187,7 @@ class MemoryPublisher:
         kind, payload = self._serialised(event, options, number, now)
         expires = now + options.ttl_ns if options.ttl_ns else 0
         place = next(self._hub.places)
-        return Content(payload, kind, options.priority, now, expires, self._producer, number, place)
+        return Content(payload, kind, options.priority, now, expires, self.producer, number, place)
 
     def _serialised(self, event: Any, options: "_Options", number: int, now: int) -> tuple[int, bytes]:
         if (raw := _bytes_of(event)) is not None:

@@ -11,6 +11,7 @@ from shmbus.correlation import LOOPS
 from shmbus.durable import Durable, dead_letter
 from shmbus.errors import BusyError, ClosedError, ReceiveTimeout, ShmbusError
 from shmbus.filter import Sieve
+from shmbus.ledger import LedgerEntry
 from shmbus.message import Gap
 from shmbus.order import Ordering
 from shmbus.publisher import URGENT_LANE
@@ -268,6 +269,11 @@ class MemorySubscription:
     def delivered(self) -> int:
         """Messages handed out so far, over all topics that are still open."""
         return sum(cursor.delivered for cursor in self._turns) - self.held_back
+
+    def ledger(self) -> list[LedgerEntry]:
+        """As `Subscription.ledger`. Publishers of one client and name are one producer here."""
+        with self.hub.changed:
+            return [entry for cursor in self._turns for entry in cursor.account.entries()]
 
     @property
     def held_back(self) -> int:

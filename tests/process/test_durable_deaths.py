@@ -5,6 +5,7 @@ import os
 import queue
 import signal
 import threading
+import time
 
 import psutil
 import pytest
@@ -192,17 +193,27 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert payloads(rest(subscription)) == [b"%d" % n for n in range(10)]
 
 
-def test_a_stopped_process_keeps_what_it_has_until_its_deadline():
-    program = READS.replace('durable="agent"', 'durable=shmbus.Durable("agent", ack_deadline=1.0)')
-    with shmbus.embedded(small()) as bus, bus.publisher("lab.x") as publisher, python(program, bus.address) as member:
-        assert member.stdout.readline() == "ready\n"
-        publisher.publish(b"held")
-        assert member.stdout.readline() == "held 1\n"
-        os.kill(member.pid, signal.SIGSTOP)
-        eventually(lambda: psutil.Process(member.pid).status() == psutil.STATUS_STOPPED)
-        with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=1.0)) as subscription:
-            again = subscription.receive(timeout=20)
-            assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
+@pytest.mark.parametrize("coordinated", [True, False], ids=["coordinated", "alone"])
+def test_a_stopped_process_keeps_what_it_has_until_its_deadline(bus_name, coordinated):
+    seconds, patience = 3.0, 20.0  # whoever does not go by the deadline is early, or far too late
+    program = READS.replace('durable="agent"', f'durable=shmbus.Durable("agent", ack_deadline={seconds})')
+    with coordinator(bus_name) as running, shmbus.connect() as bus, bus.publisher("lab.x") as publisher:
+        with python(program, bus_name) as member:
+            assert member.stdout.readline() == "ready\n"
+            published = time.monotonic()
+            publisher.publish(b"held")
+            assert member.stdout.readline() == "held 1\n"
+            os.kill(member.pid, signal.SIGSTOP)
+            eventually(lambda: psutil.Process(member.pid).status() == psutil.STATUS_STOPPED)
+            with bus.subscribe("lab.#", durable=shmbus.Durable("agent", ack_deadline=seconds)) as subscription:
+                if not coordinated:
+                    running.end(signal.SIGKILL)
+                again = subscription.receive(timeout=patience)
+                assert time.monotonic() - published >= seconds
+                assert again.payload == b"held" and again.deliveries >= 2 and subscription.ack(again)
+    if not coordinated:
+        with coordinator(bus_name):
+            pass  # removes what was left
 
 
 def test_it_goes_on_without_a_coordinator(bus_name):

@@ -125,3 +125,23 @@ def test_types_that_were_learned_have_their_fields():
     Where("event.lab == 'a'", its)
     with pytest.raises(FilterError, match="has a field 'nosuch'"):
         Where("event.lab == 'a' && event.nosuch == 1", its)
+
+
+class Unknown:
+    """A message of a type that nobody here knows."""
+
+    topic, sequence = "lab.own", 7
+
+    @property
+    def event(self):
+        """As `Message.event` does."""
+        return schema.message_class("nobody.Knows")
+
+
+def test_a_message_of_an_unknown_type_does_not_match_and_says_what_to_do(caplog):
+    where = Where("topic == 'lab.own' && dyn(event).a == 1", ANYTHING)
+    assert not where.judge(Unknown()) and not where.judge(Unknown())
+    (fault,) = where.faults
+    assert (fault.line, fault.column, fault.topic, fault.messages) == (1, 27, "lab.own", 2)
+    assert fault.reason.startswith("the message type 'nobody.Knows' is not known here: import its generated module")
+    assert len(caplog.messages) == 1
