@@ -83,8 +83,11 @@ static bool change_note(const struct shmbus_group *group, uint64_t sequence, uin
                                                    memory_order_relaxed);
 }
 
+/* What the floor has passed was marked before that, if it was booked as held. Else it was booked as unread, as its claimer had not
+ * noted whose it is: it is lost, and told, already. */
 uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence) {
-    return group->rows ? whose(group, sequence) : 0;
+    bool passed = group->rows && shmbus_group_floor(group) > sequence;
+    return !group->rows || (passed && !(noted(group, sequence) & WAS_HELD)) ? 0 : whose(group, sequence);
 }
 
 void shmbus_group_note_whose_again(const struct shmbus_group *group, uint64_t sequence, uint64_t made) {

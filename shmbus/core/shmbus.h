@@ -565,7 +565,8 @@ bool shmbus_group_bridge(const struct shmbus_group *group, uint64_t sealed, uint
  *
  * of what stands before the floor; what was published since `last` is in flight. */
 
-/* Whose the message is that was claimed at that sequence; 0: nobody knows, or there is no ledger. */
+/* Whose the message is that was claimed at that sequence, and has not been settled; 0: nobody knows, its loss has been booked, or
+ * there is no ledger. */
 uint32_t shmbus_group_whose(const struct shmbus_group *group, uint64_t sequence);
 /* Carry out what somebody had begun: before its place as a writer is given to another. */
 void shmbus_group_finish(const struct shmbus_group *group);

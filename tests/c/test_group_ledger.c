@@ -309,6 +309,22 @@ TEST(who_retakes_what_its_first_holder_notes_at_the_same_time_wipes_out_nothing)
     check_row(1, 1, 0, 1);
 }
 
+TEST(a_loss_that_was_booked_before_its_claimer_had_noted_whose_it_is_is_told_once) {
+    open_group();
+    publish(1);
+    claim(&anna, 1, 1);
+    CHECK_EQUAL(shmbus_group_whose(&anna, 1), 1);
+    atomic_store(note_of(&anna, 1), whose_word(&anna, 1 - WINDOW, 0));
+    publish_many(2, 31); /* the ring has dropped it, and still says whose it was */
+    shmbus_group_skip(&coordinator, shmbus_head(&rig.ring));
+    check_row(1, 1, 0, 1);
+    must_tell(1, 1);
+    note_owner(&anna, 1, make_word(0, TAKEN, 1, 3), 1);
+    CHECK_EQUAL(shmbus_group_whose(&anna, 1), 0); /* else she would tell it, too */
+    end(&anna, 1, SHMBUS_ENDED_OVERRUN);
+    check_row(1, 1, 0, 1);
+}
+
 /* Anna is killed after each step of letting go: what she gave back, what she found lost, filtered, or was about to book. */
 static uint64_t let_go_half(void) {
     uint64_t head = overrun_what_anna_holds();
