@@ -14,8 +14,9 @@ from typing import Final, Literal, NamedTuple
 from shmbus._core import Ring, Session
 from shmbus.message import Producer
 
-_Numbers = tuple[Ring, dict[int, tuple[int, int, bool]]]
-"""A ring and what it says of its producers, by id: their last number, which one of those who had the id, durable."""
+_Numbers = tuple[Ring, dict[int, tuple[int, int | None, int]]]
+"""A ring and what it says of its producers, by id: their last number, how many messages they have published if that is
+known, which one of those who had the id."""
 
 _VERSION: Final = 0xFFFF  # bits
 LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
@@ -50,15 +51,17 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     numbers = [(ring, _numbers(ring)) for ring in rings]
     published = _published(numbers)
     known = {(producer, version) for producer, version, *_ in rows}
-    for (producer, version), number in published.items():
+    for (producer, version), (number, _) in published.items():
         # Whoever was there when the subscription began has a row from then on.
         if number and (producer, version) not in known and _whose(numbers, producer, version):
-            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
     found = []
-    for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated in sorted(rows):
-        reached = max(last, published.get((producer, version), 0))
+    for producer, version, base, last, *counts, before in sorted(rows, key=lambda row: row[:2]):
+        delivered, overrun, expired, corrupt, filtered, dead, repeated = counts
+        accounted, (number, count) = last - base, published.get((producer, version), (0, None))
+        in_flight = max(0, number - last if before is None or count is None else count - before - accounted)
         whose = _whose(numbers, producer, version)
-        if whose is None and reached == base:
+        if whose is None and not accounted + in_flight:
             continue  # it left before it published anything
         ring = rings[-1]
         found.append(
@@ -66,7 +69,7 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
                 topic=ring.topic,
                 lane=LANES[ring.lane],
                 producer=whose,
-                published=reached - base,
+                published=accounted + in_flight,
                 delivered=delivered,
                 overrun=overrun,
                 expired=expired,
@@ -74,30 +77,34 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
                 filtered=filtered,
                 dead=dead,
                 repeated=repeated,
-                in_flight=reached - last,
+                in_flight=in_flight,
             )
         )
     return found
 
 
-def _numbers(ring: Ring) -> dict[int, tuple[int, int, bool]]:
+def _numbers(ring: Ring) -> dict[int, tuple[int, int | None, int]]:
     found = ring.all_numbers()
-    return {producer: (number, version & _VERSION, durable) for producer, (number, version, durable) in found.items()}
+    return {producer: (number, count, version & _VERSION) for producer, (number, count, version, _) in found.items()}
 
 
-def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:
-    """The number of the last message of each producer. In a successor they go on from where they were."""
-    found: dict[tuple[int, int], int] = {}
+def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], tuple[int, int | None]]:
+    """The number of the last message of each producer, and how many it has published, if that is known.
+
+    In a successor they go on from where they were.
+    """
+    found: dict[tuple[int, int], tuple[int, int | None]] = {}
     for _, its in numbers:
-        for producer, (number, version, _) in its.items():
+        for producer, (number, count, version) in its.items():
             key = producer, version
-            found[key] = max(found.get(key, 0), number)
+            if number >= found.get(key, (0, None))[0]:
+                found[key] = number, count
     return found
 
 
 def _whose(numbers: Sequence[_Numbers], producer: int, version: int) -> Producer | None:
     for ring, its in reversed(numbers):
         entry = ring.producer(producer)
-        if producer in its and its[producer][1] == version and entry is not None:
+        if producer in its and its[producer][2] == version and entry is not None:
             return Producer(*entry)
     return None

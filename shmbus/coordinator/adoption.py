@@ -335,7 +335,7 @@ class Adoption:
             old.sealed = True
             for producer in old.producers.reserved.values():
                 if producer in new.owners:
-                    new.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+                    new.ring.follow_numbers(old.ring, producer)
 
     def _take_along(self, old: Generation, new: Generation) -> None:
         for producer, owner in old.owners.items():

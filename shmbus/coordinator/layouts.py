@@ -47,6 +47,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "zero in a cursor's last word",
             2: "there, when it last moved",
             3: "a ledger, where its row count is not zero",
+            4: "what a row's producer had published before, where the page says that this is counted",
         },
     ),
     "group": Layout(
@@ -55,6 +56,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "laps of 32 bits",
             2: "laps of 48 bits, and what a producer had judged",
             3: "a ledger, where its row count is not zero",
+            4: "what a row's producer had published before, where the page says that this is counted",
         },
     ),
     "ring": Layout(
@@ -63,6 +65,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "without the producers' numbers",
             2: "numbers of durable publishers",
             3: "how often an id was given out; zero before",
+            4: "how many numbers a producer has left out; before, nobody counts them",
         },
     ),
     "state": Layout(state.LAYOUT, state.OLDEST_LAYOUT, {1: "two halves that are folded in turn"}),

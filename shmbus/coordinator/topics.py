@@ -191,7 +191,7 @@ class Topics:
         old.sealed = True
         # Nobody publishes there any more, so these are the last ones. Whoever begins in the successor goes by them.
         for producer in old.producers.active | durable:
-            successor.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+            successor.ring.follow_numbers(old.ring, producer)
         topic.generations.append(successor)
         self.successors += 1
         self._listing.put_topic(self._registry.topics[topic.name])

@@ -24,7 +24,9 @@
  *
  * What the ring has dropped. How many sequences went by unread, `unread`, is booked with the floor; whose loss they are is told
  * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
- * missing before the floor are its losses, as far as there are sequences to explain, and else numbers that it did not use.
+ * missing before the floor are its losses, as far as they were messages and there are sequences to explain, and else numbers
+ * that it did not use. How many were messages its ring tells, see leaps.c: so many were published before there, less those
+ * before the group began, which `before` says, less those that are in the row.
  * What somebody holds when the floor passes it counts as delivered, of the producer that was noted when it was claimed, and that
  * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, by whoever notes
  * that first. Who is killed, or late, between the change of its word and that leaves it booked as delivered: it was handed out.
@@ -375,12 +377,33 @@ static uint64_t unexplained(const struct shmbus_group *group) {
     return unread > explained ? unread - explained : 0;
 }
 
-/* A producer's numbers up to `last`, of which `missing` were never read: what it lost of them, and what it did not use.
- * `*left`: how many unread sequences may still be somebody's. */
-static void put_missing(struct draft *draft, uint32_t producer, uint32_t version, uint64_t missing, uint64_t *left,
-                        uint64_t more_overrun) {
+/* How many messages it had published before the group began. */
+static uint64_t before_in(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    if (!group->before)
+        return SHMBUS_UNCOUNTED;
+    uint64_t word = atomic_load_explicit(&group->before[producer], memory_order_relaxed);
+    uint64_t before = version_in(word) == version ? number_in(word) : 0; /* who came later has all after it */
+    return before == NUMBER_MASK ? SHMBUS_UNCOUNTED : before;
+}
+
+/* Of `missing` numbers that were never read, how many were messages, if `count` had been published by then and `more` of those
+ * are not in the row yet, but were read. All of them, where nobody has counted. */
+static uint64_t messages_in(const struct shmbus_group *group, uint32_t producer, uint32_t version, uint64_t missing,
+                            uint64_t count, uint64_t more) {
+    uint64_t before = before_in(group, producer, version);
+    if (count == SHMBUS_UNCOUNTED || before == SHMBUS_UNCOUNTED)
+        return missing;
+    uint64_t known = before + get(group, producer, LAST, version) - get(group, producer, BASE, version) + more;
+    uint64_t lost = count > known ? count - known : 0;
+    return lost < missing ? lost : missing;
+}
+
+/* A producer's numbers up to `last`, of which `missing` were never read, and `messages` of them messages: what it lost of them,
+ * and what it did not use. `*left`: how many unread sequences may still be somebody's. */
+static void put_missing(struct draft *draft, uint32_t producer, uint32_t version, uint64_t missing, uint64_t messages,
+                        uint64_t *left, uint64_t more_overrun) {
     const struct shmbus_group *group = draft->group;
-    uint64_t lost = missing < *left ? missing : *left;
+    uint64_t lost = messages < *left ? messages : *left;
     *left -= lost;
     if (missing > lost)
         put_row(draft, producer, BASE, version, get(group, producer, BASE, version) + missing - lost);
@@ -393,7 +416,7 @@ static void put_missing(struct draft *draft, uint32_t producer, uint32_t version
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
 static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
-    uint64_t row = load(group, sum->producer, LAST), number = 0, missing = 0, repeated = 0;
+    uint64_t row = load(group, sum->producer, LAST), number = 0, missing = 0, messages = 0, repeated = 0;
     uint32_t version = version_in(row);
     bool known = exact && sum->at && group->ring && shmbus_number_at(group->ring, sum->at, sum->producer, &number);
     /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
@@ -408,8 +431,13 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
         repeated = number < expected ? expected - (number > before ? number : before) : 0;
         last += missing - repeated;
     }
+    if (missing && *left) {
+        uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
+        bool late = count == SHMBUS_UNCOUNTED && counts_leaps(group->ring); /* the ring was faster: rather nobody's than another's */
+        messages = late ? 0 : messages_in(group, sum->producer, version, missing, count, sum->messages - sum->uncounted - 1);
+    }
     put_row(draft, sum->producer, LAST, version, last);
-    put_missing(draft, sum->producer, version, missing, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
+    put_missing(draft, sum->producer, version, missing, messages, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
     for (uint32_t ending = SHMBUS_ENDED_FILTERED; ending <= SHMBUS_ENDED_DEAD; ending++) {
         uint64_t count = sum->ended[ending] + (ending == SHMBUS_ENDED_REPEATED ? repeated : 0);
         if (count && ending != SHMBUS_ENDED_OVERRUN)
@@ -579,7 +607,7 @@ static uint64_t uncounted(const struct shmbus_group *group) {
 
 /* What is missing before those numbers, of producers that may skip some or of the others: see shmbus_may_skip_numbers(). False:
  * the log has no room for all. */
-static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, uint64_t *left) {
+static bool put_found(struct draft *draft, const uint64_t *numbers, const uint64_t *counts, bool skips, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
     for (uint32_t producer = 1; producer < ids(group); producer++) {
         uint32_t version = version_of(group, producer);
@@ -592,14 +620,15 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, 
         if (version != version_in(load(group, producer, LAST)))
             disown(group, producer);
         put_row(draft, producer, LAST, version, numbers[producer]);
-        put_missing(draft, producer, version, numbers[producer] - last, left, 0);
+        uint64_t missing = numbers[producer] - last;
+        put_missing(draft, producer, version, missing, messages_in(group, producer, version, missing, counts[producer], 0), left, 0);
     }
     return true;
 }
 
 /* One commit. `*more`: it had no room for all. */
 static bool explain_some(const struct shmbus_group *group, bool *more) {
-    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], counts[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
     *more = false;
     struct draft draft = begin(group, &moved);
     uint64_t unread = unexplained(group), floor = shmbus_group_floor(group);
@@ -609,10 +638,10 @@ static bool explain_some(const struct shmbus_group *group, bool *more) {
         return false; /* the others read another ring */
     uint64_t unstored = uncounted(group); /* before the numbers: what is stored meanwhile is counted twice rather than not at all */
     ask(group, numbers);
-    if (shmbus_numbers_before(group->ring, floor, numbers, ids(group) - 1) != SHMBUS_OK)
+    if (shmbus_numbers_before(group->ring, floor, numbers, counts, ids(group) - 1) != SHMBUS_OK)
         return false;
     left = unread;
-    *more = !put_found(&draft, numbers, false, &left) || !put_found(&draft, numbers, true, &left);
+    *more = !put_found(&draft, numbers, counts, false, &left) || !put_found(&draft, numbers, counts, true, &left);
     uint64_t unknown = !*more && left > unstored ? left - unstored : 0;
     uint64_t voids = atomic_load_explicit(&group->ring->header->aborted, memory_order_relaxed);
     bool stranger = unknown && group->ring->producers >= group->rows; /* some of them have no row */
@@ -637,13 +666,13 @@ bool shmbus_group_explain(const struct shmbus_group *group) {
 }
 
 void shmbus_group_begin(const struct shmbus_group *group) {
-    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], counts[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
     if (!group->rows || !group->ring || (group->ring->header->generation == 0 && from <= group->ring->header->first_sequence))
         return; /* it gets what was published from the first on: all that is missing is lost */
     bool known = false;
     for (int tries = 0; !known && tries < TRIES; tries++) {
         ask(group, numbers);
-        known = shmbus_numbers_before(group->ring, from, numbers, ids(group) - 1) == SHMBUS_OK;
+        known = shmbus_numbers_before(group->ring, from, numbers, counts, ids(group) - 1) == SHMBUS_OK;
         from = known ? from : shmbus_head(group->ring);
     }
     if (from > shmbus_group_floor(group)) { /* that it wanted to begin with, and nobody knows whose it was */
@@ -654,7 +683,10 @@ void shmbus_group_begin(const struct shmbus_group *group) {
     for (uint32_t producer = 1; known && producer < ids(group); producer++) {
         if (numbers[producer] == SHMBUS_UNASKED)
             continue;
-        uint64_t made = versioned(version_of(group, producer), numbers[producer]);
+        uint32_t version = version_of(group, producer);
+        uint64_t made = versioned(version, numbers[producer]);
+        if (group->before)
+            atomic_store_explicit(&group->before[producer], versioned(version, counts[producer]), memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, BASE)], made, memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, LAST)], made, memory_order_release);
     }
@@ -673,7 +705,7 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
         if (published <= last || unread == 0)
             break;
         put_row(&draft, producer, LAST, version, published);
-        put_missing(&draft, producer, version, published - last, &left, 0);
+        put_missing(&draft, producer, version, published - last, published - last, &left, 0);
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
         done = commit(&draft, &moved);
     }
@@ -758,7 +790,7 @@ bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, str
     *entry = (struct shmbus_entry){
         .producer = producer, .version = version, .last = words[LAST], .base = words[BASE], .overrun = words[OVERRUN],
         .expired = words[EXPIRED], .corrupt = words[CORRUPT], .filtered = words[FILTERED], .repeated = words[REPEATED],
-        .dead = words[DEAD],
+        .dead = words[DEAD], .before = before_in(group, producer, version),
     };
     uint64_t missed = entry->overrun + entry->expired + entry->corrupt + entry->filtered + entry->dead;
     uint64_t all = entry->last - entry->base;

@@ -19,6 +19,7 @@ const char *const shmbus_killpoint_sites[] = {
     "repair.aborted",  "skip.before",      "skip.done",        "seal.announced",  "seal.done",
     "group.claimed",   "group.judged",     "group.settled",    "group.advanced",  "group.returned",
     "group.retaken",   "group.dropped",    "group.bridged",    "group.booked",
+    "leap.counted",    "leap.noted",
     NULL,
 };
 

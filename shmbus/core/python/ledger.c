@@ -1,8 +1,9 @@
 /* Losses by producer: what one ring of a subscription says of each of those who publish to it, see ../ledger.c.
  *
- * Where a reader was overrun, the numbers of the messages that are still there tell how many of each producer are not. A
- * sequence that went by unread is at most one message, so no publisher can have more counted as lost than went by; numbers
- * that it leaves out itself are no messages.
+ * Where a reader was overrun, the numbers of the messages that are still there tell how many of each producer are not; of one
+ * that leaves out numbers, how many messages its ring says it had published by there, less those before the reader began, less
+ * those that have been accounted for. A sequence that went by unread is at most one message, so no publisher can have more
+ * counted as lost than went by.
  */
 #include "reader.h"
 
@@ -30,12 +31,12 @@ static uint32_t version_of(const Entry *entry, uint32_t producer) {
     return its ? atomic_load_explicit(&its->version, memory_order_acquire) : 0;
 }
 
-static struct shmbus_row *new_row(Entry *entry, uint32_t tag, uint64_t base) {
+static struct shmbus_row *new_row(Entry *entry, uint32_t tag, uint64_t base, uint64_t before) {
     if (entry->session)
-        return shmbus_row_open(&entry->session->ledger, entry->place, tag, base);
+        return shmbus_row_open(&entry->session->ledger, entry->place, tag, base, before);
     struct shmbus_row *row = PyMem_Calloc(1, sizeof *row);
     if (row)
-        shmbus_row_restart(row, tag, base);
+        shmbus_row_restart(row, tag, base, NULL, 0);
     return row;
 }
 
@@ -47,8 +48,9 @@ void ledger_end(Entry *entry) {
     entry->row_count = 0;
 }
 
-/* The row of a producer, if there is room for it. `stranger`: the id was another's, of whom nothing more can be told. */
-static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base, bool *stranger) {
+/* The row of a producer, if there is room for it; a new one begins after the number `base`, up to which it had published
+ * `before` messages. `stranger`: the id was another's, of whom nothing more can be told. */
+static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base, uint64_t before, bool *stranger) {
     struct row_ref *ref = ref_of(entry, producer);
     if (!ref)
         return NULL;
@@ -58,17 +60,19 @@ static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base,
     uint32_t tag = shmbus_producer_tag(&entry->ring->ring, producer);
     ref->version = version; /* before the tag was loaded: an id gets its next owner's numbers before its next owner's name */
     if (!ref->row) {
-        ref->row = new_row(entry, tag, base);
+        ref->row = new_row(entry, tag, base, before);
+        ref->before = before;
     } else if (atomic_load_explicit(&ref->row->producer, memory_order_relaxed) != tag) {
         *stranger = true;
-        shmbus_row_restart(ref->row, tag, base);
+        shmbus_row_restart(ref->row, tag, base, entry->session ? shmbus_row_before(&entry->session->ledger, ref->row) : NULL, before);
+        ref->before = before;
     }
     return ref->row;
 }
 
-/* What to ask shmbus_numbers_before() with: an array by id, or NULL with an exception. */
+/* What to ask shmbus_numbers_before() with: numbers by id, and room for as many counts; or NULL with an exception. */
 static uint64_t *numbers_asked(Entry *entry) {
-    uint64_t *numbers = PyMem_Malloc(ids(entry) * sizeof *numbers);
+    uint64_t *numbers = PyMem_Malloc(2 * ids(entry) * sizeof *numbers);
     if (!numbers)
         return (uint64_t *)PyErr_NoMemory();
     numbers[0] = SHMBUS_UNASKED;
@@ -77,14 +81,22 @@ static uint64_t *numbers_asked(Entry *entry) {
     return numbers;
 }
 
+static enum shmbus_result numbers_before(Entry *entry, uint64_t from, uint64_t *numbers) {
+    return shmbus_numbers_before(&entry->ring->ring, from, numbers, numbers + ids(entry), ids(entry) - 1);
+}
+
 static bool take_up(Entry *entry) {
     struct shmbus_row *row = NULL;
     bool any = false;
     while (entry->session && (row = shmbus_row_next(&entry->session->ledger, entry->place, row))) {
         uint32_t producer = atomic_load_explicit(&row->producer, memory_order_relaxed) & SHMBUS_MAX_PRODUCER_ID;
         struct row_ref *ref = ref_of(entry, producer);
-        if (ref && !ref->row)
-            *ref = (struct row_ref){.row = row, .version = UINT32_MAX};
+        if (ref && !ref->row) {
+            const _Atomic uint64_t *before = shmbus_row_before(&entry->session->ledger, row);
+            *ref = (struct row_ref){.row = row, .version = UINT32_MAX, .before = SHMBUS_UNCOUNTED};
+            if (before)
+                ref->before = atomic_load_explicit(before, memory_order_relaxed);
+        }
         any = true;
     }
     return any;
@@ -101,7 +113,7 @@ static bool may_publish(const Entry *entry, uint32_t producer) {
 static void from_the_first(Entry *entry, uint64_t *numbers) {
     bool stranger = false;
     for (uint32_t producer = 1; producer < ids(entry); producer++) {
-        struct shmbus_row *row = numbers[producer] == SHMBUS_UNASKED ? NULL : row_of(entry, producer, 0, &stranger);
+        struct shmbus_row *row = numbers[producer] == SHMBUS_UNASKED ? NULL : row_of(entry, producer, 0, 0, &stranger);
         if (row && atomic_load_explicit(&row->producer, memory_order_relaxed) >> SHMBUS_PRODUCER_BITS > 1)
             entry->unknown = true; /* the id was another's before */
     }
@@ -120,8 +132,7 @@ bool ledger_begin(Entry *entry) {
         from_the_first(entry, numbers);
         return true;
     }
-    for (int tries = 0; shmbus_numbers_before(&entry->ring->ring, from, numbers, ids(entry) - 1) != SHMBUS_OK && tries < TRIES;
-         tries++) {
+    for (int tries = 0; numbers_before(entry, from, numbers) != SHMBUS_OK && tries < TRIES; tries++) {
         from = shmbus_head(&entry->ring->ring);
         PyMem_Free(numbers);
         if (!(numbers = numbers_asked(entry)))
@@ -131,27 +142,41 @@ bool ledger_begin(Entry *entry) {
     bool stranger = false;
     for (uint32_t producer = 1; producer < ids(entry); producer++)
         if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer))
-            row_of(entry, producer, numbers[producer], &stranger);
+            row_of(entry, producer, numbers[producer], numbers[ids(entry) + producer], &stranger);
     PyMem_Free(numbers);
     return true;
 }
 
 /* ---- what comes ---------------------------------------------------------------------------------------------------- */
 
+/* How many messages it had published before the one that stands at the position. */
+static uint64_t count_before(const Entry *entry, uint32_t producer, uint64_t number) {
+    bool skips = shmbus_may_skip_numbers(&entry->ring->ring, producer);
+    return skips ? shmbus_count_before(&entry->ring->ring, entry->position, producer) : number - 1;
+}
+
 PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame) {
     if (entry->unread == 0)
         return NULL;
     bool stranger = false;
-    struct shmbus_row *row = row_of(entry, frame->producer, 0, &stranger);
-    uint64_t leap = row ? shmbus_row_leap(row, frame->producer_sequence) : 0;
-    uint64_t lost = leap < entry->unread ? leap : entry->unread;
-    if (!lost)
+    struct shmbus_row *row = row_of(entry, frame->producer, 0, 0, &stranger);
+    struct row_ref *ref = row ? &entry->rows[frame->producer] : NULL;
+    if (!row || ref->overrun == entry->overruns)
         return NULL;
+    uint64_t number = frame->producer_sequence - 1, count = count_before(entry, frame->producer, number + 1);
+    if (count == SHMBUS_UNCOUNTED && counts_leaps(&entry->ring->ring))
+        return NULL; /* the ring was faster: told with its next message rather than as another's */
+    uint64_t lost = shmbus_row_missing(row, ref->before, number, count);
+    lost = lost < entry->unread ? lost : entry->unread;
+    if (!lost) {
+        ref->overrun = entry->overruns;
+        return NULL;
+    }
     PyObject *told = reader_gap(entry, entry->position, lost, "overrun", frame->producer);
     if (told) {
         entry->unread -= lost;
         add_to(&entry->cursor->lost, lost);
-        shmbus_row_lose(row, lost, leap - lost);
+        shmbus_row_lose(row, number, lost);
     }
     return told;
 }
@@ -160,7 +185,9 @@ void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbu
     if (entry->source->group)
         return;
     bool stranger = false;
-    struct shmbus_row *row = row_of(entry, producer, number - 1, &stranger);
+    bool known = producer < entry->row_count && entry->rows[producer].row;
+    uint64_t before = known ? 0 : count_before(entry, producer, number); /* of another one who has the id now: none of its */
+    struct shmbus_row *row = row_of(entry, producer, number - 1, before, &stranger);
     if (row)
         shmbus_row_account(row, number, outcome);
 }
@@ -169,7 +196,7 @@ void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome 
     bool stranger = false;
     if (entry->source->group || !producer || producer >= ids(entry))
         return;
-    struct shmbus_row *row = row_of(entry, producer, 0, &stranger);
+    struct shmbus_row *row = row_of(entry, producer, 0, 0, &stranger);
     if (row)
         shmbus_row_account(row, atomic_load_explicit(&row->last, memory_order_relaxed) + 1, outcome);
 }
@@ -181,7 +208,7 @@ static void ask_rows(Entry *entry, uint64_t *numbers, bool *rowless, bool *stran
     for (uint32_t producer = 1; producer < ids(entry); producer++) {
         if (numbers[producer] == SHMBUS_UNASKED)
             continue;
-        struct shmbus_row *row = row_of(entry, producer, 0, stranger);
+        struct shmbus_row *row = row_of(entry, producer, 0, 0, stranger);
         *rowless |= !row;
         numbers[producer] = row ? atomic_load_explicit(&row->last, memory_order_relaxed) : SHMBUS_UNASKED;
     }
@@ -201,13 +228,17 @@ static struct shmbus_row *row_in_turn(const Entry *entry, const uint64_t *number
     return entry->rows[producer].row;
 }
 
+static uint64_t missing_of(const Entry *entry, const struct shmbus_row *row, const uint64_t *numbers, uint32_t producer) {
+    return shmbus_row_missing(row, entry->rows[producer].before, numbers[producer], numbers[ids(entry) + producer]);
+}
+
 /* Gaps of those who lost something of `*budget` sequences, which loses as much. False with an exception. */
 static bool gaps_of(Entry *entry, PyObject *gaps, const uint64_t *numbers, bool skips, uint64_t first, uint64_t *budget) {
     for (uint32_t producer = 1; producer < entry->row_count; producer++) {
         struct shmbus_row *row = row_in_turn(entry, numbers, producer, skips);
         if (!row)
             continue;
-        uint64_t lost = shmbus_row_leap(row, numbers[producer] + 1);
+        uint64_t lost = missing_of(entry, row, numbers, producer);
         lost = lost < *budget ? lost : *budget;
         *budget -= lost;
         if (lost && !add_gap(entry, gaps, first, lost, producer))
@@ -221,9 +252,10 @@ static uint64_t count_lost(Entry *entry, const uint64_t *numbers, bool skips, ui
         struct shmbus_row *row = row_in_turn(entry, numbers, producer, skips);
         if (!row)
             continue;
-        uint64_t leap = shmbus_row_leap(row, numbers[producer] + 1), lost = leap < budget ? leap : budget;
-        if (leap)
-            shmbus_row_lose(row, lost, leap - lost);
+        uint64_t lost = missing_of(entry, row, numbers, producer);
+        lost = lost < budget ? lost : budget;
+        if (lost || numbers[producer] > atomic_load_explicit(&row->last, memory_order_relaxed))
+            shmbus_row_lose(row, numbers[producer], lost);
         budget -= lost;
     }
     return budget;
@@ -260,8 +292,9 @@ PyObject *ledger_overrun(Entry *entry, uint64_t *head) {
         uint64_t tail = shmbus_tail(&entry->ring->ring);
         *head = shmbus_head(&entry->ring->ring);
         *head += tail > *head ? (tail - *head) / 16 * (uint64_t)tries : 0;
-        result = shmbus_numbers_before(&entry->ring->ring, *head, numbers, ids(entry) - 1);
+        result = numbers_before(entry, *head, numbers);
     }
+    entry->overruns++;
     uint64_t range = *head - at, all = range + entry->unread, left = all, nobodys = 0, voids = 0;
     if (gaps && result == SHMBUS_OK) {
         bool whole = gaps_of(entry, gaps, numbers, false, at, &left) && gaps_of(entry, gaps, numbers, true, at, &left);

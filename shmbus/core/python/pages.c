@@ -301,11 +301,15 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+PyObject *count_object(uint64_t count) {
+    return count == SHMBUS_UNCOUNTED ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(count);
+}
+
 PyObject *entry_object(const struct shmbus_entry *e) {
-    return Py_BuildValue("IIKKKKKKKKK", e->producer, e->version, (unsigned long long)e->base, (unsigned long long)e->last,
+    return Py_BuildValue("IIKKKKKKKKKN", e->producer, e->version, (unsigned long long)e->base, (unsigned long long)e->last,
                          (unsigned long long)e->delivered, (unsigned long long)e->overrun, (unsigned long long)e->expired,
                          (unsigned long long)e->corrupt, (unsigned long long)e->filtered, (unsigned long long)e->dead,
-                         (unsigned long long)e->repeated);
+                         (unsigned long long)e->repeated, count_object(e->before));
 }
 
 /* What the ledger says of that cursor, producer by producer. */
@@ -319,7 +323,7 @@ static PyObject *session_ledger(SessionObject *self, PyObject *index) {
         row = shmbus_row_next(&self->ledger, (uint32_t)at, row);
         if (!row)
             break;
-        struct shmbus_entry e = shmbus_row_read(row);
+        struct shmbus_entry e = shmbus_row_read(row, shmbus_row_before(&self->ledger, row));
         PyObject *item = entry_object(&e);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);

@@ -9,7 +9,9 @@ enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a 
 /* What the ledger says of one producer: valid while its entry in the ring is that version. */
 struct row_ref {
     struct shmbus_row *row;
+    uint64_t before;  /* messages of it before the row's first; SHMBUS_UNCOUNTED: not known */
     uint32_t version;
+    uint32_t overrun; /* nothing is missing of it that went by up to there, see Entry */
 };
 
 /* What merge.c knows of the next message of a ring, while it holds for `at`. (correlated.c sets marks of its own.) */
@@ -37,6 +39,7 @@ typedef struct {
     struct row_ref *rows;                 /* by producer id; the rows are the session's, or ours if there is none */
     uint32_t row_count, place;            /* place: which cursor of the session's it is */
     uint64_t unread;                      /* sequences that went by unread and are no producer's loss yet */
+    uint32_t overruns;                    /* how often some did */
     uint64_t voids;                       /* aborted claims of this ring that are none of our losses */
     bool unknown;                         /* some of them may have been somebody's who is not known any more */
     uint64_t busy_word_since_ns;
