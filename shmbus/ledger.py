@@ -47,17 +47,20 @@ class LedgerEntry(NamedTuple):
 def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[LedgerEntry]:
     """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
     # Before what is published: that only grows. Versions as far as all pages have them.
-    rows = [(producer, version & _VERSION, *counts) for producer, version, *counts in session.ledger(cursor)]
+    rows = [
+        ((producer, version & _VERSION, *counts), before)
+        for producer, version, *counts, before in session.ledger(cursor)
+    ]
     numbers = [(ring, _numbers(ring)) for ring in rings]
     published = _published(numbers)
-    known = {(producer, version) for producer, version, *_ in rows}
+    known = {row[:2] for row, _ in rows}
     for (producer, version), (number, _) in published.items():
         # Whoever was there when the subscription began has a row from then on.
         if number and (producer, version) not in known and _whose(numbers, producer, version):
-            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+            rows.append(((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0))
     found = []
-    for producer, version, base, last, *counts, before in sorted(rows, key=lambda row: row[:2]):
-        delivered, overrun, expired, corrupt, filtered, dead, repeated = counts
+    for row, before in sorted(rows, key=lambda row: row[0]):
+        producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated = row
         accounted, (number, count) = last - base, published.get((producer, version), (0, None))
         in_flight = max(0, number - last if before is None or count is None else count - before - accounted)
         whose = _whose(numbers, producer, version)
