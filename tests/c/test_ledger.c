@@ -147,6 +147,124 @@ TEST(a_claim_that_came_to_nothing_is_not_counted_when_it_is_retired) {
     rig_close(&rig);
 }
 
+/* ---- numbers that are left out ---- */
+
+static uint64_t publish_as(uint32_t id, uint64_t number) {
+    writers[id].producer_sequence = number - 1;
+    return publish(id);
+}
+
+static void open_durable(uint32_t slots) {
+    open_ring(slots);
+    for (uint32_t id = 1; id <= 2; id++) {
+        shmbus_numbers_begin(&rig.ring, id, true);
+        shmbus_writer_init(&writers[id], &rig.ring, id);
+    }
+}
+
+static uint64_t count_before(uint32_t id, uint64_t from) {
+    uint64_t *numbers = NUMBERS(0, 0, 0), counts[IDS + 1];
+    CHECK_EQUAL(shmbus_numbers_before(&rig.ring, from, numbers, counts, IDS), SHMBUS_OK);
+    return counts[id];
+}
+
+TEST(of_a_producer_that_leaves_out_numbers_it_is_told_how_many_messages_came_before) {
+    open_durable(32);
+    static const uint64_t numbers[] = {5, 6, 20, 21, 22, 300, 301, 500, 1000, 1001};
+    enum { COUNT = sizeof numbers / sizeof *numbers };
+    uint64_t at[COUNT];
+    for (uint64_t i = 0; i < COUNT; i++) {
+        at[i] = publish_as(1, numbers[i]);
+        publish(3);
+        CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), i + 1);
+    }
+    for (uint64_t i = 0; i < COUNT; i++) {
+        CHECK_EQUAL(count_before(1, at[i]), i);
+        CHECK_EQUAL(count_before(1, at[i] + 1), i + 1);
+        CHECK_EQUAL(count_before(3, at[i]), i);
+        CHECK_EQUAL(shmbus_count_before(&rig.ring, at[i], 1), i);
+    }
+    for (int i = 0; i < 60; i++)
+        publish(3);
+    CHECK_EQUAL(count_before(1, shmbus_head(&rig.ring)), COUNT);
+    CHECK_EQUAL(shmbus_count_before(&rig.ring, at[0], 1), SHMBUS_UNCOUNTED);
+    rig_close(&rig);
+}
+
+TEST(a_number_that_came_to_nothing_is_left_out_only_if_it_is_passed) {
+    open_durable(32);
+    uint64_t sequence;
+    publish_as(1, 3);
+    atomic_store(&rig.ring.header->max_messages, 1); /* and it is held: nothing may go */
+    CHECK(shmbus_gate_set(&rig.ring, 0, 9, 0, 1));
+    struct shmbus_session_ref nobody = {.session = 9};
+    writers[1].sessions = &nobody;
+    writers[1].session_count = 1;
+    writers[1].producer_sequence = 9;
+    CHECK_EQUAL(rig_publish(&writers[1], 10, 20, &sequence), SHMBUS_FULL); /* number 10 */
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 1);
+    atomic_store(&rig.ring.header->max_messages, 31);
+    for (uint64_t number = 4; number <= 12; number++) { /* by and by it reaches and passes that */
+        uint64_t at = publish_as(1, number);
+        CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), number - 2);
+        CHECK_EQUAL(count_before(1, at), number - 3);
+    }
+    shmbus_writer_init(&writers[1], &rig.ring, 1); /* its next life */
+    publish_as(1, 15);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 11);
+    rig_close(&rig);
+}
+
+TEST(a_claim_that_was_revoked_on_the_way_is_no_message_and_its_leap_none) {
+    open_durable(32);
+    uint64_t word, at = publish_as(1, 3);
+    /* As it is left by one that was killed after it had leapt to 8 and claimed. */
+    atomic_store(&writers[1].numbers->leaps[1].skipped, 6);
+    atomic_store(&writers[1].numbers->leaps[1].first, 8);
+    atomic_store(&writers[1].numbers->claiming, 8);
+    rig_claim(&rig.ring, 1, 2, true, &word);
+    CHECK_EQUAL(count_before(1, at + 1), 1); /* while it stands there, */
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 1), 1);
+    CHECK_EQUAL(shmbus_numbers_settle(&rig.ring, 1), 3);
+    CHECK_EQUAL(count_before(1, at + 1), 1); /* and when it is known to be nothing */
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    for (uint64_t number = 4; number <= 9; number++)
+        publish_as(1, number);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 7);
+    rig_close(&rig);
+}
+
+TEST(what_was_left_out_goes_along_to_the_successor_whoever_comes_first) {
+    for (int first = 0; first < 2; first++) {
+        open_durable(32);
+        publish_as(1, 3);
+        publish_as(1, 30);
+        struct rig next = rig_small(32, 1 << 16);
+        shmbus_numbers_begin(&next.ring, 1, true);
+        if (first == 0)
+            shmbus_numbers_follow(&next.ring, &rig.ring, 1);
+        CHECK_EQUAL(shmbus_numbers_count(&next.ring, 1), first == 0 ? 2 : 0);
+        shmbus_numbers_follow(&next.ring, &rig.ring, 1); /* by its producer */
+        shmbus_writer_init(&writers[1], &next.ring, 1);
+        publish_as(1, 40);
+        if (first == 1)
+            shmbus_numbers_follow(&next.ring, &rig.ring, 1); /* late */
+        CHECK_EQUAL(shmbus_numbers_count(&next.ring, 1), 3);
+        rig_close(&next);
+        rig_close(&rig);
+    }
+}
+
+TEST(in_a_ring_of_the_layout_before_nobody_counts_what_is_left_out) {
+    open_durable(32);
+    uint64_t at = publish_as(1, 3);
+    rig.ring.header->layout_version = 3;
+    CHECK_EQUAL(count_before(1, at), SHMBUS_UNCOUNTED);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), SHMBUS_UNCOUNTED);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 3), 0);
+    rig_close(&rig);
+}
+
 /* ---- rows ---- */
 
 static struct {
@@ -244,11 +362,14 @@ TEST(a_row_counts_each_message_once_and_says_what_became_of_it) {
 /* ---- all at once: a reader that is overrun all the time finds each writer's messages, or their loss, exactly ---- */
 
 static _Atomic uint32_t writing;
+static bool leaping;
 
 static void *write_many(void *argument) {
     struct shmbus_writer *writer = argument;
     uint64_t count = check_times(20000), sequence;
     for (uint64_t number = 1; number <= count; number++) {
+        if (leaping && number % 5 == writer->producer)
+            writer->producer_sequence += number % 7;
         while (rig_publish(writer, number, 20 + (uint32_t)(number % 40), &sequence) == SHMBUS_FULL)
             sched_yield();
         if (number % 64 == 0)
@@ -258,27 +379,32 @@ static void *write_many(void *argument) {
     return NULL;
 }
 
-static uint64_t got[IDS + 1], lost[IDS + 1], last[IDS + 1], budget;
+static uint64_t got[IDS + 1], lost[IDS + 1], last[IDS + 1], known[IDS + 1], budget;
+
+/* So many messages of it came before, and its number is that. */
+static void missing(uint32_t id, uint64_t number, uint64_t count) {
+    CHECK(number >= last[id] && count >= known[id] && count - known[id] <= budget && count - known[id] <= number - last[id]);
+    budget -= count - known[id];
+    lost[id] += count - known[id];
+    known[id] = count;
+    last[id] = number;
+}
 
 /* What the reader does: asks at each overrun, and may be too slow to be answered; then each producer's next message tells. */
 static void overrun(uint64_t *at) {
-    uint64_t numbers[IDS + 1] = {SHMBUS_UNASKED, last[1], last[2], last[3]};
+    uint64_t numbers[IDS + 1] = {SHMBUS_UNASKED, last[1], last[2], last[3]}, counts[IDS + 1];
     uint64_t head = shmbus_head(&rig.ring);
     CHECK(head > *at);
     budget += head - *at;
     *at = head;
-    if (ask(head, numbers) != SHMBUS_OK)
+    if (shmbus_numbers_before(&rig.ring, head, numbers, counts, IDS) != SHMBUS_OK)
         return;
-    for (uint32_t id = 1; id <= IDS; id++) {
-        CHECK(numbers[id] >= last[id] && numbers[id] - last[id] <= budget);
-        budget -= numbers[id] - last[id];
-        lost[id] += numbers[id] - last[id];
-        last[id] = numbers[id];
-    }
+    for (uint32_t id = 1; id <= IDS; id++)
+        if (numbers[id] > last[id])
+            missing(id, numbers[id], counts[id]);
 }
 
-TEST(a_reader_that_is_overrun_all_the_time_knows_of_every_writer_what_it_lost) {
-    open_ring(32);
+static void read_along_with_writers(void) {
     uint64_t at = shmbus_tail(&rig.ring), overruns = 0;
     pthread_t threads[WRITERS];
     atomic_store(&writing, WRITERS);
@@ -293,10 +419,11 @@ TEST(a_reader_that_is_overrun_all_the_time_knows_of_every_writer_what_it_lost) {
         } else if (result == SHMBUS_OK) {
             uint32_t id = message.producer;
             uint64_t number = message.frame.producer_sequence;
-            CHECK_EQUAL(number, message.number);
-            CHECK(number > last[id] && number - last[id] - 1 <= budget);
-            budget -= number - last[id] - 1;
-            lost[id] += number - last[id] - 1;
+            uint64_t count = leaping ? shmbus_count_before(&rig.ring, at, id) : number - 1;
+            CHECK(leaping || number == message.number);
+            CHECK(count == SHMBUS_UNCOUNTED || count == message.number - 1); /* it holds how many there were */
+            missing(id, number - 1, message.number - 1);
+            known[id]++;
             last[id] = number;
             got[id]++;
             at++;
@@ -318,4 +445,17 @@ TEST(a_reader_that_is_overrun_all_the_time_knows_of_every_writer_what_it_lost) {
     }
     CHECK_EQUAL(budget, 0); /* nobody's claim was aborted: all that went by unread were messages */
     CHECK(all > 0 && overruns > 0);
+}
+
+TEST(a_reader_that_is_overrun_all_the_time_knows_of_every_writer_what_it_lost) {
+    open_ring(32);
+    read_along_with_writers();
+}
+
+TEST(a_reader_that_is_overrun_all_the_time_knows_what_it_lost_of_writers_that_leave_out_numbers) {
+    open_ring(32);
+    for (uint32_t id = 1; id <= IDS; id++)
+        shmbus_numbers_begin(&rig.ring, id, true);
+    leaping = true;
+    read_along_with_writers();
 }
