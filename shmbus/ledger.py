@@ -15,8 +15,8 @@ from shmbus._core import Ring, Session
 from shmbus.message import Producer
 
 _Numbers = tuple[Ring, dict[int, tuple[int, int | None, int]]]
-"""A ring and what it says of its producers, by id: their last number, how many messages they have published if that is
-known, which one of those who had the id."""
+"""A ring and what it says of its producers, by id: their last number, how many messages they have published if they may
+leave out numbers and that is known, which one of those who had the id."""
 
 _VERSION: Final = 0xFFFF  # bits
 LANES: Final[tuple[Literal["normal"], Literal["urgent"]]] = ("normal", "urgent")
@@ -88,7 +88,10 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
 
 def _numbers(ring: Ring) -> dict[int, tuple[int, int | None, int]]:
     found = ring.all_numbers()
-    return {producer: (number, count, version & _VERSION) for producer, (number, count, version, _) in found.items()}
+    return {
+        producer: (number, count if durable else None, version & _VERSION)
+        for producer, (number, count, version, durable) in found.items()
+    }
 
 
 def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], tuple[int, int | None]]:

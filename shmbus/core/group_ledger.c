@@ -391,8 +391,8 @@ static uint64_t before_in(const struct shmbus_group *group, uint32_t producer, u
 static uint64_t messages_in(const struct shmbus_group *group, uint32_t producer, uint32_t version, uint64_t missing,
                             uint64_t count, uint64_t more) {
     uint64_t before = before_in(group, producer, version);
-    if (count == SHMBUS_UNCOUNTED || before == SHMBUS_UNCOUNTED)
-        return missing;
+    if (count == SHMBUS_UNCOUNTED || before == SHMBUS_UNCOUNTED || !shmbus_may_skip_numbers(group->ring, producer))
+        return missing; /* all of them, of one that uses every number */
     uint64_t known = before + get(group, producer, LAST, version) - get(group, producer, BASE, version) + more;
     uint64_t lost = count > known ? count - known : 0;
     return lost < missing ? lost : missing;
@@ -413,6 +413,23 @@ static void put_missing(struct draft *draft, uint32_t producer, uint32_t version
         put_row(draft, producer, OWED, version, get(group, producer, OWED, version) + lost);
 }
 
+/* It may leave out numbers and was in the middle of a message when the group began. */
+static bool is_open(const struct shmbus_group *group, uint32_t producer) {
+    return group->before && number_in(atomic_load_explicit(&group->before[producer], memory_order_relaxed)) == NUMBER_MASK &&
+           counts_leaps(group->ring);
+}
+
+/* Now that all since then are in the row, or are about to be, it is known how many had been published before. Whoever else finds
+ * that out while the ticket is the same finds the same. */
+static void find_beginning(const struct draft *draft, const struct sum *sum, uint32_t version) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
+    uint64_t since = get(group, sum->producer, LAST, version) - get(group, sum->producer, BASE, version);
+    since += sum->messages - sum->uncounted - 1;
+    if (count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
+        atomic_store_explicit(&group->before[sum->producer], versioned(version, count - since), memory_order_relaxed);
+}
+
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
 static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
@@ -431,10 +448,13 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
         repeated = number < expected ? expected - (number > before ? number : before) : 0;
         last += missing - repeated;
     }
+    bool skips = known && shmbus_may_skip_numbers(group->ring, sum->producer) && counts_leaps(group->ring);
     if (missing && *left) {
-        uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
-        bool late = count == SHMBUS_UNCOUNTED && counts_leaps(group->ring); /* the ring was faster: rather nobody's than another's */
+        uint64_t count = skips ? shmbus_count_before(group->ring, sum->at, sum->producer) : SHMBUS_UNCOUNTED;
+        bool late = skips && count == SHMBUS_UNCOUNTED; /* the ring was faster: rather nobody's than another's */
         messages = late ? 0 : messages_in(group, sum->producer, version, missing, count, sum->messages - sum->uncounted - 1);
+    } else if (known && !repeated && is_open(group, sum->producer)) {
+        find_beginning(draft, sum, version);
     }
     put_row(draft, sum->producer, LAST, version, last);
     put_missing(draft, sum->producer, version, missing, messages, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
@@ -489,7 +509,8 @@ static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t *moved)
         return false;
     uint64_t last = load(group, producer, LAST);
     if (number_in(last) == 0 || number_in(last) + count >= NUMBER_MASK ||
-        !shmbus_number_at(group->ring, floor + count - 1, producer, &number) || number != number_in(last) + count)
+        is_open(group, producer) || !shmbus_number_at(group->ring, floor + count - 1, producer, &number) ||
+        number != number_in(last) + count)
         return false;
     put(draft, FIRST_ROW + place_of(producer, LAST), last + count);
     put(draft, FLOOR, floor + count);
@@ -665,11 +686,16 @@ bool shmbus_group_explain(const struct shmbus_group *group) {
     return done;
 }
 
+static bool is_unfinished(const struct shmbus_group *group, uint32_t producer) {
+    return shmbus_may_skip_numbers(group->ring, producer) && shmbus_numbers_unfinished(group->ring, producer);
+}
+
 void shmbus_group_begin(const struct shmbus_group *group) {
     uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], counts[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
     if (!group->rows || !group->ring || (group->ring->header->generation == 0 && from <= group->ring->header->first_sequence))
         return; /* it gets what was published from the first on: all that is missing is lost */
     bool known = false;
+    shmbus_await_claims(group->ring, from, SHMBUS_CLAIM_NS);
     for (int tries = 0; !known && tries < TRIES; tries++) {
         ask(group, numbers);
         known = shmbus_numbers_before(group->ring, from, numbers, counts, ids(group) - 1) == SHMBUS_OK;
@@ -686,7 +712,8 @@ void shmbus_group_begin(const struct shmbus_group *group) {
         uint32_t version = version_of(group, producer);
         uint64_t made = versioned(version, numbers[producer]);
         if (group->before)
-            atomic_store_explicit(&group->before[producer], versioned(version, counts[producer]), memory_order_relaxed);
+            atomic_store_explicit(&group->before[producer], versioned(version, is_unfinished(group, producer) ? NUMBER_MASK : counts[producer]),
+                                  memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, BASE)], made, memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, LAST)], made, memory_order_release);
     }

@@ -889,6 +889,31 @@ static bool ask(struct asking *asking, uint32_t producer) {
     return true;
 }
 
+bool shmbus_numbers_unfinished(const struct shmbus_ring *ring, uint32_t producer) {
+    uint64_t published = 0, claiming = 0;
+    shmbus_numbers_get(ring, producer, &published, &claiming);
+    return claiming > published;
+}
+
+static bool some_unfinished(const struct shmbus_ring *ring) {
+    for (uint32_t producer = 1; producer <= ring->producers; producer++)
+        if (shmbus_numbers_unfinished(ring, producer))
+            return true;
+    return false;
+}
+
+void shmbus_await_claims(const struct shmbus_ring *ring, uint64_t before, uint64_t most_ns) {
+    if (!some_unfinished(ring))
+        return;
+    uint64_t until = shmbus_now_ns() + most_ns;
+    for (uint64_t at = oldest(ring, before); at < before; at++) {
+        uint64_t word;
+        do
+            word = atomic_load_explicit(&slot_of(ring, at)->word, memory_order_acquire);
+        while (word_lap(word) == lap_of(ring, at) && word_state(word) == CLAIMED && shmbus_now_ns() < until);
+    }
+}
+
 enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint64_t *counts,
                                          uint32_t producers) {
     struct asking asking;

@@ -327,6 +327,13 @@ uint64_t shmbus_numbers_count(const struct shmbus_ring *ring, uint32_t producer)
 #define SHMBUS_UNASKED UINT64_MAX
 enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint64_t *counts,
                                          uint32_t producers);
+/* Who begins to read at `before` waits for the claims before that to become messages or nothing, which takes less than a
+ * microsecond of a publisher that runs; `most_ns` for one that does not. What is claimed still is counted as what comes, until its
+ * producer's next message tells. */
+#define SHMBUS_CLAIM_NS 50000u
+void shmbus_await_claims(const struct shmbus_ring *ring, uint64_t before, uint64_t most_ns);
+/* Is its last try not known to be a message? It may be in the middle of it, or have been refused. */
+bool shmbus_numbers_unfinished(const struct shmbus_ring *ring, uint32_t producer);
 /* Of one producer, which has a message at that sequence: how many it had published before that. SHMBUS_UNCOUNTED: nobody knows,
  * or the ring has dropped it. */
 uint64_t shmbus_count_before(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer);

@@ -339,7 +339,9 @@ def check_number(world: World, seen: int) -> None:
         bus.publisher(roles.TOPIC, durable=True) as publisher,
     ):
         number = publisher.last_number
-        assert number == seen * roles.stride_of(world.row.site), f"{seen} messages of the victim came, the last is {number}"
+        assert number == seen * roles.stride_of(world.row.site), (
+            f"{seen} messages of the victim came, the last is {number}"
+        )
 
 
 def started(world: World, client: Client, bus: shmbus.Bus) -> None:

@@ -31,6 +31,16 @@ static uint32_t version_of(const Entry *entry, uint32_t producer) {
     return its ? atomic_load_explicit(&its->version, memory_order_acquire) : 0;
 }
 
+/* May it leave out numbers, and counts them? */
+static bool skips_counted(const Entry *entry, uint32_t producer) {
+    return shmbus_may_skip_numbers(&entry->ring->ring, producer) && counts_leaps(&entry->ring->ring);
+}
+
+static void set_before(const Entry *entry, uint32_t producer, struct row_ref *ref, uint64_t before) {
+    ref->before = before;
+    ref->open = before == SHMBUS_UNCOUNTED && skips_counted(entry, producer);
+}
+
 static struct shmbus_row *new_row(Entry *entry, uint32_t tag, uint64_t base, uint64_t before) {
     if (entry->session)
         return shmbus_row_open(&entry->session->ledger, entry->place, tag, base, before);
@@ -61,11 +71,11 @@ static struct shmbus_row *row_of(Entry *entry, uint32_t producer, uint64_t base,
     ref->version = version; /* before the tag was loaded: an id gets its next owner's numbers before its next owner's name */
     if (!ref->row) {
         ref->row = new_row(entry, tag, base, before);
-        ref->before = before;
+        set_before(entry, producer, ref, before);
     } else if (atomic_load_explicit(&ref->row->producer, memory_order_relaxed) != tag) {
         *stranger = true;
         shmbus_row_restart(ref->row, tag, base, entry->session ? shmbus_row_before(&entry->session->ledger, ref->row) : NULL, before);
-        ref->before = before;
+        set_before(entry, producer, ref, before);
     }
     return ref->row;
 }
@@ -81,6 +91,13 @@ static uint64_t *numbers_asked(Entry *entry) {
     return numbers;
 }
 
+/* Of one that uses every number, the numbers tell; and of one that was in the middle of a message when we began, the next one does
+ * whether it was before. */
+static uint64_t begins_after(const Entry *entry, uint32_t producer, uint64_t count) {
+    bool open = skips_counted(entry, producer) && shmbus_numbers_unfinished(&entry->ring->ring, producer);
+    return open ? SHMBUS_UNCOUNTED : count;
+}
+
 static enum shmbus_result numbers_before(Entry *entry, uint64_t from, uint64_t *numbers) {
     return shmbus_numbers_before(&entry->ring->ring, from, numbers, numbers + ids(entry), ids(entry) - 1);
 }
@@ -93,9 +110,8 @@ static bool take_up(Entry *entry) {
         struct row_ref *ref = ref_of(entry, producer);
         if (ref && !ref->row) {
             const _Atomic uint64_t *before = shmbus_row_before(&entry->session->ledger, row);
-            *ref = (struct row_ref){.row = row, .version = UINT32_MAX, .before = SHMBUS_UNCOUNTED};
-            if (before)
-                ref->before = atomic_load_explicit(before, memory_order_relaxed);
+            *ref = (struct row_ref){.row = row, .version = UINT32_MAX};
+            set_before(entry, producer, ref, before ? atomic_load_explicit(before, memory_order_relaxed) : SHMBUS_UNCOUNTED);
         }
         any = true;
     }
@@ -132,6 +148,7 @@ bool ledger_begin(Entry *entry) {
         from_the_first(entry, numbers);
         return true;
     }
+    shmbus_await_claims(&entry->ring->ring, from, SHMBUS_CLAIM_NS);
     for (int tries = 0; numbers_before(entry, from, numbers) != SHMBUS_OK && tries < TRIES; tries++) {
         from = shmbus_head(&entry->ring->ring);
         PyMem_Free(numbers);
@@ -142,17 +159,31 @@ bool ledger_begin(Entry *entry) {
     bool stranger = false;
     for (uint32_t producer = 1; producer < ids(entry); producer++)
         if (numbers[producer] != SHMBUS_UNASKED && may_publish(entry, producer))
-            row_of(entry, producer, numbers[producer], numbers[ids(entry) + producer], &stranger);
+            row_of(entry, producer, numbers[producer], begins_after(entry, producer, numbers[ids(entry) + producer]), &stranger);
     PyMem_Free(numbers);
     return true;
 }
 
 /* ---- what comes ---------------------------------------------------------------------------------------------------- */
 
-/* How many messages it had published before the one that stands at the position. */
-static uint64_t count_before(const Entry *entry, uint32_t producer, uint64_t number) {
-    bool skips = shmbus_may_skip_numbers(&entry->ring->ring, producer);
-    return skips ? shmbus_count_before(&entry->ring->ring, entry->position, producer) : number - 1;
+/* How many messages it had published before the one that stands at the position; of one that may leave out numbers. */
+static uint64_t count_before(const Entry *entry, uint32_t producer) {
+    bool skips = skips_counted(entry, producer);
+    return skips ? shmbus_count_before(&entry->ring->ring, entry->position, producer) : SHMBUS_UNCOUNTED;
+}
+
+/* Of those, how many had been published before the row began is known when all since then are in it. */
+static void find_beginning(Entry *entry, uint32_t producer) {
+    struct row_ref *ref = &entry->rows[producer];
+    uint64_t count = entry->unread ? SHMBUS_UNCOUNTED : count_before(entry, producer);
+    uint64_t accounted = atomic_load_explicit(&ref->row->last, memory_order_relaxed) -
+                         atomic_load_explicit(&ref->row->base, memory_order_relaxed);
+    if (count == SHMBUS_UNCOUNTED || count < accounted)
+        return;
+    set_before(entry, producer, ref, count - accounted);
+    _Atomic uint64_t *before = entry->session ? shmbus_row_before(&entry->session->ledger, ref->row) : NULL;
+    if (before)
+        atomic_store_explicit(before, ref->before, memory_order_relaxed);
 }
 
 PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame) {
@@ -163,8 +194,8 @@ PyObject *ledger_missing(Entry *entry, const struct shmbus_frame *frame) {
     struct row_ref *ref = row ? &entry->rows[frame->producer] : NULL;
     if (!row || ref->overrun == entry->overruns)
         return NULL;
-    uint64_t number = frame->producer_sequence - 1, count = count_before(entry, frame->producer, number + 1);
-    if (count == SHMBUS_UNCOUNTED && counts_leaps(&entry->ring->ring))
+    uint64_t number = frame->producer_sequence - 1, count = count_before(entry, frame->producer);
+    if (count == SHMBUS_UNCOUNTED && skips_counted(entry, frame->producer))
         return NULL; /* the ring was faster: told with its next message rather than as another's */
     uint64_t lost = shmbus_row_missing(row, ref->before, number, count);
     lost = lost < entry->unread ? lost : entry->unread;
@@ -186,10 +217,13 @@ void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbu
         return;
     bool stranger = false;
     bool known = producer < entry->row_count && entry->rows[producer].row;
-    uint64_t before = known ? 0 : count_before(entry, producer, number); /* of another one who has the id now: none of its */
+    uint64_t before = known || !skips_counted(entry, producer) ? 0 : SHMBUS_UNCOUNTED; /* known: another one has the id now */
     struct shmbus_row *row = row_of(entry, producer, number - 1, before, &stranger);
-    if (row)
-        shmbus_row_account(row, number, outcome);
+    if (!row)
+        return;
+    if (entry->rows[producer].open)
+        find_beginning(entry, producer);
+    shmbus_row_account(row, number, outcome);
 }
 
 void ledger_account_unread(Entry *entry, uint32_t producer, enum shmbus_outcome outcome) {
@@ -229,7 +263,9 @@ static struct shmbus_row *row_in_turn(const Entry *entry, const uint64_t *number
 }
 
 static uint64_t missing_of(const Entry *entry, const struct shmbus_row *row, const uint64_t *numbers, uint32_t producer) {
-    return shmbus_row_missing(row, entry->rows[producer].before, numbers[producer], numbers[ids(entry) + producer]);
+    bool skips = shmbus_may_skip_numbers(&entry->ring->ring, producer);
+    uint64_t count = skips ? numbers[ids(entry) + producer] : SHMBUS_UNCOUNTED;
+    return shmbus_row_missing(row, entry->rows[producer].before, numbers[producer], count);
 }
 
 /* Gaps of those who lost something of `*budget` sequences, which loses as much. False with an exception. */

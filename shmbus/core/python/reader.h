@@ -12,6 +12,7 @@ struct row_ref {
     uint64_t before;  /* messages of it before the row's first; SHMBUS_UNCOUNTED: not known */
     uint32_t version;
     uint32_t overrun; /* nothing is missing of it that went by up to there, see Entry */
+    bool open;        /* that number is to be found out with its next message */
 };
 
 /* What merge.c knows of the next message of a ring, while it holds for `at`. (correlated.c sets marks of its own.) */
@@ -113,7 +114,7 @@ void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbu
 static inline void ledger_delivered(Entry *entry, uint32_t producer, uint64_t number) {
     if (producer < entry->row_count) {
         struct shmbus_row *row = entry->rows[producer].row;
-        if (row && entry->rows[producer].version == entry->ring->producers[producer].version &&
+        if (row && !entry->rows[producer].open && entry->rows[producer].version == entry->ring->producers[producer].version &&
             atomic_load_explicit(&row->last, memory_order_relaxed) + 1 == number) {
             atomic_store_explicit(&row->last, number, memory_order_relaxed);
             return;
