@@ -138,6 +138,64 @@ TEST(numbers_that_a_producer_left_out_are_no_messages_and_those_it_used_again_no
     check_row(1, 102, 5, 0);
 }
 
+static void publish_as(uint32_t producer, uint64_t number) {
+    writers[producer].producer_sequence = number - 1;
+    publish(producer);
+}
+
+static void make_durable(void) {
+    for (uint32_t p = 1; p <= 2; p++) {
+        shmbus_numbers_begin(&rig.ring, p, true);
+        shmbus_writer_init(&writers[p], &rig.ring, p);
+    }
+}
+
+TEST(of_two_that_leave_out_numbers_neither_is_blamed_for_what_the_other_lost) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    publish_as(2, 70);
+    open_at(3, 0);
+    publish_as(1, 100);
+    publish_as(2, 101);
+    claim(&anna, 3, 2);
+    settle(&anna, 3, 5);
+    for (uint64_t i = 1; i <= 15; i++) {
+        publish_as(1, 100 + 50 * i);
+        publish_as(2, 101 + 2 * i);
+        publish_as(2, 101 + 2 * i + 1);
+    }
+    uint64_t head = shmbus_head(&rig.ring), dropped = head - 5;
+    CHECK_EQUAL(shmbus_group_skip(&anna, head), dropped);
+    must_tell(1, dropped / 3 + (dropped % 3 > 0));
+    must_tell(2, dropped - dropped / 3 - (dropped % 3 > 0));
+    must_tell_nothing();
+    CHECK_EQUAL(row(1).before, 1);
+    rig_close(&rig);
+}
+
+TEST(a_message_that_was_claimed_when_the_group_began_is_none_of_its_business) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    uint64_t word, claimed, began = shmbus_now_ns();
+    atomic_store(&writers[1].numbers->claiming, 8);
+    claimed = rig_claim(&rig.ring, 1, 2, true, &word);
+    open_at(3, 0);
+    CHECK(shmbus_now_ns() - began >= SHMBUS_CLAIM_NS); /* it was waited for, in vain */
+    CHECK_EQUAL(row(1).before, SHMBUS_UNCOUNTED);
+    CHECK(rig_commit(&rig.ring, claimed, word));
+    atomic_store(&writers[1].numbers->published, 8);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    publish_as(1, 20);
+    claim(&anna, 3, 1);
+    settle(&anna, 3, 4);
+    check_row(1, 20, 1, 0);
+    CHECK_EQUAL(row(1).before, 2);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 3); /* so nothing is in flight */
+    rig_close(&rig);
+}
+
 TEST(duplicates_that_are_removed_are_counted_apart) {
     open_ring();
     open_at(1, PRODUCERS + 1);
