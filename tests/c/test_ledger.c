@@ -191,6 +191,32 @@ TEST(of_a_producer_that_leaves_out_numbers_it_is_told_how_many_messages_came_bef
     rig_close(&rig);
 }
 
+TEST(a_message_that_is_not_counted_yet_is_not_taken_for_one_that_is) {
+    open_durable(32);
+    static const uint64_t numbers[] = {5, 6, 20, 300, 301};
+    uint64_t at[5];
+    for (uint64_t i = 0; i < 5; i++)
+        at[i] = publish_as(1, numbers[i]);
+    atomic_store(&writers[1].numbers->published, 300); /* as its writer leaves it that is killed after a commit */
+    CHECK_EQUAL(count_before(1, at[1]), 1);
+    CHECK_EQUAL(count_before(1, at[2]), 2);
+    CHECK_EQUAL(count_before(1, at[4]), 4);
+    rig_close(&rig);
+}
+
+TEST(a_killed_producers_last_message_is_counted_by_whoever_retires_it_though_it_has_left_out_numbers) {
+    open_durable(8);
+    publish_as(1, 3);
+    publish_as(1, 50);
+    atomic_store(&writers[1].numbers->published, 3);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 1);
+    for (int i = 0; i < 3 * 8; i++)
+        publish(3);
+    CHECK_EQUAL(atomic_load(&writers[1].numbers->published), 50);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 2);
+    rig_close(&rig);
+}
+
 TEST(a_number_that_came_to_nothing_is_left_out_only_if_it_is_passed) {
     open_durable(32);
     uint64_t sequence;
