@@ -294,7 +294,8 @@ struct shmbus_identity {
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
 /* Its owner has left, and all that it published stands before that sequence. Name and numbers stay what they are until the id
- * is somebody else's, for readers that have not come that far. */
+ * is somebody else's, for readers that have not come that far. Nothing is said of a durable one, whose id waits for its next
+ * process. */
 void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence);
 /* That sequence; 0: its owner is there, or nobody ever was. */
 uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer);
