@@ -545,16 +545,18 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
         uint64_t expected = last - sum->uncounted;
         missing = number > expected && number < NUMBER_MASK ? number - expected : 0;
         repeated = number < expected ? expected - (number > before ? number : before) : 0;
-        last += missing - repeated;
     }
     bool skips = known && shmbus_may_skip_numbers(group->ring, sum->producer) && counts_leaps(group->ring);
     if (missing && *left) {
         uint64_t count = skips ? shmbus_count_before(group->ring, sum->at, sum->producer) : SHMBUS_UNCOUNTED;
-        bool late = skips && count == SHMBUS_UNCOUNTED; /* the ring was faster: rather nobody's than another's */
-        messages = late ? 0 : messages_in(group, sum->producer, version, missing, count, sum->messages - sum->uncounted - 1);
+        if (skips && count == SHMBUS_UNCOUNTED)
+            missing = 0; /* the ring was faster: they are missing still when its next message comes, and that tells */
+        else
+            messages = messages_in(group, sum->producer, version, missing, count, sum->messages - sum->uncounted - 1);
     } else if (known && !repeated && is_open(group, sum->producer)) {
         find_beginning(draft, sum, version);
     }
+    last += missing - repeated;
     put_row(draft, sum->producer, LAST, version, last);
     put_missing(draft, sum->producer, version, missing, messages, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
     for (uint32_t ending = SHMBUS_ENDED_FILTERED; ending <= SHMBUS_ENDED_DEAD; ending++) {
