@@ -228,11 +228,13 @@ class Ring:
         """Who has an id here and had it in the ring before is the same; who begins anew is another."""
     def settle_numbers(self, producer: int, /) -> int:
         """Of a producer that is gone: the number of its last message."""
-    def raise_numbers(self, producer: int, number: int, /) -> None: ...
+    def follow_numbers(self, before: Ring, producer: int, /) -> None:
+        """Its numbers go on from that of its last message in the ring before, and from what it has left out by then."""
     def numbers(self, producer: int, /) -> tuple[int, int, bool]:
         """Number of its last message, of the one it is at, and whether they outlive its process."""
-    def all_numbers(self) -> dict[int, tuple[int, int, bool, int]]:
-        """By id: number of its last message, which of those who had the id it is, are they durable, where it left."""
+    def all_numbers(self) -> dict[int, tuple[int, int | None, int, bool, int]]:
+        """By id: number of its last message, how many it has published if that is known, which one it is of those who
+        had the id, are they durable, where it left."""
     def tally(self, sequence: int, /) -> tuple[int, dict[int, tuple[int, int, int]]]:
         """Where to begin the next time; and of each producer the messages, payload bytes and largest payload that it
         has committed from that sequence on, as far as the slots are still there."""
@@ -286,8 +288,8 @@ class Session:
     """The page of one client: identity, heartbeat, cursors with their counters."""
 
     @staticmethod
-    def layout(cursors: int, publishers: int, /) -> tuple[int, int]:
-        """Bytes that have memory from the beginning, and bytes with those that get some when they are needed.
+    def layout(cursors: int, publishers: int, /) -> tuple[int, tuple[tuple[int, int], tuple[int, int]]]:
+        """Bytes, and ranges of them (first, how many) that have memory from the beginning; the rest gets it if needed.
 
         `publishers`: so many a topic has at most.
         """
@@ -340,9 +342,10 @@ class Session:
     def cursor_active(self, index: int, /) -> tuple[int, bool]:
         """When a gating reader last made progress (CLOCK_MONOTONIC, to an eighth of the ring), True; when it joined,
         False: it has made none since. 0: it is nobody's."""
-    def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int, int]]:
+    def ledger(self, index: int, /) -> list[tuple[int, int, int, int, int, int, int, int, int, int, int, int | None]]:
         """(producer id, which one of that id, number before the first, last number, delivered, overrun, expired,
-        corrupt, filtered, dead, repeated) of each producer of that cursor's topic, each as of one moment.
+        corrupt, filtered, dead, repeated, messages that it had published before the first, if that is known) of each
+        producer of that cursor's topic, each as of one moment.
 
         Of a group's lane, up to its floor, if it has rows; which one of that id is modulo 2^16 there."""
     def bind_cursor(self, index: int, topic_id: int, subscription: int, /) -> None:

@@ -19,6 +19,7 @@ class _Its(NamedTuple):
     """What a ring says of one producer."""
 
     number: int  # of its last message
+    messages: int | None  # how many it has published, if it may leave out numbers and that is known
     version: int  # which one it is of those who had the id
     left: int  # the sequence before which it left; 0: it has not
 
@@ -55,23 +56,28 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     """Of one cursor of that page. `rings` are those of its topic and lane that can be read, the oldest first."""
     position = session.cursor(cursor)[0]  # before the rows: those of whoever left before it are there by then
     # Before what is published: that only grows. Versions as far as all pages have them.
-    rows = [(producer, version & _VERSION, *counts) for producer, version, *counts in session.ledger(cursor)]
+    rows = [
+        ((producer, version & _VERSION, *counts), before)
+        for producer, version, *counts, before in session.ledger(cursor)
+    ]
     numbers = [(ring, _numbers(ring)) for ring in rings]
     published = _published(numbers)
-    known = {(producer, version) for producer, version, *_ in rows}
-    for (producer, version), number in published.items():
+    known = {row[:2] for row, _ in rows}
+    for (producer, version), (number, _) in published.items():
         # Whoever was there when the subscription began has a row from then on. Whoever has none and has left before the
         # position had left before it began, too.
         if not number or (producer, version) in known or not _whose(numbers, producer, version):
             continue
         left = _left(numbers, producer, version)
         if not left or 0 < position < left:
-            rows.append((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+            rows.append(((producer, version, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0))
     found = []
-    for producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated in sorted(rows):
-        reached = max(last, published.get((producer, version), 0))
+    for row, before in sorted(rows, key=lambda row: row[0]):
+        producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated = row
+        accounted, (number, count) = last - base, published.get((producer, version), (0, None))
+        in_flight = max(0, number - last if before is None or count is None else count - before - accounted)
         whose = _whose(numbers, producer, version)
-        if reached == base and (whose is None or _left(numbers, producer, version)):
+        if not accounted + in_flight and (whose is None or _left(numbers, producer, version)):
             continue  # it left before it published anything that this subscription has to do with
         ring = rings[-1]
         found.append(
@@ -79,7 +85,7 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
                 topic=ring.topic,
                 lane=LANES[ring.lane],
                 producer=whose,
-                published=reached - base,
+                published=accounted + in_flight,
                 delivered=delivered,
                 overrun=overrun,
                 expired=expired,
@@ -87,7 +93,7 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
                 filtered=filtered,
                 dead=dead,
                 repeated=repeated,
-                in_flight=reached - last,
+                in_flight=in_flight,
             )
         )
     return found
@@ -95,16 +101,23 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
 
 def _numbers(ring: Ring) -> dict[int, _Its]:
     found = ring.all_numbers()
-    return {producer: _Its(number, version & _VERSION, left) for producer, (number, version, _, left) in found.items()}
+    return {
+        producer: _Its(number, count if durable else None, version & _VERSION, left)
+        for producer, (number, count, version, durable, left) in found.items()
+    }
 
 
-def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], int]:
-    """The number of the last message of each producer. In a successor they go on from where they were."""
-    found: dict[tuple[int, int], int] = {}
+def _published(numbers: Iterable[_Numbers]) -> dict[tuple[int, int], tuple[int, int | None]]:
+    """The number of the last message of each producer, and how many it has published, if that is known.
+
+    In a successor they go on from where they were.
+    """
+    found: dict[tuple[int, int], tuple[int, int | None]] = {}
     for _, its in numbers:
-        for producer, (number, version, _) in its.items():
+        for producer, (number, messages, version, _) in its.items():
             key = producer, version
-            found[key] = max(found.get(key, 0), number)
+            if number >= found.get(key, (0, None))[0]:
+                found[key] = number, messages
     return found
 
 

@@ -29,7 +29,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -55,6 +55,8 @@ _NAME = re.compile(
     r"(?:\.tmp\.(?P<pid>\d{1,10})\.(?P<start>\d{1,20})\.(?P<namespace>\d{1,20}))?"
 )
 _Made = TypeVar("_Made")
+Ranges = Sequence[tuple[int, int]]
+"""Of a segment: the first byte of each, and how many bytes it is long."""
 
 
 class SegmentName(NamedTuple):
@@ -141,14 +143,14 @@ def lock_path(bus: str) -> Path:
 
 def create(
     name: str, size: int, initialise: Callable[[int], _Made], *, private: bool = False, replace: bool = False,
-    reserved: int = 0,
+    backed: Ranges | None = None,
 ) -> tuple[int, _Made]:  # fmt: skip
     """Make a segment of `size` zeroed bytes, readable and writable by this user only; its descriptor is the caller's.
 
     `initialise` is called with the descriptor and makes the segment what it is; what it returns is handed on. Only then
     does the segment get its name. A private one never does. With `replace` it takes the name from one that has it.
-    `reserved` bytes more have no memory yet: whoever stores there gives them some first (`shmbus_back()` of the core),
-    which fails where there is none, so that a full /dev/shm is no SIGBUS there either.
+    If only what is `backed` is to have memory: whoever stores elsewhere gives that some first (`shmbus_back()` of the
+    core), which fails where there is none, so that a full /dev/shm is no SIGBUS there either.
 
     Raises StorageFull, and SegmentError when the name is taken.
     """
@@ -160,9 +162,8 @@ def create(
         if private:
             _unlink(temporary)
         os.fchmod(descriptor, 0o600)  # the mode that was asked for at opening went through the umask
-        _allocate(descriptor, name, size)
-        if reserved:
-            os.ftruncate(descriptor, size + reserved)
+        os.ftruncate(descriptor, size)
+        _allocate(descriptor, name, [(0, size)] if backed is None else backed)
         _core.killpoint(SIZED)
         made = initialise(descriptor)
         _core.killpoint(INITIALISED)
@@ -315,17 +316,19 @@ def _numbered(error: OSError, name: str) -> OSError:
     return OSError(number, os.strerror(number), name)
 
 
-def _allocate(descriptor: int, name: str, size: int) -> None:
+def _allocate(descriptor: int, name: str, ranges: Ranges) -> None:
     """Every page now, so that a full /dev/shm is an error here and not a SIGBUS at some later store."""
     try:
-        os.posix_fallocate(descriptor, 0, size)
+        for first, count in ranges:
+            os.posix_fallocate(descriptor, first, count)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         # What the failed call took is given back first, so that the free space told is what there is without us.
         os.ftruncate(descriptor, 0)
         space = os.fstatvfs(descriptor)
-        raise StorageFull(name, size, space.f_bavail * space.f_frsize, ROOT) from None
+        needed = sum(count for _, count in ranges)
+        raise StorageFull(name, needed, space.f_bavail * space.f_frsize, ROOT) from None
 
 
 def _publish(temporary: str, name: str, replace: bool) -> None:

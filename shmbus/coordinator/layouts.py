@@ -52,7 +52,9 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "zero in a cursor's last word",
             2: "there, when it last moved",
             3: "a ledger, where its row count is not zero",
-            4: "what the client says of its own health, where that is not zero; how many rows have memory, zero: all",
+            4: "what the client says of its own health, and why, where that is not zero; how many rows have memory, "
+            "zero: all; whether a cursor that has not moved tells when it joined; "
+            "what a row's producer had published before, where the page says that this is counted",
         },
     ),
     "group": Layout(
@@ -62,6 +64,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             2: "laps of 48 bits, and what a producer had judged",
             3: "a ledger, where its row count is not zero",
             4: "runs in the ledger",
+            5: "what a row's producer had published before, where the page says that this is counted",
         },
     ),
     "ring": Layout(
@@ -70,7 +73,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             1: "without the producers' numbers",
             2: "numbers of durable publishers",
             3: "how often an id was given out; zero before",
-            4: "where its owner left; zero before",
+            4: "where its owner left, zero before; what a durable one has left out, not counted before",
         },
     ),
     "state": Layout(state.LAYOUT, state.OLDEST_LAYOUT, {1: "two halves that are folded in turn"}),

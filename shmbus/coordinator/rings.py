@@ -94,7 +94,7 @@ class Rings:
 
 def carry(producer: int, old: Generation, following: Generation) -> None:
     """The numbers of a producer go on from those of its last message in the ring before."""
-    following.ring.raise_numbers(producer, old.ring.settle_numbers(producer))
+    following.ring.follow_numbers(old.ring, producer)
 
 
 def carry_departed(old: Generation, new: Generation) -> None:

@@ -26,7 +26,7 @@ class Sessions:
     def open(self, client: Client) -> Page:
         """The first page of a client, or the next one. Raises StorageFull."""
         number, cursors = self.next_number(), min(self._first_cursors << len(client.pages), MOST_CURSORS)
-        size, whole = Session.layout(cursors, self._publishers)
+        size, backed = Session.layout(cursors, self._publishers)
 
         def initialise(descriptor: int) -> Session:
             return Session.create(
@@ -42,7 +42,7 @@ class Sessions:
             )
 
         name = segment.session_name(self._store.bus, number)
-        made, session = self._store.make(name, size, initialise, reserved=whole - size)
+        made, session = self._store.make(name, size, initialise, backed=backed)
         killpoint("session.made")
         page = Page(number, made, session)
         client.pages.append(page)

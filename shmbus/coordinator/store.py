@@ -54,12 +54,11 @@ class Store:
         self._made: dict[Segment, None] = {}  # in the order in which they were made
 
     def make(
-        self, name: str, size: int, initialise: Callable[[int], _Made], *, replace: bool = False, reserved: int = 0
-    ) -> tuple[Segment, _Made]:
+        self, name: str, size: int, initialise: Callable[[int], _Made], *, replace: bool = False,
+        backed: segment.Ranges | None = None,
+    ) -> tuple[Segment, _Made]:  # fmt: skip
         """A new segment, see `segment.create`. Raises StorageFull, SegmentError, OSError."""
-        descriptor, made = segment.create(
-            name, size, initialise, private=self.private, replace=replace, reserved=reserved
-        )
+        descriptor, made = segment.create(name, size, initialise, private=self.private, replace=replace, backed=backed)
         one = Segment(name, descriptor, named=not self.private)
         self._made[one] = None
         return one, made

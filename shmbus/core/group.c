@@ -67,7 +67,8 @@ static bool unclaimed(const struct shmbus_group *group, uint64_t word, uint64_t 
 static size_t page_up(size_t bytes) { return (bytes + 4095) & ~(size_t)4095; }
 
 static size_t lane_bytes(const struct shmbus_group_setup *setup) {
-    size_t words = 2 * (size_t)setup->window + setup->producers + (size_t)setup->rows * GROUP_ROW_WORDS;
+    size_t row_words = GROUP_ROW_WORDS + (setup->uncounted ? 0 : 1);
+    size_t words = 2 * (size_t)setup->window + setup->producers + (size_t)setup->rows * row_words;
     size_t whose = setup->rows ? setup->window * sizeof(uint32_t) : 0;
     return (sizeof(struct shmbus_group_lane) + words * sizeof(uint64_t) + whose + 127) & ~(size_t)127;
 }
@@ -97,7 +98,8 @@ struct shmbus_group_page *shmbus_group_page(void *memory, uint32_t lanes) {
 
 void shmbus_group_init(void *memory, const struct shmbus_session_setup *session, const struct shmbus_group_setup *setup) {
     struct shmbus_group_page *page = shmbus_group_page(memory, setup->lanes);
-    page->layout_version = setup->rows ? SHMBUS_GROUP_LAYOUT : SHMBUS_GROUP_OLDEST;
+    page->layout_version = !setup->rows ? SHMBUS_GROUP_OLDEST : setup->uncounted ? GROUP_RUNS_LAYOUT : SHMBUS_GROUP_LAYOUT;
+    page->counted = !setup->uncounted;
     page->lanes = setup->lanes;
     page->window = setup->window;
     page->producers = setup->producers;
@@ -134,7 +136,7 @@ enum shmbus_result shmbus_group_check(const void *memory, size_t size, const uin
     if (!shmbus_layout_known(&shmbus_group_layout, page->layout_version))
         return SHMBUS_OTHER_LAYOUT;
     /* Where an older layout has nothing there is zero. */
-    *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers, page->rows};
+    *setup = (struct shmbus_group_setup){page->lanes, page->window, page->producers, page->rows, !page->counted};
     return setup->lanes == lanes && shmbus_group_bytes(setup) == size ? SHMBUS_OK : SHMBUS_BAD_SIZE;
 }
 
@@ -149,11 +151,13 @@ bool shmbus_group_view(struct shmbus_group *group, void *memory, const struct sh
     group->times = group->words + setup->window;
     group->judged = group->times + setup->window;
     group->account = group->judged + setup->producers;
-    group->whose = (void *)(group->account + (size_t)setup->rows * GROUP_ROW_WORDS);
+    _Atomic uint64_t *behind = group->account + (size_t)setup->rows * GROUP_ROW_WORDS;
+    group->before = setup->uncounted ? NULL : behind;
+    group->whose = (void *)(setup->uncounted ? behind : behind + setup->rows);
     group->logs = (void *)((unsigned char *)memory + logs_offset(setup->lanes));
     group->ring = NULL;
     group->rows = setup->rows;
-    group->runs = setup->rows && shmbus_group_page(memory, setup->lanes)->layout_version == SHMBUS_GROUP_LAYOUT;
+    group->runs = setup->rows && shmbus_group_page(memory, setup->lanes)->layout_version >= GROUP_RUNS_LAYOUT;
     group->writer = group->member = member;
     group->mask = setup->window - 1;
     group->shift = (uint32_t)__builtin_ctz(setup->window);
@@ -171,6 +175,8 @@ void shmbus_group_place(const struct shmbus_group *group, uint64_t sequence) {
     }
     for (size_t i = 0; i < (size_t)group->rows * GROUP_ROW_WORDS; i++)
         atomic_store_explicit(&group->account[i], 0, memory_order_relaxed);
+    for (size_t i = 0; group->before && i < group->rows; i++)
+        atomic_store_explicit(&group->before[i], 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->unread, 0, memory_order_relaxed);
     atomic_store_explicit(&group->lane->explained, 0, memory_order_relaxed);
     shmbus_group_place_ledger(group, sequence);

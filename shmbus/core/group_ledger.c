@@ -40,7 +40,9 @@
  *
  * What the ring has dropped. How many sequences went by unread, `unread`, is booked with the floor; whose loss they are is told
  * by the numbers of the messages that are still there, as for a session, see python/ledger.c: a producer's numbers that are
- * missing before the floor are its losses, as far as there are sequences to explain, and else numbers that it did not use.
+ * missing before the floor are its losses, as far as they were messages and there are sequences to explain, and else numbers
+ * that it did not use. How many were messages its ring tells, see leaps.c: so many were published before there, less those
+ * before the group began, which `before` says, less those that are in the row.
  * What somebody holds when the floor passes it counts as delivered, of the producer that was noted when it was claimed, and that
  * is noted with it, by the same commit. If it is let go then, given back or ended otherwise, it is booked over, and that is noted
  * by the same commit as well, so it is done once. Who is killed, or late, between the change of its word and that commit leaves
@@ -484,12 +486,33 @@ static uint64_t unexplained(const struct shmbus_group *group) {
     return unread > explained ? unread - explained : 0;
 }
 
-/* A producer's numbers up to `last`, of which `missing` were never read: what it lost of them, and what it did not use.
- * `*left`: how many unread sequences may still be somebody's. */
-static void put_missing(struct draft *draft, uint32_t producer, uint32_t version, uint64_t missing, uint64_t *left,
-                        uint64_t more_overrun) {
+/* How many messages it had published before the group began. */
+static uint64_t before_in(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    if (!group->before)
+        return SHMBUS_UNCOUNTED;
+    uint64_t word = atomic_load_explicit(&group->before[producer], memory_order_relaxed);
+    uint64_t before = version_in(word) == version ? number_in(word) : 0; /* who came later has all after it */
+    return before == NUMBER_MASK ? SHMBUS_UNCOUNTED : before;
+}
+
+/* Of `missing` numbers that were never read, how many were messages, if `count` had been published by then and `more` of those
+ * are not in the row yet, but were read. All of them, where nobody has counted. */
+static uint64_t messages_in(const struct shmbus_group *group, uint32_t producer, uint32_t version, uint64_t missing,
+                            uint64_t count, uint64_t more) {
+    uint64_t before = before_in(group, producer, version);
+    if (count == SHMBUS_UNCOUNTED || before == SHMBUS_UNCOUNTED || !shmbus_may_skip_numbers(group->ring, producer))
+        return missing; /* all of them, of one that uses every number */
+    uint64_t known = before + last_number(group, producer, version) - get(group, producer, BASE, version) + more;
+    uint64_t lost = count > known ? count - known : 0;
+    return lost < missing ? lost : missing;
+}
+
+/* A producer's numbers up to `last`, of which `missing` were never read, and `messages` of them messages: what it lost of them,
+ * and what it did not use. `*left`: how many unread sequences may still be somebody's. */
+static void put_missing(struct draft *draft, uint32_t producer, uint32_t version, uint64_t missing, uint64_t messages,
+                        uint64_t *left, uint64_t more_overrun) {
     const struct shmbus_group *group = draft->group;
-    uint64_t lost = missing < *left ? missing : *left;
+    uint64_t lost = messages < *left ? messages : *left;
     *left -= lost;
     if (missing > lost)
         put_row(draft, producer, BASE, version, get(group, producer, BASE, version) + missing - lost);
@@ -499,10 +522,27 @@ static void put_missing(struct draft *draft, uint32_t producer, uint32_t version
         put_row(draft, producer, OWED, version, get(group, producer, OWED, version) + lost);
 }
 
+/* It may leave out numbers and was in the middle of a message when the group began. */
+static bool is_open(const struct shmbus_group *group, uint32_t producer) {
+    return group->before && number_in(atomic_load_explicit(&group->before[producer], memory_order_relaxed)) == NUMBER_MASK &&
+           (!group->ring || counts_leaps(group->ring));
+}
+
+/* Now that all since then are in the row, or are about to be, it is known how many had been published before. Whoever else finds
+ * that out while the ticket is the same finds the same. */
+static void find_beginning(const struct draft *draft, const struct sum *sum, uint32_t version) {
+    const struct shmbus_group *group = draft->group;
+    uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
+    uint64_t since = last_number(group, sum->producer, version) - get(group, sum->producer, BASE, version);
+    since += sum->messages - sum->uncounted - 1;
+    if (count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
+        atomic_store_explicit(&group->before[sum->producer], versioned(version, count - since), memory_order_relaxed);
+}
+
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
 static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
-    uint64_t row = last_of(group, sum->producer), number = 0, missing = 0, repeated = 0;
+    uint64_t row = last_of(group, sum->producer), number = 0, missing = 0, messages = 0, repeated = 0;
     uint32_t version = version_in(row);
     bool known = exact && sum->at && group->ring && shmbus_number_at(group->ring, sum->at, sum->producer, &number);
     /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
@@ -515,10 +555,20 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
         uint64_t expected = last - sum->uncounted;
         missing = number > expected && number < NUMBER_MASK ? number - expected : 0;
         repeated = number < expected ? expected - (number > before ? number : before) : 0;
-        last += missing - repeated;
     }
+    bool skips = known && shmbus_may_skip_numbers(group->ring, sum->producer) && counts_leaps(group->ring);
+    if (missing && *left) {
+        uint64_t count = skips ? shmbus_count_before(group->ring, sum->at, sum->producer) : SHMBUS_UNCOUNTED;
+        if (skips && count == SHMBUS_UNCOUNTED)
+            missing = 0; /* the ring was faster: they are missing still when its next message comes, and that tells */
+        else
+            messages = messages_in(group, sum->producer, version, missing, count, sum->messages - sum->uncounted - 1);
+    } else if (known && !repeated && is_open(group, sum->producer)) {
+        find_beginning(draft, sum, version);
+    }
+    last += missing - repeated;
     put_row(draft, sum->producer, LAST, version, last);
-    put_missing(draft, sum->producer, version, missing, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
+    put_missing(draft, sum->producer, version, missing, messages, left, sum->ended[SHMBUS_ENDED_OVERRUN]);
     for (uint32_t ending = SHMBUS_ENDED_FILTERED; ending <= SHMBUS_ENDED_DEAD; ending++) {
         uint64_t count = sum->ended[ending] + (ending == SHMBUS_ENDED_REPEATED ? repeated : 0);
         if (count && ending != SHMBUS_ENDED_OVERRUN)
@@ -583,7 +633,8 @@ static bool book_delivered(struct draft *draft, uint64_t floor, uint64_t count, 
     bool goes_on = producer_in(run) == producer;
     last += goes_on ? run_length(run, floor) : 0;
     if (number_in(last) == 0 || number_in(last) + count >= NUMBER_MASK ||
-        !number_of(group, floor + count - 1, producer, read, &number) || number != number_in(last) + count)
+        is_open(group, producer) || !number_of(group, floor + count - 1, producer, read, &number) ||
+        number != number_in(last) + count)
         return false;
     if (goes_on) {
         commit_floor(draft, floor, floor + count, moved);
@@ -742,7 +793,7 @@ static uint64_t uncounted(const struct shmbus_group *group) {
 
 /* What is missing before those numbers, of producers that may skip some or of the others: see shmbus_may_skip_numbers(). False:
  * the log has no room for all. */
-static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, uint64_t *left) {
+static bool put_found(struct draft *draft, const uint64_t *numbers, const uint64_t *counts, bool skips, uint64_t *left) {
     const struct shmbus_group *group = draft->group;
     for (uint32_t producer = 1; producer < ids(group); producer++) {
         uint32_t version = version_of(group, producer);
@@ -755,14 +806,15 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, bool skips, 
         if (version != version_in(load(group, producer, LAST)))
             disown_by(draft, producer);
         put_row(draft, producer, LAST, version, numbers[producer]);
-        put_missing(draft, producer, version, numbers[producer] - last, left, 0);
+        uint64_t missing = numbers[producer] - last;
+        put_missing(draft, producer, version, missing, messages_in(group, producer, version, missing, counts[producer], 0), left, 0);
     }
     return true;
 }
 
 /* One commit. `*more`: it had no room for all. */
 static bool explain_some(const struct shmbus_group *group, bool *more) {
-    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], counts[SHMBUS_MAX_PRODUCERS + 1], moved = 0, left;
     *more = false;
     struct draft draft = begin(group, &moved);
     uint64_t unread = unexplained(group), floor = shmbus_group_floor(group);
@@ -772,10 +824,10 @@ static bool explain_some(const struct shmbus_group *group, bool *more) {
         return false; /* the others read another ring */
     uint64_t unstored = uncounted(group); /* before the numbers: what is stored meanwhile is counted twice rather than not at all */
     ask(group, numbers);
-    if (shmbus_numbers_before(group->ring, floor, numbers, ids(group) - 1) != SHMBUS_OK)
+    if (shmbus_numbers_before(group->ring, floor, numbers, counts, ids(group) - 1) != SHMBUS_OK)
         return false;
     left = unread;
-    *more = !put_found(&draft, numbers, false, &left) || !put_found(&draft, numbers, true, &left);
+    *more = !put_found(&draft, numbers, counts, false, &left) || !put_found(&draft, numbers, counts, true, &left);
     uint64_t unknown = !*more && left > unstored ? left - unstored : 0;
     uint64_t voids = atomic_load_explicit(&group->ring->header->aborted, memory_order_relaxed);
     bool stranger = unknown && group->ring->producers >= group->rows; /* some of them have no row */
@@ -800,14 +852,19 @@ bool shmbus_group_explain(const struct shmbus_group *group) {
     return done;
 }
 
+static bool is_unfinished(const struct shmbus_group *group, uint32_t producer) {
+    return shmbus_may_skip_numbers(group->ring, producer) && shmbus_numbers_unfinished(group->ring, producer);
+}
+
 void shmbus_group_begin(const struct shmbus_group *group) {
-    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
+    uint64_t numbers[SHMBUS_MAX_PRODUCERS + 1], counts[SHMBUS_MAX_PRODUCERS + 1], from = shmbus_group_floor(group);
     if (!group->rows || !group->ring || (group->ring->header->generation == 0 && from <= group->ring->header->first_sequence))
         return; /* it gets what was published from the first on: all that is missing is lost */
     bool known = false;
+    shmbus_await_claims(group->ring, from, SHMBUS_CLAIM_NS);
     for (int tries = 0; !known && tries < TRIES; tries++) {
         ask(group, numbers);
-        known = shmbus_numbers_before(group->ring, from, numbers, ids(group) - 1) == SHMBUS_OK;
+        known = shmbus_numbers_before(group->ring, from, numbers, counts, ids(group) - 1) == SHMBUS_OK;
         from = known ? from : shmbus_head(group->ring);
     }
     if (from > shmbus_group_floor(group)) { /* that it wanted to begin with, and nobody knows whose it was */
@@ -818,7 +875,11 @@ void shmbus_group_begin(const struct shmbus_group *group) {
     for (uint32_t producer = 1; known && producer < ids(group); producer++) {
         if (numbers[producer] == SHMBUS_UNASKED)
             continue;
-        uint64_t made = versioned(version_of(group, producer), numbers[producer]);
+        uint32_t version = version_of(group, producer);
+        uint64_t made = versioned(version, numbers[producer]);
+        if (group->before)
+            atomic_store_explicit(&group->before[producer], versioned(version, is_unfinished(group, producer) ? NUMBER_MASK : counts[producer]),
+                                  memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, BASE)], made, memory_order_relaxed);
         atomic_store_explicit(&group->account[place_of(producer, LAST)], made, memory_order_release);
     }
@@ -838,7 +899,7 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
             break;
         put_run_on(&draft);
         put_row(&draft, producer, LAST, version, published);
-        put_missing(&draft, producer, version, published - last, &left, 0);
+        put_missing(&draft, producer, version, published - last, published - last, &left, 0);
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
         done = commit(&draft, &moved);
     }
@@ -931,7 +992,7 @@ bool shmbus_group_entry(const struct shmbus_group *group, uint32_t producer, str
     *entry = (struct shmbus_entry){
         .producer = producer, .version = version, .last = words[LAST], .base = words[BASE], .overrun = words[OVERRUN],
         .expired = words[EXPIRED], .corrupt = words[CORRUPT], .filtered = words[FILTERED], .repeated = words[REPEATED],
-        .dead = words[DEAD],
+        .dead = words[DEAD], .before = before_in(group, producer, version),
     };
     uint64_t missed = entry->overrun + entry->expired + entry->corrupt + entry->filtered + entry->dead;
     uint64_t all = entry->last - entry->base;

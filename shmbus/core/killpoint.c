@@ -19,7 +19,7 @@ const char *const shmbus_killpoint_sites[] = {
     "repair.aborted",  "skip.before",      "skip.done",        "seal.announced",  "seal.done",
     "group.claimed",   "group.judged",     "group.settled",    "group.advanced",  "group.returned",
     "group.retaken",   "group.dropped",    "group.bridged",    "group.booked",
-    "group.abandoned", "group.passed",
+    "group.abandoned", "group.passed",     "leap.counted",    "leap.noted",
     NULL,
 };
 

@@ -10,7 +10,7 @@
  *   0x0400  hint            a full 64-bit sequence, behind head by less than 2^39
  *   0x0480  counters        bytes published, claims aborted
  *   0x0600  producer[]      64 bytes each, written by the coordinator
- *           numbers[]       64 bytes each, written by that producer
+ *           numbers[]       64 bytes each, written by that producer, see leaps.c
  *           gate[]          16 bytes each, written by the coordinator
  *   page    slot[]          16 bytes each
  *   page    arena           frames of 64-byte units; mapped twice, back to back
@@ -26,8 +26,9 @@
  *   0x0080  heartbeat u64 · health u32: what the client says of itself, 0 (UNKNOWN): nothing
  *   0x0100  cursor[]        64 bytes each, written by the client
  *           first[]         u32 for each cursor: its first row + 1
- *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c; all but the first
- *                           have no memory before the client needs it
+ *           row[]           64 bytes each: what one cursor got and missed of one producer, see ledger.c
+ *           before[]        u64 for each row: messages of that producer before its first. Of both, all but the first have no
+ *                           memory before the client needs it
  *
  * group segment
  *
@@ -37,11 +38,12 @@
  *           record          length u32, then what the coordinator remembers of the group
  *   page    log[65]         what one of those who write here is going to change: its members, and the coordinator
  *   page    lane[]          next · verdict · ticket · returned · blocked · counters, then word[window] · time[window] ·
- *                           judged[producers] · row[rows], by producer id · whose[window], 32 bits each
+ *                           judged[producers] · row[rows], by producer id · before[rows] · whose[window], 32 bits each
  *
  *           word    {lap : 48, state : 2, tries : 8, member : 6}, or, settled, {lap : 48, ending : 4 of 2 + 2, producer : 12}
  *           time    {milliseconds : 44, tries : 8, lap : 12}
  *           row     ten words {which owner of the id : 16, number : 48}, see group_ledger.c
+ *           before  one such word
  *           whose   {lap : 20, producer : 12}
  *           ticket  {how many changes : 56, under way : 1, whose log : 7}, or, of a change that needs no log,
  *                   {the same, of which 16 the floor's lowest : 56, 0 : 1, 127 : 7}
@@ -105,7 +107,13 @@ struct shmbus_numbers {
     _Atomic uint64_t claiming;               /* of the one it is at, stored before the claim */
     _Atomic uint32_t durable;                /* by the coordinator: the numbers outlive the process */
     _Atomic uint32_t begun;                  /* by the coordinator: how often the id was given to somebody new */
-    _Atomic uint64_t left;                   /* by the coordinator: see shmbus_producer_leave() */
+    union { /* see stands_for() */
+        _Atomic uint64_t left;    /* by the coordinator, of one that is not durable: see shmbus_producer_leave() */
+        _Atomic uint64_t skipped; /* of a durable one: numbers that were left out in the rings before this one */
+    };
+    struct {
+        _Atomic uint64_t first, skipped; /* from number `first` on, so many were left out: see leaps.c */
+    } leaps[2];
 };
 _Static_assert(sizeof(struct shmbus_numbers) == 64, "a producer's numbers have a cache line of their own");
 
@@ -163,6 +171,7 @@ struct shmbus_session_page {
     uint64_t start_time, pid_namespace;
     uint8_t boot_id[16];
     _Atomic uint32_t backed; /* so many rows have memory; 0: all, as in the layouts before this one */
+    uint32_t counted;        /* there is before[] */
     _Alignas(128) _Atomic uint64_t heartbeat;
     _Atomic uint32_t health;
     _Atomic uint32_t reason_state; /* {changes : 24, bytes : 8}; an odd number of changes: it is being written */
@@ -184,6 +193,7 @@ static inline size_t shmbus_ledger_offset(uint32_t cursors) {
 struct shmbus_group_page {
     _Atomic uint64_t magic;
     uint32_t layout_version, lanes, window, producers, rows;
+    uint32_t counted; /* there is before[] */
     _Alignas(128) struct shmbus_producer members[SHMBUS_MEMBERS];
     _Atomic uint32_t record_bytes;
     unsigned char record[SHMBUS_GROUP_RECORD - 4];
@@ -191,6 +201,7 @@ struct shmbus_group_page {
 _Static_assert(offsetof(struct shmbus_group_page, members) == 0x80, "members stand at 0x80");
 
 #define GROUP_ROW_WORDS 10u
+#define GROUP_RUNS_LAYOUT 4u /* the first that has runs */
 
 /* What is going to be written where, by one commit: see group_ledger.c. */
 enum { GROUP_LOG_ENTRIES = 84 };
@@ -270,6 +281,32 @@ static inline uint32_t owner_of(const struct shmbus_ring *ring, uint64_t sequenc
 }
 
 struct shmbus_producer *shmbus_producer_entry(const struct shmbus_ring *ring, uint32_t producer);
+/* How far a producer has come, as of one moment. */
+struct shmbus_progress {
+    uint64_t published, skipped; /* the number of its last message, and how many up to there were left out */
+    uint64_t since;              /* the number from which on so many were; 0: from before this ring */
+};
+static inline bool is_durable(const struct shmbus_numbers *numbers) {
+    return atomic_load_explicit(&numbers->durable, memory_order_acquire) != 0;
+}
+/* The word that is `left` of an ordinary producer and `skipped` of a durable one; 0: it is the other kind's, or says nothing.
+ *
+ * shmbus_numbers_begin() clears it before it says which kind has the id now (release), and only then is it written, by release:
+ * `left` when its owner has left; `skipped` in a successor, whose ids are begun before anybody is told of it. (One that has left
+ * before is not begun there: of a new ring all words are zero, `durable`, too.) So if `durable` says before that it is this kind's, nothing is seen that the owner before
+ * wrote; and if it says so after that, too, nothing of the next owner's. That an id has begun twice in between is left to the
+ * reader: as with all other words here, whose they are it looks up, too (shmbus_producer_tag()). */
+static inline uint64_t stands_for(const struct shmbus_numbers *numbers, bool durable) {
+    bool before = is_durable(numbers) == durable;
+    uint64_t word = atomic_load_explicit(&numbers->left, memory_order_acquire);
+    return before && is_durable(numbers) == durable ? word : 0;
+}
+/* Do its producers count what they leave out? */
+static inline bool counts_leaps(const struct shmbus_ring *ring) { return ring->header->layout_version >= 4; }
+/* False: it leaps faster than we look, or somebody scribbled over it. */
+bool shmbus_leaps_read(const struct shmbus_numbers *numbers, struct shmbus_progress *progress);
+/* The next message gets that number, which is not known to follow from the one before. */
+void shmbus_leap(struct shmbus_writer *writer, uint64_t number);
 void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity); /* NULL: nobody */
 bool shmbus_identity_load(struct shmbus_producer *entry, struct shmbus_identity *identity);
 struct shmbus_numbers *shmbus_numbers_entry(const struct shmbus_ring *ring, uint32_t producer);

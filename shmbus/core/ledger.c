@@ -20,8 +20,11 @@ void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size)
     struct shmbus_session_page *page = memory;
     *ledger = (struct shmbus_ledger){.cursors = 0};
     uint32_t cursors = page->capacity, rows = page->rows;
-    if (!rows || shmbus_session_bytes(cursors, rows) > size)
+    size_t bytes = shmbus_ledger_offset(cursors) + (size_t)rows * sizeof *ledger->rows;
+    size_t counts = page->counted ? (size_t)rows * sizeof *ledger->before : 0;
+    if (!rows || bytes + counts > size)
         return;
+    ledger->before = counts ? (void *)((unsigned char *)memory + bytes) : NULL;
     ledger->first = (void *)&page->cursors[cursors];
     ledger->rows = (void *)((unsigned char *)memory + shmbus_ledger_offset(cursors));
     ledger->backed = &page->backed;
@@ -46,7 +49,11 @@ static void grow_small(_Atomic uint32_t *number) {
     atomic_store_explicit(number, atomic_load_explicit(number, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base) {
+_Atomic uint64_t *shmbus_row_before(const struct shmbus_ledger *ledger, const struct shmbus_row *row) {
+    return ledger->before ? &ledger->before[row - ledger->rows] : NULL;
+}
+
+void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base, _Atomic uint64_t *count, uint64_t before) {
     _Atomic uint64_t *numbers[] = {&row->overrun, &row->expired, &row->filtered};
     begin_change(row);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -55,6 +62,8 @@ void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base) {
     atomic_store_explicit(&row->repeated, 0, memory_order_relaxed);
     set(&row->base, base);
     set(&row->last, base);
+    if (count)
+        set(count, before);
     atomic_store_explicit(&row->producer, tag, memory_order_relaxed);
     end_change(row);
 }
@@ -64,11 +73,17 @@ static uint32_t rows_with_memory(const struct shmbus_ledger *ledger) {
     return backed && backed < ledger->capacity ? backed : ledger->capacity;
 }
 
-/* Whoever is killed before it is said that the rows have memory leaves rows that have some and are not used. */
+/* With what stands beside them. Whoever is killed before it is said that the rows have memory leaves rows that have some and are
+ * not used. */
+static bool back_rows(const struct shmbus_ledger *ledger, uint32_t first, uint32_t count) {
+    return ledger->back && ledger->back(&ledger->rows[first], count * sizeof *ledger->rows) &&
+           (!ledger->before || ledger->back(&ledger->before[first], count * sizeof *ledger->before));
+}
+
 static bool grow_by_some(struct shmbus_ledger *ledger) {
     uint32_t backed = rows_with_memory(ledger), more = ledger->capacity - backed;
     more = more < ROWS_AT_A_TIME ? more : ROWS_AT_A_TIME;
-    if (!more || !ledger->back || !ledger->back(&ledger->rows[backed], more * sizeof *ledger->rows))
+    if (!more || !back_rows(ledger, backed, more))
         return false;
     atomic_store_explicit(ledger->backed, backed + more, memory_order_relaxed);
     ledger->hint = backed;
@@ -98,13 +113,13 @@ static struct shmbus_row *free_row(struct shmbus_ledger *ledger) {
     return row;
 }
 
-struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base) {
+struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base, uint64_t before) {
     struct shmbus_row *row = cursor < ledger->cursors ? free_row(ledger) : NULL;
     if (!row)
         return NULL;
     uint32_t at = (uint32_t)(row - ledger->rows);
     ledger->hint = at + 1;
-    shmbus_row_restart(row, tag, base);
+    shmbus_row_restart(row, tag, base, shmbus_row_before(ledger, row), before);
     atomic_store_explicit(&row->next, atomic_load_explicit(&ledger->first[cursor], memory_order_relaxed), memory_order_relaxed);
     atomic_store_explicit(&row->owner, cursor + 1, memory_order_relaxed);
     /* release: who finds the row finds it filled in */
@@ -134,16 +149,20 @@ void shmbus_rows_close(const struct shmbus_ledger *ledger, uint32_t cursor) {
     }
 }
 
-uint64_t shmbus_row_leap(const struct shmbus_row *row, uint64_t number) {
-    uint64_t last = get(&row->last);
-    return number > last ? number - last - 1 : 0;
+uint64_t shmbus_row_missing(const struct shmbus_row *row, uint64_t before, uint64_t number, uint64_t count) {
+    uint64_t last = get(&row->last), base = get(&row->base), more = number > last ? number - last : 0;
+    if (before == SHMBUS_UNCOUNTED || count == SHMBUS_UNCOUNTED)
+        return more;
+    uint64_t known = before + last - base, missing = count > known ? count - known : 0;
+    return missing < more + base ? missing : more + base; /* whatever the ring says, each has a number */
 }
 
-void shmbus_row_lose(struct shmbus_row *row, uint64_t lost, uint64_t unused) {
+void shmbus_row_lose(struct shmbus_row *row, uint64_t number, uint64_t lost) {
+    uint64_t last = get(&row->last), more = number > last ? number - last : 0;
     begin_change(row);
     grow(&row->overrun, lost);
-    grow(&row->base, unused);
-    grow(&row->last, lost + unused);
+    grow(&row->base, more - lost); /* modulo 2^64: down, if more was lost */
+    grow(&row->last, more);
     end_change(row);
 }
 
@@ -169,10 +188,10 @@ void shmbus_row_account(struct shmbus_row *row, uint64_t number, enum shmbus_out
     end_change(row);
 }
 
-struct shmbus_entry shmbus_row_read(const struct shmbus_row *row) {
+struct shmbus_entry shmbus_row_read(const struct shmbus_row *row, const _Atomic uint64_t *before) {
     struct shmbus_entry entry;
     for (unsigned looks = 0;; looks++) {
-        uint32_t before = atomic_load_explicit(&row->changing, memory_order_acquire);
+        uint32_t changing = atomic_load_explicit(&row->changing, memory_order_acquire);
         uint32_t tag = atomic_load_explicit(&row->producer, memory_order_relaxed);
         entry = (struct shmbus_entry){
             .producer = tag & SHMBUS_MAX_PRODUCER_ID,
@@ -184,9 +203,10 @@ struct shmbus_entry shmbus_row_read(const struct shmbus_row *row) {
             .filtered = get(&row->filtered),
             .repeated = atomic_load_explicit(&row->repeated, memory_order_relaxed),
             .last = get(&row->last),
+            .before = before ? get(before) : SHMBUS_UNCOUNTED,
         };
         FENCE(memory_order_acquire);
-        if (!(before & 1) && before == atomic_load_explicit(&row->changing, memory_order_relaxed))
+        if (!(changing & 1) && changing == atomic_load_explicit(&row->changing, memory_order_relaxed))
             break;
         if (looks >= LOOKS)
             break;

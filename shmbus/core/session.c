@@ -4,9 +4,13 @@
 #include "killpoint.h"
 #include "layout.h"
 
-size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows) {
+static size_t bytes_of(uint32_t cursors, uint32_t rows, size_t row) {
     size_t bytes = sizeof(struct shmbus_session_page) + (size_t)cursors * sizeof(struct shmbus_cursor);
-    return rows ? shmbus_ledger_offset(cursors) + (size_t)rows * sizeof(struct shmbus_row) : bytes;
+    return rows ? shmbus_ledger_offset(cursors) + (size_t)rows * row : bytes;
+}
+
+size_t shmbus_session_bytes(uint32_t cursors, uint32_t rows) {
+    return bytes_of(cursors, rows, sizeof(struct shmbus_row) + sizeof(uint64_t));
 }
 
 void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup) {
@@ -18,6 +22,7 @@ void shmbus_session_init(void *memory, const struct shmbus_session_setup *setup)
     page->pid = setup->pid;
     page->rows = setup->rows;
     atomic_store_explicit(&page->backed, setup->backed, memory_order_relaxed);
+    page->counted = true;
     page->start_time = setup->start_time;
     page->pid_namespace = setup->pid_namespace;
     memcpy(page->boot_id, setup->boot_id, sizeof page->boot_id);
@@ -45,8 +50,9 @@ enum shmbus_result shmbus_session_check(const void *memory, size_t size, const u
     if (size < sizeof *page)
         return SHMBUS_BAD_SIZE;
     uint64_t magic = atomic_load_explicit(&page->magic, memory_order_acquire);
+    size_t row = sizeof(struct shmbus_row) + (page->counted ? sizeof(uint64_t) : 0);
     return check(magic, &shmbus_session_layout, page->layout_version, page->boot_id, boot_id,
-                 shmbus_session_bytes(page->capacity, page->rows), size);
+                 bytes_of(page->capacity, page->rows, row), size);
 }
 
 bool shmbus_session_beat(struct shmbus_session_page *page, enum shmbus_health health) {

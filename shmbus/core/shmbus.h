@@ -28,7 +28,7 @@ extern "C" {
 #define SHMBUS_SESSION_OLDEST 1u
 #define SHMBUS_BELLS_LAYOUT 2u
 #define SHMBUS_BELLS_OLDEST 1u
-#define SHMBUS_GROUP_LAYOUT 4u
+#define SHMBUS_GROUP_LAYOUT 5u
 #define SHMBUS_GROUP_OLDEST 2u
 #define SHMBUS_UNIT 64u                        /* bytes; positions and lengths in the arena count these */
 #define SHMBUS_MAX_UNITS ((1u << 18) - 1u)     /* of one frame: 18 bits in the slot word */
@@ -186,6 +186,7 @@ struct shmbus_writer {
     uint32_t producer;
     uint64_t producer_sequence;          /* of the last message published */
     struct shmbus_numbers *numbers;      /* where the others can see that */
+    uint64_t next;                       /* the number that comes after it, if nothing is to be noted for that; 0: look */
     uint64_t head;                       /* last packed head seen: spares a cache miss while there is room */
     uint64_t seen;                       /* sequence for which that head showed room */
     const struct shmbus_session_ref *sessions;
@@ -293,7 +294,8 @@ struct shmbus_identity {
 bool shmbus_producer_set(const struct shmbus_ring *ring, uint32_t producer, const struct shmbus_identity *identity);
 bool shmbus_producer_get(const struct shmbus_ring *ring, uint32_t producer, struct shmbus_identity *identity);
 /* Its owner has left, and all that it published stands before that sequence. Name and numbers stay what they are until the id
- * is somebody else's, for readers that have not come that far. */
+ * is somebody else's, for readers that have not come that far. Nothing is said of a durable one, whose id waits for its next
+ * process. */
 void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence);
 /* That sequence; 0: its owner is there, or nobody ever was. */
 uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer);
@@ -310,18 +312,37 @@ void shmbus_numbers_carry(const struct shmbus_ring *ring, const struct shmbus_ri
 uint64_t shmbus_numbers_settle(const struct shmbus_ring *ring, uint32_t producer);
 /* At least that many. */
 void shmbus_numbers_raise(const struct shmbus_ring *ring, uint32_t producer, uint64_t number);
+/* They go on in the successor of the ring before, where nobody publishes under that id any more: by its producer before it
+ * publishes there, and by the coordinator after shmbus_numbers_settle(). */
+void shmbus_numbers_follow(const struct shmbus_ring *ring, const struct shmbus_ring *before, uint32_t producer);
 /* Is it durable? Its last number, and that of the message it is (or was) at. */
 bool shmbus_numbers_get(const struct shmbus_ring *ring, uint32_t producer, uint64_t *published, uint64_t *claiming);
-/* A durable publisher gives its messages what numbers it likes, as long as they grow. So where numbers tell whose losses unread
- * sequences are, those who may skip some come last: they have lost at most what is left by the others. */
+/* A durable publisher gives its messages what numbers it likes, as long as they grow. In a ring of a layout before 4 nobody counts
+ * what it leaves out. There, where numbers tell whose losses unread sequences are, those who may skip some come last: they have
+ * lost at most what is left by the others. */
 bool shmbus_may_skip_numbers(const struct shmbus_ring *ring, uint32_t producer);
+/* How many messages the producer has published; SHMBUS_UNCOUNTED: nobody knows. */
+#define SHMBUS_UNCOUNTED UINT64_MAX
+uint64_t shmbus_numbers_count(const struct shmbus_ring *ring, uint32_t producer);
 /* What each producer had published before `from`. For every id up to `producers`, `numbers` holds a number that it had surely
- * reached, or SHMBUS_UNASKED; now it holds that of its last message before that. SHMBUS_OVERRUN: the ring's head has passed
- * `from`, and what was found is void. Looks at no more slots than it has to: those up to the first message of the last producer
- * that was asked for and has published anything since. A message that was committed this instant may not be counted yet, nor one
- * of a publisher that died this instant. */
+ * reached, or SHMBUS_UNASKED; now it holds that of its last message before that, or one that it left out after that, and `counts`
+ * how many messages it had published (SHMBUS_UNCOUNTED: nobody knows). SHMBUS_OVERRUN: the ring's head has passed `from`, and
+ * what was found is void. Looks at no more slots than it has to: those up to the first message of the last producer that was
+ * asked for and has published anything since; all of them if one has left out numbers since then. A message that was committed
+ * this instant may not be counted yet, nor one of a publisher that died this instant. */
 #define SHMBUS_UNASKED UINT64_MAX
-enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint32_t producers);
+enum shmbus_result shmbus_numbers_before(const struct shmbus_ring *ring, uint64_t from, uint64_t *numbers, uint64_t *counts,
+                                         uint32_t producers);
+/* Who begins to read at `before` waits for the claims before that to become messages or nothing, which takes less than a
+ * microsecond of a publisher that runs; `most_ns` for one that does not. What is claimed still is counted as what comes, until its
+ * producer's next message tells. */
+#define SHMBUS_CLAIM_NS 50000u
+void shmbus_await_claims(const struct shmbus_ring *ring, uint64_t before, uint64_t most_ns);
+/* Is its last try not known to be a message? It may be in the middle of it, or have been refused. */
+bool shmbus_numbers_unfinished(const struct shmbus_ring *ring, uint32_t producer);
+/* Of one producer, which has a message at that sequence: how many it had published before that. SHMBUS_UNCOUNTED: nobody knows,
+ * or the ring has dropped it. */
+uint64_t shmbus_count_before(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer);
 /* The number of the producer's message at that sequence, as its frame says. False: it stands there no more. */
 bool shmbus_number_at(const struct shmbus_ring *ring, uint64_t sequence, uint32_t producer, uint64_t *number);
 /* Who claimed what stands at that sequence; 0: nobody, or it stands there no more. */
@@ -395,6 +416,8 @@ _Static_assert(sizeof(struct shmbus_row) == 64, "a row is one cache line");
 struct shmbus_ledger {
     _Atomic uint32_t *first;
     struct shmbus_row *rows;
+    _Atomic uint64_t *before; /* of each row, how many messages its producer had published up to `base`, as that was at first;
+                                 NULL where the page has no room for that */
     _Atomic uint32_t *backed;
     bool (*back)(void *memory, size_t bytes); /* gives memory to rows, see shmbus_back(); NULL: nobody does */
     uint32_t cursors, capacity;
@@ -405,6 +428,7 @@ struct shmbus_ledger {
 struct shmbus_entry { /* what a row says */
     uint32_t producer, version;
     uint64_t last, base, delivered, overrun, expired, corrupt, filtered, repeated, dead; /* dead: of a group's */
+    uint64_t before; /* messages of the producer before all of these; SHMBUS_UNCOUNTED: nobody knows */
 };
 
 /* Of what was read. What was overrun is told by shmbus_row_lose(). */
@@ -412,23 +436,27 @@ enum shmbus_outcome { SHMBUS_DELIVERED, SHMBUS_LOST_EXPIRED, SHMBUS_LOST_CORRUPT
 
 /* Of a session's page that has been checked; bounded by what is mapped. */
 void shmbus_ledger_view(struct shmbus_ledger *ledger, void *memory, size_t size);
-/* A new row; its numbers begin after `base`. NULL: there is none left, or no memory for one. One thread of the client at a
- * time. */
-struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base);
+/* A new row; its numbers begin after `base`, up to which the producer had published `before` messages. NULL: there is none left, or
+ * no memory for one. One thread of the client at a time. */
+struct shmbus_row *shmbus_row_open(struct shmbus_ledger *ledger, uint32_t cursor, uint32_t tag, uint64_t base, uint64_t before);
+/* Where that number of messages stands; NULL: nowhere. */
+_Atomic uint64_t *shmbus_row_before(const struct shmbus_ledger *ledger, const struct shmbus_row *row);
 /* The rows of a cursor, one after the other: NULL begins, and ends. */
 struct shmbus_row *shmbus_row_next(const struct shmbus_ledger *ledger, uint32_t cursor, const struct shmbus_row *row);
 /* All rows of a cursor are free again; nobody uses it. */
 void shmbus_rows_close(const struct shmbus_ledger *ledger, uint32_t cursor);
-/* From now on the row is another producer's. */
-void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base);
-/* How many numbers of the producer lie between the last one and this one. */
-uint64_t shmbus_row_leap(const struct shmbus_row *row, uint64_t number);
-/* `lost` of the numbers from the last one on were never read, `unused` are no messages. */
-void shmbus_row_lose(struct shmbus_row *row, uint64_t lost, uint64_t unused);
+/* From now on the row is another producer's; `*count`, unless it is NULL, becomes `before`. */
+void shmbus_row_restart(struct shmbus_row *row, uint32_t tag, uint64_t base, _Atomic uint64_t *count, uint64_t before);
+/* How many messages of the numbers up to `number` are not accounted for, of which the producer had published `count` messages
+ * by then, and `before` at the row's beginning. Where one of the two is SHMBUS_UNCOUNTED: how many numbers. */
+uint64_t shmbus_row_missing(const struct shmbus_row *row, uint64_t before, uint64_t number, uint64_t count);
+/* The numbers up to `number` were never read: `lost` were messages. (There may be more of them than numbers, if numbers before
+ * were taken for none.) */
+void shmbus_row_lose(struct shmbus_row *row, uint64_t number, uint64_t lost);
 /* This message comes after the last one, or had a number that was there before. */
 void shmbus_row_account(struct shmbus_row *row, uint64_t number, enum shmbus_outcome outcome);
-/* What it says, as of one moment. */
-struct shmbus_entry shmbus_row_read(const struct shmbus_row *row);
+/* What it says, as of one moment. `before` is what stands there, or NULL. */
+struct shmbus_entry shmbus_row_read(const struct shmbus_row *row, const _Atomic uint64_t *before);
 
 size_t shmbus_bells_bytes(uint32_t bells);
 void shmbus_bells_init(void *memory, uint32_t bells, const uint8_t boot_id[16]);
@@ -454,6 +482,7 @@ struct shmbus_group_setup {
     uint32_t window;    /* power of two: so many messages at most are given out and not settled, in each lane */
     uint32_t producers; /* ids of producers whose duplicates are removed, 0: duplicates are not looked for */
     uint32_t rows;      /* of the ledger, by producer id from 0 on; 0: none, as in the oldest layout */
+    bool uncounted;     /* they do not say what was published before the group began, as in the layouts before 5 */
 };
 
 /* One lane, as one member sees it. */
@@ -461,10 +490,11 @@ struct shmbus_group {
     struct shmbus_cursor *cursor; /* its position is the floor: everything before it is settled */
     struct shmbus_group_lane *lane;
     _Atomic uint64_t *words, *times, *judged, *account;
+    _Atomic uint64_t *before; /* of each row, how many messages its producer had published before the lane began; or NULL */
     _Atomic uint32_t *whose;
     struct shmbus_group_log *logs;
     uint32_t member, mask, shift, producers, rows;
-    bool runs; /* the layout has runs, see group_ledger.c; the one before it has a ledger without them */
+    bool runs; /* the layout has runs, see group_ledger.c; the first one with a ledger has none */
     uint32_t writer;                /* whose log is ours: the member's, or SHMBUS_MEMBERS for the coordinator, who sets it */
     const struct shmbus_ring *ring; /* for the caller to set: where it reads now; NULL: numbers and names of producers are not known */
 };

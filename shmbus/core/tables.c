@@ -26,13 +26,13 @@ struct shmbus_gate *shmbus_gate_entry(const struct shmbus_ring *ring, uint32_t i
 
 void shmbus_producer_leave(const struct shmbus_ring *ring, uint32_t producer, uint64_t sequence) {
     struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
-    if (numbers)
+    if (numbers && !is_durable(numbers))
         atomic_store_explicit(&numbers->left, sequence, memory_order_release);
 }
 
 uint64_t shmbus_producer_left(const struct shmbus_ring *ring, uint32_t producer) {
     struct shmbus_numbers *numbers = shmbus_numbers_entry(ring, producer);
-    return numbers ? atomic_load_explicit(&numbers->left, memory_order_acquire) : 0;
+    return numbers ? stands_for(numbers, false) : 0;
 }
 
 void shmbus_identity_store(struct shmbus_producer *entry, const struct shmbus_identity *identity) {

@@ -143,16 +143,24 @@ void rig_session_close(struct rig_session *session) {
     munmap(session->page, shmbus_session_bytes(session->ref.capacity, 0));
 }
 
-struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows) {
-    struct rig_group group = {.setup = {lanes, window, producers, rows}};
+static struct rig_group make_group(uint32_t session, struct shmbus_group_setup its) {
+    struct rig_group group = {.setup = its};
     struct shmbus_session_setup setup = {.session = session, .boot_id = "the same boot 1"};
     group.size = shmbus_group_bytes(&group.setup);
     CHECK(group.size != 0);
     group.memory = mmap(NULL, group.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(group.memory != MAP_FAILED);
     shmbus_group_init(group.memory, &setup, &group.setup);
-    group.ref = (struct shmbus_session_ref){session, lanes, group.memory};
+    group.ref = (struct shmbus_session_ref){session, its.lanes, group.memory};
     return group;
+}
+
+struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows) {
+    return make_group(session, (struct shmbus_group_setup){lanes, window, producers, rows, false});
+}
+
+struct rig_group rig_uncounted_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows) {
+    return make_group(session, (struct shmbus_group_setup){lanes, window, producers, rows, true});
 }
 
 struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member) {

@@ -69,6 +69,8 @@ struct rig_group {
 };
 /* `rows` of its ledger, 0: it has none. */
 struct rig_group rig_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows);
+/* The same of the layout before. */
+struct rig_group rig_uncounted_group(uint32_t session, uint32_t lanes, uint32_t window, uint32_t producers, uint32_t rows);
 struct shmbus_group rig_member(const struct rig_group *group, uint32_t lane, uint32_t member);
 struct shmbus_group rig_coordinator(const struct rig_group *group, uint32_t lane); /* nobody's member */
 void rig_group_close(struct rig_group *group);

@@ -14,7 +14,7 @@ static const uint64_t for_ever = UINT64_MAX / 2;
 struct campaign {
     uint32_t members, publishers, window, slots, generations;
     uint64_t messages;           /* of each publisher, those it repeats not counted */
-    bool lossy, once, sleeping, expiring, dying;
+    bool lossy, once, sleeping, expiring, dying, durable, leaping;
 };
 
 static struct campaign c;
@@ -60,9 +60,14 @@ static void rewire(struct shmbus_writer *writer, struct rig *rig, uint32_t gener
     writer->session_count = 1;
 }
 
+/* What number its message of that count has. Those that leap leave some out now and then, each in its own way. */
+static uint64_t numbered(uint64_t count, uint32_t producer) {
+    return c.leaping ? count + count / (3 * producer) * (7 + 13 * (producer % 2)) : count;
+}
+
 static enum shmbus_result publish_number(struct shmbus_writer *writer, uint64_t number) {
     uint64_t sequence;
-    writer->producer_sequence = number - 1;
+    writer->producer_sequence = numbered(number, writer->producer) - 1;
     enum shmbus_result result = rig_publish(writer, number, LENGTH, &sequence);
     if (result != SHMBUS_FULL)
         return result;
@@ -94,6 +99,7 @@ static void *publish_all(void *argument) {
                 sched_yield();
             done_with(&rig);
             rewire(&writer, &rig, ++generation, producer);
+            shmbus_numbers_follow(&rig.ring, &rigs[generation - 1].ring, producer);
             continue;
         default:
             CHECK(false);
@@ -379,6 +385,10 @@ static void make_generation(uint32_t generation, uint64_t first) {
     setup.geometry.slots = c.slots;
     setup.first_sequence = first;
     rigs[generation] = rig_open(&setup);
+    for (uint32_t p = 1; c.durable && p <= c.publishers; p++)
+        shmbus_numbers_begin(&rigs[generation].ring, p, true);
+    if (c.durable && generation)
+        shmbus_numbers_carry(&rigs[generation].ring, &rigs[generation - 1].ring);
     CHECK(c.lossy || shmbus_gate_set(&rigs[generation].ring, 0, page.ref.session, 0, first));
     first_of[generation] = first;
     atomic_store(&ready, generation + 1);
@@ -394,6 +404,10 @@ static void seal_now_and_then(void) {
         CHECK(end >= until);
         base_of[i + 1] = base_of[i] + end - first_of[i];
         make_generation(i + 1, (end / LEAP + 1 + i % 2) * LEAP);
+        for (uint32_t p = 1; c.durable && p <= c.publishers; p++) { /* as the coordinator, while they do it themselves */
+            shmbus_numbers_settle(&rigs[i].ring, p);
+            shmbus_numbers_follow(&rigs[i + 1].ring, &rigs[i].ring, p);
+        }
         shmbus_bell_signal(&bells.data);
         shmbus_bell_signal(&bells.space);
     }
@@ -413,8 +427,8 @@ static void check_ledger(const struct shmbus_group *lane) {
     for (uint32_t p = 1; p <= c.publishers; p++) {
         struct shmbus_entry entry;
         CHECK(shmbus_group_entry(lane, p, &entry));
-        CHECK_EQUAL(entry.base, 0);
-        CHECK_EQUAL(entry.last, c.messages);
+        CHECK_EQUAL(entry.last, numbered(c.messages, p));
+        CHECK_EQUAL(entry.last - entry.base, c.messages);
         CHECK_EQUAL(entry.delivered + entry.overrun, c.messages);
         CHECK_EQUAL(entry.expired + entry.corrupt + entry.filtered + entry.dead, 0);
         delivered += entry.delivered;
@@ -540,6 +554,21 @@ TEST(what_an_overrun_took_is_counted_exactly_while_members_die_and_are_late) {
 TEST(what_an_overrun_took_is_counted_exactly_where_duplicates_are_removed) {
     run((struct campaign){.members = 3, .publishers = 2, .window = 8, .slots = 8, .generations = 1, .messages = 120000,
                           .lossy = true, .once = true, .dying = true});
+}
+
+TEST(what_an_overrun_took_is_counted_exactly_of_publishers_that_leave_out_numbers) {
+    run((struct campaign){.members = 3, .publishers = 2, .window = 16, .slots = 16, .generations = 1, .messages = 120000,
+                          .lossy = true, .durable = true, .leaping = true});
+}
+
+TEST(what_an_overrun_took_is_counted_exactly_of_one_that_may_leave_out_numbers_and_does_not) {
+    run((struct campaign){.members = 3, .publishers = 1, .window = 4, .slots = 8, .generations = 1, .messages = 240000,
+                          .lossy = true, .durable = true});
+}
+
+TEST(what_publishers_leave_out_is_no_message_in_successors_either) {
+    run((struct campaign){.members = 3, .publishers = 2, .window = 8, .slots = 32, .generations = 4, .messages = 40000,
+                          .durable = true, .leaping = true});
 }
 
 TEST(members_follow_the_topic_to_its_successors_and_lose_nothing) {

@@ -85,7 +85,7 @@ TEST(each_kind_of_segment_is_known_by_its_own_numbers_of_layout) {
     check_numbers(&((struct shmbus_bells_page *)numbered)->layout_version, &shmbus_bells_layout, check_bells, numbered);
 
     memset(numbered, 0, sizeof numbered);
-    struct shmbus_group_setup group = {1, 8, 4, 4};
+    struct shmbus_group_setup group = {1, 8, 4, 4, false};
     numbered_size = shmbus_group_bytes(&group);
     CHECK(numbered_size <= sizeof numbered);
     shmbus_group_init(numbered, &setup, &group);

@@ -624,9 +624,9 @@ TEST(a_group_page_is_told_as_it_was_made_and_refused_when_its_numbers_are_nonsen
 
 TEST(there_is_no_group_of_a_nonsensical_size_and_no_lane_or_member_beyond_what_there_is) {
     static const struct shmbus_group_setup none[] = {
-        {0, 8, 0, 0}, {1, 0, 0, 0}, {1, 1, 0, 0}, {1, 12, 0, 0}, {1, 2 * SHMBUS_MAX_WINDOW, 0, 0},
-        {1, 8, SHMBUS_MAX_PRODUCERS + 2, 0}, {1, 8, 0, SHMBUS_MAX_PRODUCERS + 2},
-        {(1u << 16) + 1, 8, 0, 0}, {UINT32_MAX, 8, 0, 0}};
+        {0, 8, 0, 0, false}, {1, 0, 0, 0, false}, {1, 1, 0, 0, false}, {1, 12, 0, 0, false}, {1, 2 * SHMBUS_MAX_WINDOW, 0, 0, false},
+        {1, 8, SHMBUS_MAX_PRODUCERS + 2, 0, false}, {1, 8, 0, SHMBUS_MAX_PRODUCERS + 2, false},
+        {(1u << 16) + 1, 8, 0, 0, false}, {UINT32_MAX, 8, 0, 0, false}};
     for (uint32_t i = 0; i < sizeof none / sizeof *none; i++)
         CHECK_EQUAL(shmbus_group_bytes(&none[i]), 0);
     open_group(WINDOW, 5, 1);

@@ -139,6 +139,83 @@ TEST(numbers_that_a_producer_left_out_are_no_messages_and_those_it_used_again_no
     check_row(1, 102, 5, 0);
 }
 
+static void publish_as(uint32_t producer, uint64_t number) {
+    writers[producer].producer_sequence = number - 1;
+    publish(producer);
+}
+
+static void make_durable(void) {
+    for (uint32_t p = 1; p <= 2; p++) {
+        shmbus_numbers_begin(&rig.ring, p, true);
+        shmbus_writer_init(&writers[p], &rig.ring, p);
+    }
+}
+
+TEST(of_two_that_leave_out_numbers_neither_is_blamed_for_what_the_other_lost) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    publish_as(2, 70);
+    open_at(3, 0);
+    publish_as(1, 100);
+    publish_as(2, 101);
+    claim(&anna, 3, 2);
+    settle(&anna, 3, 5);
+    for (uint64_t i = 1; i <= 15; i++) {
+        publish_as(1, 100 + 50 * i);
+        publish_as(2, 101 + 2 * i);
+        publish_as(2, 101 + 2 * i + 1);
+    }
+    uint64_t head = shmbus_head(&rig.ring), dropped = head - 5;
+    CHECK_EQUAL(shmbus_group_skip(&anna, head), dropped);
+    must_tell(1, dropped / 3 + (dropped % 3 > 0));
+    must_tell(2, dropped - dropped / 3 - (dropped % 3 > 0));
+    must_tell_nothing();
+    CHECK_EQUAL(row(1).before, 1);
+    rig_close(&rig);
+}
+
+TEST(a_message_that_was_claimed_when_the_group_began_is_none_of_its_business) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    uint64_t word, claimed, began = shmbus_now_ns();
+    atomic_store(&writers[1].numbers->claiming, 8);
+    claimed = rig_claim(&rig.ring, 1, 2, true, &word);
+    open_at(3, 0);
+    CHECK(shmbus_now_ns() - began >= SHMBUS_CLAIM_NS); /* it was waited for, in vain */
+    CHECK_EQUAL(row(1).before, SHMBUS_UNCOUNTED);
+    CHECK(rig_commit(&rig.ring, claimed, word));
+    atomic_store(&writers[1].numbers->published, 8);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    publish_as(1, 20);
+    claim(&anna, 3, 1);
+    settle(&anna, 3, 4);
+    check_row(1, 20, 1, 0);
+    CHECK_EQUAL(row(1).before, 2);
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, 1), 3); /* so nothing is in flight */
+    rig_close(&rig);
+}
+
+TEST(a_claim_that_came_to_nothing_after_the_group_had_begun_is_found_out_with_the_next_message) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    uint64_t word;
+    atomic_store(&writers[1].numbers->claiming, 8);
+    rig_claim(&rig.ring, 1, 2, true, &word);
+    open_at(3, 0);
+    CHECK_EQUAL(row(1).before, SHMBUS_UNCOUNTED);
+    CHECK_EQUAL(shmbus_repair(&rig.ring, 1), 1);
+    shmbus_writer_init(&writers[1], &rig.ring, 1);
+    publish_as(1, 8); /* goes on where the row ends */
+    claim(&anna, 3, 1);
+    settle(&anna, 3, 4);
+    check_row(1, 8, 1, 0);
+    CHECK_EQUAL(row(1).before, 1);
+    rig_close(&rig);
+}
+
 TEST(duplicates_that_are_removed_are_counted_apart) {
     open_ring();
     open_at(1, PRODUCERS + 1);
@@ -584,10 +661,10 @@ TEST(an_id_that_is_given_to_another_in_a_run_begins_anew) {
     check_row(1, 1, 1, 0);
 }
 
-TEST(a_page_of_the_layout_before_has_no_runs) {
+TEST(a_page_of_the_first_layout_with_a_ledger_has_no_runs) {
     open_ring();
     page = rig_group(9, 2, WINDOW, 0, PRODUCERS + 1);
-    shmbus_group_page(page.memory, 2)->layout_version = 3;
+    shmbus_group_page(page.memory, 2)->layout_version = GROUP_RUNS_LAYOUT - 1;
     anna = looking(rig_member(&page, 1, 3));
     coordinator = looking(rig_coordinator(&page, 1));
     shmbus_group_place(&coordinator, 1);
@@ -596,6 +673,81 @@ TEST(a_page_of_the_layout_before_has_no_runs) {
     settle_each(1, 1, 20);
     CHECK_EQUAL(in_a_run(), 0);
     CHECK_EQUAL(atomic_load(&anna.account[10]), 1ull << 48 | 20);
+}
+
+/* `durable` from the beginning: 1 and 2 have published 7 and 70, and 1 goes on from 8 in a run. */
+static void open_durable_in_a_run(uint64_t length) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    publish_as(2, 70);
+    open_at(3, 0);
+    publish_many(1, length);
+    claim(&anna, 3, (uint32_t)length);
+    settle(&anna, 3, 3 + length);
+    CHECK_EQUAL(in_a_run(), 1);
+}
+
+TEST(what_a_run_has_had_is_none_of_what_one_that_leaves_out_numbers_has_lost) {
+    open_durable_in_a_run(12);
+    for (uint64_t i = 1; i <= 20; i++) {
+        publish_as(1, 100 + 50 * i);
+        publish_as(2, 101 + 2 * i);
+    }
+    uint64_t head = shmbus_head(&rig.ring), dropped = head - 15;
+    CHECK_EQUAL(shmbus_group_skip(&anna, head), dropped);
+    must_tell(1, (dropped + 1) / 2);
+    must_tell(2, dropped / 2);
+    must_tell_nothing();
+    CHECK_EQUAL(row(1).delivered, 12);
+    rig_close(&rig);
+}
+
+TEST(what_a_run_has_had_is_none_of_what_is_missing_before_its_next_message) {
+    open_durable_in_a_run(12);
+    struct shmbus_group late = anna; /* finds neither the message nor whose it was */
+    late.ring = NULL;
+    publish(1);
+    publish_as(2, 80);
+    publish_as(1, 100);
+    claim(&anna, 15, 1);
+    claim(&late, 16, 1);
+    claim(&anna, 17, 1);
+    settle(&anna, 17, 18);
+    end(&late, 16, SHMBUS_ENDED_OVERRUN);
+    settle(&anna, 15, 16); /* and the floor goes past all three */
+    check_row(1, 100, 14, 0);
+    must_tell_nothing();
+    publish_as(2, 90);
+    claim(&anna, 18, 1);
+    settle(&anna, 18, 19);
+    must_tell(2, 1);
+    must_tell_nothing();
+    rig_close(&rig);
+}
+
+TEST(a_page_of_the_layout_before_has_runs_and_takes_what_is_left_out_for_lost) {
+    open_ring();
+    make_durable();
+    publish_as(1, 7);
+    page = rig_uncounted_group(9, 2, WINDOW, 0, PRODUCERS + 1);
+    CHECK_EQUAL(shmbus_group_number(page.memory, page.size), SHMBUS_GROUP_LAYOUT - 1);
+    anna = looking(rig_member(&page, 1, 3));
+    coordinator = looking(rig_coordinator(&page, 1));
+    shmbus_group_place(&coordinator, 2);
+    shmbus_group_begin(&coordinator);
+    publish_many(1, 12);
+    claim(&anna, 2, 12);
+    settle(&anna, 2, 14);
+    CHECK_EQUAL(in_a_run(), 1);
+    CHECK_EQUAL(row(1).before, SHMBUS_UNCOUNTED);
+    for (uint64_t i = 1; i <= 40; i++)
+        publish_as(i % 2 ? 1 : 2, 100 + 2 * i);
+    uint64_t head = shmbus_head(&rig.ring), dropped = head - 14;
+    CHECK_EQUAL(shmbus_group_skip(&anna, head), dropped);
+    must_tell(1, dropped);
+    check_row(1, row(1).last, 12, dropped);
+    rig_close(&rig);
 }
 
 /* ---- ids, beginnings, layouts ---- */

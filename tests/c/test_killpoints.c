@@ -201,6 +201,31 @@ static void publish_as(uint32_t producer, uint32_t length) {
 }
 
 static void publish_small(void) { publish_as(VICTIM, SMALL); }
+
+/* Of every three numbers one, as a durable publisher may. */
+static void publish_with_leaps(void) {
+    struct rig look = rig_look(&rig, true);
+    struct shmbus_writer writer = writer_for(&look.ring, VICTIM);
+    uint64_t sequence, number = 1;
+    for (;;) {
+        atomic_store(&world->attempted, number);
+        writer.producer_sequence = 3 * number - 1;
+        enum shmbus_result result = rig_publish(&writer, number, SMALL, &sequence);
+        CHECK(result == SHMBUS_OK || result == SHMBUS_FULL);
+        if (result == SHMBUS_OK)
+            atomic_store(&world->returned, number++);
+        else
+            sched_yield();
+    }
+}
+
+/* It has left out two numbers for each of its messages, and nothing it did not come to counts. */
+static void count_leaps(void) {
+    shmbus_repair(&rig.ring, VICTIM);
+    uint64_t published = shmbus_numbers_settle(&rig.ring, VICTIM);
+    CHECK(published == 3 * atomic_load(&world->returned));
+    CHECK_EQUAL(shmbus_numbers_count(&rig.ring, VICTIM), published / 3);
+}
 static void publish_earlier(void) { publish_as(EARLIER_VICTIM, SMALL); }
 
 static unsigned char *unreadable;
@@ -467,6 +492,8 @@ static const struct row {
     {"write.half", nothing, publish_small, 501, THE_CALL, REPAIRER},
     {"write.done", nothing, publish_small, 500, THE_CALL, REPAIRER},
     {"commit.done", nothing, publish_small, 500, NOTHING, NOBODY},
+    {"leap.counted", nothing, publish_with_leaps, 500, THE_CALL, "nobody has to", count_leaps},
+    {"leap.noted", nothing, publish_with_leaps, 500, THE_CALL, "nobody has to", count_leaps},
     {"commit.revoked", nothing, publish_what_is_revoked, 1, THE_CALL, REPAIRER},
     {"retire.scanned", nothing, publish_small, 50, THE_CALL, NOBODY},
     {"retire.advanced", nothing, publish_small, 50, THE_CALL, NOBODY},

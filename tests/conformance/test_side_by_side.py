@@ -28,11 +28,15 @@ DURABLES = {
     "eager": Durable("eager", ack_deadline=None, max_deliveries=2, dead_letter="letters"),
     "narrow": Durable("narrow", ack_deadline=None, window=4, exactly_once=True),
 }
+DURABLE_PUBLISHERS = st.sampled_from(["p", "q"])
 WHICH = st.integers(0, 7)
 OPERATIONS = st.one_of(
     st.tuples(st.just("publish"), TOPICS, st.sampled_from([0, 7, 200]), st.sampled_from([None, None, 1e-9])),
     st.tuples(st.just("publish_many"), TOPICS, st.integers(0, 25)),
-    st.tuples(st.just("publish_numbered"), TOPICS, st.integers(1, 30), st.integers(1, 4)),
+    st.tuples(st.just("publish_numbered"), TOPICS, st.integers(1, 30), st.integers(1, 4), DURABLE_PUBLISHERS),
+    st.tuples(st.just("publish_onwards"), TOPICS, st.integers(0, 3), st.integers(1, 25), DURABLE_PUBLISHERS),
+    st.tuples(st.just("publish_too_much"), TOPICS, st.integers(1, 9), DURABLE_PUBLISHERS),
+    st.tuples(st.just("begin_again"), TOPICS, DURABLE_PUBLISHERS),
     st.tuples(st.just("subscribe"), PATTERNS, KINDS, STARTS, st.sampled_from([0, 0, 5]), ORDERS),
     st.tuples(st.just("publish_child"), TOPICS, st.sampled_from(["g", "h"]), st.integers(0, 6), st.booleans()),
     st.tuples(st.just("receive"), WHICH, st.integers(1, 20)),
@@ -87,10 +91,11 @@ class Side:
         except ShmbusError as error:
             return type(error), str(error).partition(":")[0]
 
-    def publisher(self, topic: str, durable: bool = False) -> Any:
+    def publisher(self, topic: str, durable: str = "") -> Any:
         key = topic, durable
         if key not in self.publishers:
-            self.publishers[key] = self.bus.publisher(topic, name=f"p{durable}", timeout=0, durable=durable)
+            its = {"name": durable, "durable": True} if durable else {"name": "passing"}
+            self.publishers[key] = self.bus.publisher(topic, timeout=0, **its)
         return self.publishers[key]
 
     def publish(self, topic: str, priority: int, ttl: float | None) -> Any:
@@ -99,9 +104,24 @@ class Side:
     def publish_many(self, topic: str, count: int) -> Any:
         return self.publisher(topic).publish_many([b"%d" % number for number in range(count)])
 
-    def publish_numbered(self, topic: str, number: int, count: int) -> Any:
-        publisher = self.publisher(topic, durable=True)
+    def publish_numbered(self, topic: str, number: int, count: int, durable: str) -> Any:
+        publisher = self.publisher(topic, durable)
         return publisher.publish_many([b"numbered"] * count, number=number), publisher.last_number
+
+    def publish_onwards(self, topic: str, leap: int, count: int, durable: str) -> Any:
+        publisher = self.publisher(topic, durable)
+        for _ in range(count):  # every message leaves out as many
+            publisher.publish(b"onwards", number=publisher.last_number + 1 + leap)
+        return publisher.last_number
+
+    def publish_too_much(self, topic: str, leap: int, durable: str) -> Any:
+        publisher = self.publisher(topic, durable)
+        return publisher.publish(bytes(2**21), number=publisher.last_number + 1 + leap)  # its number comes to nothing
+
+    def begin_again(self, topic: str, durable: str) -> Any:
+        if publisher := self.publishers.pop((topic, durable), None):
+            publisher.close()
+        return self.publisher(topic, durable).last_number
 
     def publish_child(self, topic: str, root: str, number: int, urgent: bool) -> Any:
         its = CorrelationMetadata(correlation_id=f"{root}{number}", root_correlation_id=root, sequence_number=number)
@@ -178,7 +198,7 @@ class Side:
 )
 @example(  # whose numbers have gaps is not blamed for what others have lost
     [
-        ("publish_numbered", "lab.x", 2, 1),
+        ("publish_numbered", "lab.x", 2, 1, "p"),
         ("publish", "lab.x", 0, None),
         ("set_limits", "lab.x", 1),
         ("publish", "lab.x", 0, None),
@@ -188,12 +208,36 @@ class Side:
 )
 @example(  # nor is a member of a durable subscription told so
     [
-        ("publish_numbered", "lab.x", 2, 1),
+        ("publish_numbered", "lab.x", 2, 1, "p"),
         ("publish", "lab.x", 0, None),
         ("set_limits", "lab.x", 1),
         ("publish", "lab.x", 0, None),
         ("subscribe", ("lab.#",), "patient", 1, 0, None),
         ("receive", 0, 9),
+    ]
+)
+@example(  # nor for what another one has lost whose numbers have gaps as well
+    [
+        ("publish_numbered", "lab.x", 9, 1, "p"),
+        ("publish_numbered", "lab.x", 1, 4, "q"),
+        ("set_limits", "lab.x", 1),
+        ("publish", "lab.x", 0, None),
+        ("subscribe", ("lab.#",), "lossy", 1, 0, None),
+        ("subscribe", ("lab.#",), "patient", 1, 0, None),
+        ("receive", 0, 9),
+        ("receive", 1, 9),
+    ]
+)
+@example(  # nor while messages of both are there yet
+    [
+        ("subscribe", ("lab.#",), "lossy", "latest", 0, None),
+        ("publish_onwards", "lab.x", 3, 12, "p"),
+        ("publish_numbered", "lab.x", 20, 3, "q"),
+        ("publish_too_much", "lab.x", 9, "q"),
+        ("begin_again", "lab.x", "p"),
+        ("publish_onwards", "lab.x", 2, 3, "p"),
+        ("publish_onwards", "lab.x", 1, 3, "q"),
+        ("receive", 0, 20),
     ]
 )
 def test_both_answer_the_same_whatever_is_done(operations):

@@ -5,8 +5,8 @@
  *   publisher    N1 claiming = number; N2 the slot: CLAIMED; N3 the tail; N4 COMMITTED, or, if that was taken away, ABORTED and
  *                the number is used again; N5 published = number.  It may be killed between any two of them.
  *   asker        A1 published, A2 claiming, A3 the tail; then slot by slot, from where it asks to the tail: a message of that
- *                producer answers by its own number; a claim by `claiming`, A4, if its word is still the same then, A5; if there
- *                is neither, A1 does
+ *                producer answers by its own number; a claim by `published`, A4, if its word is still the same then, A5; if
+ *                there is neither, A1 does
  *   anybody      a claim of somebody alive: SKIPPED, at any time; of somebody dead: ABORTED
  *
  * What must hold.  Whoever asks has read to there, so nothing before it can become a message any more.  The answer is how many
@@ -39,18 +39,13 @@ proctype publisher(byte me; byte tries)
 
 	do
 	:: atomic { tries > 0 -> tries-- }
-#ifndef DROP_CLAIMING_FIRST
 		if :: atomic { true -> if :: me == 0 -> claiming = n :: else fi } DIE fi;                       /* N1 */
-#endif
 claim:
 		if
 		:: atomic { state[tail] == EMPTY -> at = tail; state[at] = CLAIMED; owner[at] = me; number[at] = n }    /* N2 */
 		:: atomic { state[tail] != EMPTY -> tail++; goto claim }                                        /* helps */
 		DIE
 		fi;
-#ifdef DROP_CLAIMING_FIRST
-		if :: atomic { true -> if :: me == 0 -> claiming = n :: else fi } DIE fi;
-#endif
 		if :: atomic { true -> if :: tail == at -> tail++ :: else fi } DIE fi;                          /* N3 */
 #ifdef DROP_COMMIT_BEFORE_COUNT
 		if :: atomic { true -> if :: me == 0 -> published = n :: else fi } DIE fi;
@@ -106,11 +101,11 @@ proctype asker()
 	:: atomic { at < end && (owner[at] != 0 || state[at] == ABORTED) -> at++ }
 	:: atomic { at < end && owner[at] == 0 && state[at] == COMMITTED -> answer = number[at] - 1; goto told }
 	:: atomic { at < end && owner[at] == 0 && (state[at] == CLAIMED || state[at] == SKIPPED) -> was = state[at] }
-		c = claiming;                                                                                   /* A4 */
+		c = published;                                                                                  /* A4 */
 #ifdef DROP_WORD_AGAIN
-		atomic { answer = c - 1; goto told };
+		atomic { answer = c; goto told };
 #else
-		atomic { if :: state[at] == was -> answer = c - 1; goto told :: else -> was = 0; c = 0 fi };    /* A5 */
+		atomic { if :: state[at] == was -> answer = c; goto told :: else -> was = 0; c = 0 fi };        /* A5 */
 #endif
 	:: atomic { at == end -> break }
 	od;

@@ -267,6 +267,11 @@ class Counter:
         return self._words[0]
 
 
+def stride_of(site: str) -> int:
+    """How far the numbers of the durable publisher's messages are apart that is killed there."""
+    return 3 if site in {"leap.counted", "leap.noted", "commit.done"} else 1
+
+
 def publisher(bus: str, site: str, count: int, committed: Counter, size: int | None = None) -> Callable[[Line], None]:
     """Publishes until it passes the site."""
 
@@ -278,9 +283,9 @@ def publisher(bus: str, site: str, count: int, committed: Counter, size: int | N
             line.say("ready")
             line.hear()
             _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
-            number = 0
+            number, stride = 0, stride_of(site)
             while True:
-                its.publish(content("V", number, size))
+                its.publish(content("V", number, size), number=stride * (number + 1))
                 number += 1
                 committed.set(number)
                 if size is None:

@@ -69,6 +69,8 @@ ROWS = [
     _publisher("write.half", MESSAGE, CLAIM, False),
     _publisher("write.done", MESSAGE, CLAIM, False),
     _publisher("commit.done", NOTHING, COUNTED, True),
+    _publisher("leap.counted", MESSAGE, "nobody needs to: its next life writes over it", False),
+    _publisher("leap.noted", MESSAGE, "nobody needs to: its next life writes over it", False),
     _publisher("wake.cleared", NOTHING, WAKE, True),
     _publisher("wake.woken", NOTHING, NOBODY, True),
     _publisher("retire.scanned", MESSAGE, NOBODY, False),

@@ -83,7 +83,7 @@ def make_bells(count: int = 8) -> Bells:
 
 
 def make_session(number: int, cursors: int = 8, publishers: int = 8) -> Session:
-    descriptor = memory(Session.layout(cursors, publishers)[1])
+    descriptor = memory(Session.layout(cursors, publishers)[0])
     try:
         return Session.create(
             descriptor,

@@ -251,7 +251,7 @@ class RingMachine(RuleBasedStateMachine):
         assert ring.seal(len(self.rings) - 1) == old.next
         assert ring.seal(len(self.rings) - 1) == old.next
         for producer in range(1, ring.producer_capacity + 1):
-            self.ring.raise_numbers(producer, ring.settle_numbers(producer))
+            self.ring.follow_numbers(ring, producer)
         old.sealed, old.unhelped, old.successor = True, False, self.model
         assert ring.sealed and ring.successor == len(self.rings) - 1
         for writer in self.writers.values():

@@ -404,6 +404,6 @@ def test_a_living_session_keeps_a_bus_without_a_directory(bus_name, named):
         ).close()  # fmt: skip
 
     named(segment.ring_name(bus_name, 1, 0, 0))
-    number, _ = segment.create(segment.session_name(bus_name, 3), core.Session.layout(4, 1)[1], initialise)
+    number, _ = segment.create(segment.session_name(bus_name, 3), core.Session.layout(4, 1)[0], initialise)
     os.close(number)
     assert left(bus_name) == []

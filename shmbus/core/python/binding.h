@@ -133,6 +133,7 @@ bool attach_page(struct segment *segment, int descriptor, bool writable, PyObjec
 /* Fill in what a session's object says of a page that has been checked. */
 void session_fill(SessionObject *self, struct segment segment, bool writable);
 /* (id, which of that id, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated) */
+PyObject *count_object(uint64_t count); /* SHMBUS_UNCOUNTED: None */
 PyObject *entry_object(const struct shmbus_entry *entry);
 PyObject *identity_object(struct shmbus_producer *entry); /* (name, pid, start time, namespace, session, uid) or None */
 bool identity_given(struct shmbus_identity *who, const char *name, int pid, unsigned long long start,

@@ -16,7 +16,7 @@ static PyObject *group_wrap(PyTypeObject *type, struct segment segment, bool wri
 }
 
 static PyObject *group_layout(PyObject *Py_UNUSED(type), PyObject *args) {
-    struct shmbus_group_setup setup;
+    struct shmbus_group_setup setup = {.uncounted = false};
     if (!PyArg_ParseTuple(args, "IIII", &setup.lanes, &setup.window, &setup.producers, &setup.rows))
         return NULL;
     size_t bytes = shmbus_group_bytes(&setup);
@@ -32,7 +32,7 @@ static PyObject *group_create(PyObject *type, PyObject *args, PyObject *kwargs) 
     int descriptor;
     PyObject *boot;
     struct shmbus_session_setup session = {0};
-    struct shmbus_group_setup setup;
+    struct shmbus_group_setup setup = {.uncounted = false};
     struct segment segment;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iIIIIIIS", names, &descriptor, &session.session, &setup.lanes, &setup.window,
                                      &setup.producers, &setup.rows, &session.bell, &boot) ||

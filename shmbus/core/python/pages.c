@@ -210,7 +210,7 @@ static PyObject *session_wrap(PyTypeObject *type, struct segment segment, bool w
     return (PyObject *)self;
 }
 
-/* Of the ledger: a cursor has address space for as many as a topic has publishers, up to 16 MiB for all, and memory for one. More
+/* Of the ledger: a cursor has address space for as many as a topic has publishers, up to 18 MiB for all, and memory for one. More
  * of that the client gives itself when it needs it. */
 enum { MOST_ROWS = 1 << 18 };
 static uint32_t rows_for(uint32_t cursors, uint32_t publishers) {
@@ -223,9 +223,10 @@ static PyObject *session_layout(PyObject *Py_UNUSED(type), PyObject *args) {
     unsigned int cursors, publishers;
     if (!PyArg_ParseTuple(args, "II", &cursors, &publishers))
         return NULL;
-    uint32_t rows = rows_for(cursors, publishers);
-    return Py_BuildValue("KK", (unsigned long long)shmbus_session_bytes(cursors, backed_for(cursors, rows)),
-                         (unsigned long long)shmbus_session_bytes(cursors, rows));
+    uint32_t rows = rows_for(cursors, publishers), backed = backed_for(cursors, rows);
+    unsigned long long first = shmbus_ledger_offset(cursors), row = sizeof(struct shmbus_row), before = sizeof(uint64_t);
+    return Py_BuildValue("K((KK)(KK))", (unsigned long long)shmbus_session_bytes(cursors, rows), 0ull, first + backed * row,
+                         first + rows * row, backed * before);
 }
 
 static PyObject *session_create(PyObject *type, PyObject *args, PyObject *kwargs) {
@@ -319,11 +320,15 @@ static PyObject *session_bind_cursor(SessionObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+PyObject *count_object(uint64_t count) {
+    return count == SHMBUS_UNCOUNTED ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(count);
+}
+
 PyObject *entry_object(const struct shmbus_entry *e) {
-    return Py_BuildValue("IIKKKKKKKKK", e->producer, e->version, (unsigned long long)e->base, (unsigned long long)e->last,
+    return Py_BuildValue("IIKKKKKKKKKN", e->producer, e->version, (unsigned long long)e->base, (unsigned long long)e->last,
                          (unsigned long long)e->delivered, (unsigned long long)e->overrun, (unsigned long long)e->expired,
                          (unsigned long long)e->corrupt, (unsigned long long)e->filtered, (unsigned long long)e->dead,
-                         (unsigned long long)e->repeated);
+                         (unsigned long long)e->repeated, count_object(e->before));
 }
 
 /* What the ledger says of that cursor, producer by producer. */
@@ -337,7 +342,7 @@ static PyObject *session_ledger(SessionObject *self, PyObject *index) {
         row = shmbus_row_next(&self->ledger, (uint32_t)at, row);
         if (!row)
             break;
-        struct shmbus_entry e = shmbus_row_read(row);
+        struct shmbus_entry e = shmbus_row_read(row, shmbus_row_before(&self->ledger, row));
         PyObject *item = entry_object(&e);
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);

@@ -9,7 +9,10 @@ enum { FAIRNESS = 64 }; /* messages taken from one ring before the others get a 
 /* What the ledger says of one producer: valid while its entry in the ring is that version. */
 struct row_ref {
     struct shmbus_row *row;
+    uint64_t before;  /* messages of it before the row's first; SHMBUS_UNCOUNTED: not known */
     uint32_t version;
+    uint32_t overrun; /* nothing is missing of it that went by up to there, see Entry */
+    bool open;        /* that number is to be found out with its next message */
 };
 
 /* What merge.c knows of the next message of a ring, while it holds for `at`. (correlated.c sets marks of its own.) */
@@ -37,6 +40,7 @@ typedef struct {
     struct row_ref *rows;                 /* by producer id; the rows are the session's, or ours if there is none */
     uint32_t row_count, place;            /* place: which cursor of the session's it is */
     uint64_t unread;                      /* sequences that went by unread and are no producer's loss yet */
+    uint32_t overruns;                    /* how often some did */
     uint64_t voids;                       /* aborted claims of this ring that are none of our losses */
     uint64_t began;                       /* from there on it accounts for what was published */
     bool crowded;                         /* somebody found no room for a row: whoever gets one from now on begins there */
@@ -119,7 +123,7 @@ void ledger_account(Entry *entry, uint32_t producer, uint64_t number, enum shmbu
 static inline void ledger_delivered(Entry *entry, uint32_t producer, uint64_t number) {
     if (producer < entry->row_count) {
         struct shmbus_row *row = entry->rows[producer].row;
-        if (row && entry->rows[producer].version == entry->ring->producers[producer].version &&
+        if (row && !entry->rows[producer].open && entry->rows[producer].version == entry->ring->producers[producer].version &&
             atomic_load_explicit(&row->last, memory_order_relaxed) + 1 == number) {
             atomic_store_explicit(&row->last, number, memory_order_relaxed);
             return;

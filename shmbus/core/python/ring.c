@@ -260,12 +260,13 @@ static PyObject *ring_settle_numbers(RingObject *self, PyObject *arg) {
     return PyLong_FromUnsignedLongLong(shmbus_numbers_settle(&self->ring, (uint32_t)producer));
 }
 
-static PyObject *ring_raise_numbers(RingObject *self, PyObject *args) {
+static PyObject *ring_follow_numbers(RingObject *self, PyObject *args) {
+    RingObject *before;
     unsigned int producer;
-    unsigned long long number;
-    if (!PyArg_ParseTuple(args, "IK", &producer, &number) || !usable(self, true))
+    if (!PyArg_ParseTuple(args, "O!I", &RingType, &before, &producer) || !usable(self, true) || !usable(before, true))
         return NULL;
-    shmbus_numbers_raise(&self->ring, producer, number);
+    shmbus_numbers_settle(&before->ring, producer);
+    shmbus_numbers_follow(&self->ring, &before->ring, producer);
     Py_RETURN_NONE;
 }
 
@@ -278,7 +279,8 @@ static PyObject *ring_numbers(RingObject *self, PyObject *arg) {
     return Py_BuildValue("KKO", (unsigned long long)published, (unsigned long long)claiming, durable ? Py_True : Py_False);
 }
 
-/* (published, which one of those who had the id, is it durable, where it left) of every id that was ever given out, by id. */
+/* (number of the last message, how many there were, which one of those who had the id, is it durable, where it left) of every id
+ * that was ever given out, by id. */
 static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
     if (!usable(self, false))
         return NULL;
@@ -289,8 +291,9 @@ static PyObject *ring_all_numbers(RingObject *self, PyObject *Py_UNUSED(none)) {
         if (!shmbus_numbers_used(&self->ring, producer))
             continue;
         bool durable = shmbus_numbers_get(&self->ring, producer, &published, &claiming);
+        uint64_t count = shmbus_numbers_count(&self->ring, producer);
         PyObject *id = PyLong_FromUnsignedLong(producer);
-        PyObject *its = Py_BuildValue("KIOK", (unsigned long long)published, tag >> SHMBUS_PRODUCER_BITS,
+        PyObject *its = Py_BuildValue("KNIOK", (unsigned long long)published, count_object(count), tag >> SHMBUS_PRODUCER_BITS,
                                       durable ? Py_True : Py_False,
                                       (unsigned long long)shmbus_producer_left(&self->ring, producer));
         if (!id || !its || PyDict_SetItem(all, id, its) < 0)
@@ -588,7 +591,7 @@ static PyMethodDef ring_methods[] = {
     {"begin_numbers", (PyCFunction)ring_begin_numbers, METH_VARARGS, NULL},
     {"carry_numbers", (PyCFunction)ring_carry_numbers, METH_O, NULL},
     {"settle_numbers", (PyCFunction)ring_settle_numbers, METH_O, NULL},
-    {"raise_numbers", (PyCFunction)ring_raise_numbers, METH_VARARGS, NULL},
+    {"follow_numbers", (PyCFunction)ring_follow_numbers, METH_VARARGS, NULL},
     {"tally", (PyCFunction)ring_tally, METH_O, NULL},
     {"numbers", (PyCFunction)ring_numbers, METH_O, NULL},
     {"all_numbers", (PyCFunction)ring_all_numbers, METH_NOARGS, NULL},

@@ -46,6 +46,8 @@ static bool writer_take_ring(WriterObject *self, PyObject *object, unsigned int 
         return false;
     }
     uint64_t published = self->writer.producer_sequence;
+    if (self->ring) /* its own numbers, before anybody else has taken them over */
+        shmbus_numbers_follow(&ring->ring, &self->ring->ring, producer);
     ring_hold(ring);
     writer_drop_ring(self);
     self->ring = ring;
