@@ -556,6 +556,11 @@ TEST(what_an_overrun_took_is_counted_exactly_where_duplicates_are_removed) {
                           .lossy = true, .once = true, .dying = true});
 }
 
+TEST(what_an_overrun_took_is_counted_exactly_of_publishers_that_leave_out_numbers) {
+    run((struct campaign){.members = 3, .publishers = 2, .window = 16, .slots = 16, .generations = 1, .messages = 120000,
+                          .lossy = true, .durable = true, .leaping = true});
+}
+
 TEST(what_an_overrun_took_is_counted_exactly_of_one_that_may_leave_out_numbers_and_does_not) {
     run((struct campaign){.members = 3, .publishers = 1, .window = 4, .slots = 8, .generations = 1, .messages = 240000,
                           .lossy = true, .durable = true});
