@@ -600,7 +600,9 @@ def _text_of(path: str | Path) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(str(path), None, None, f"cannot be read: {reason}") from None
+        raise ConfigurationError(
+            str(path), None, None, f"cannot be read: {reason}; name a file of text that this user may read"
+        ) from None
 
 
 def _tables_in(text: str, path: str | Path) -> dict[str, Any]:

@@ -551,7 +551,10 @@ def _address(target: str) -> str:
 
 def _connect_error(target: str, address: str, error: OSError) -> ShmbusError:
     if isinstance(error, PermissionError):
-        return errors.AccessDenied("connect to", address, f"uid {os.geteuid()}", f"{error.strerror}.")
+        remedy = (
+            f"{error.strerror}: run this as the user who runs the bus, or have a rule in its [access] name this one."
+        )
+        return errors.AccessDenied("connect to", address, f"uid {os.geteuid()}", remedy)
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return ConnectError(target, address)
     return ConnectError(target, address, error.strerror or str(error) or "no answer in time")

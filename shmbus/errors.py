@@ -446,7 +446,7 @@ class RpcError(ShmbusError):
     """The call of `operation` on `service` did not succeed: `status`, `code` and `category` are those of the schema.
 
     `reason` says what happened, `context` has more of it, `seconds` is how long the caller was ready to wait (None: not
-    the caller's doing). `remedies` says what to do, by code.
+    the caller's doing). `remedies` says what to do, by code, or by operation and code; of some the reason does.
     """
 
     remedies: ClassVar[Mapping[str, str]] = {
@@ -454,11 +454,22 @@ class RpcError(ShmbusError):
         "UNSUPPORTED_OPERATION": "GET_CAPABILITIES lists what it supports.",
         "INVALID_PAYLOAD": "Send the payload that rpc.proto names for the operation.",
         "REGISTRATION_NOT_FOUND": "Start it (`shmbus rpc NAME START`), or look with `shmbus topics` for its name.",
+        "DEREGISTER REGISTRATION_NOT_FOUND": "`shmbus tasks collectors` lists those that are registered.",
+        "REGISTRATION_EXPIRED": "REGISTER anew, if it is to be registered.",
         "PROCESS_NOT_FOUND": "START runs it, if it is one of the coordinator's.",
         "INVALID_STATE": "Wait, then call again.",
         "ACCESS_DENIED": "Allow it in [[access.call]] of the configuration.",
         "ALREADY_RUNNING": "Use RESTART to have it run anew.",
         "ALREADY_REGISTERED": "Choose another collector_id, or DEREGISTER that one.",
+        "DEREGISTER ALREADY_REGISTERED": "Have that process do it, or end it; or set `force`, if you may administer.",
+        "SPAWN_FAILED": "Mend its command, user or directory in the configuration, then START it again.",
+        "TERMINATE_FAILED": "FORCE_SHUTDOWN ends it.",
+        "PERSISTENCE_FAILED": "Make room, or give the bus's user the right to write there, then send the change again.",
+        "ROLLBACK_FAILED": "Mend its section in the configuration, then `shmbus config reload`.",
+        "PLATFORM_NOT_SUPPORTED": "Use a machine that has it; GET_CAPABILITIES lists what it takes.",
+        "TIMEOUT": "Allow more time (`timeout=`).",
+        "IO_ERROR": "Look how it does (`shmbus collectors health`), then call again, with `key=` if once is enough.",
+        "CLIENT_SHUTDOWN": "Call again, if its answer is still wanted.",
         "CONFIG_NOT_FOUND": "`shmbus collectors list` has those that there are.",
         "EXECUTION_ERROR": "Look at the collector's log.",
     }
@@ -478,7 +489,8 @@ class RpcError(ShmbusError):
         self.service, self.operation, self.code, self.reason = service, operation, code, reason
         self.status, self.category, self.context, self.seconds = status, category, dict(context or {}), seconds
         within = "" if seconds is None else f" within {seconds:g} s"
-        told = f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {self.remedies.get(code, '')}"
+        remedy = self.remedies.get(f"{operation} {code}") or self.remedies.get(code, "")
+        told = f"{operation} of '{service}'{within}: {reason} ({code}, {category}). {remedy}"
         super().__init__(told.rstrip())
 
 

@@ -86,7 +86,9 @@ def account_of(user: str) -> Account:
     except (KeyError, OverflowError):
         if user.isdecimal() and int(user) < 2**32:
             return Account(user, int(user), NO_GROUP, ())
-        raise ConfigurationError(None, None, user, f"there is no user {user!r}; a name or an id is needed") from None
+        raise ConfigurationError(
+            "access explain", None, user, f"there is no user {user!r}; a name or an id is needed"
+        ) from None
     groups = tuple(os.getgrouplist(found.pw_name, found.pw_gid))
     return Account(found.pw_name, found.pw_uid, found.pw_gid, groups)
 
@@ -145,7 +147,7 @@ def _make(name: str) -> int:
     try:
         token, hashed = make_token(name)
     except ValueError as error:
-        raise ConfigurationError(None, None, name, str(error)) from None
+        raise ConfigurationError("access token", None, name, str(error)) from None
     print(f"The token, for whoever is to present it; it is shown this once:\n\n    {token}\n")
     print(f'For the configuration:\n\n    [access.tokens]\n    {name} = "{hashed}"')
     return 0

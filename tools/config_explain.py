@@ -40,7 +40,7 @@ def explanation(wanted: str | None) -> str:
         return "\n".join("\n".join(_section(models, unlike[title])) + "\n" for title in reversed(unlike))
     section, _, key = path.rpartition(".")
     if key not in models.get(section, {}).get("properties", {}):
-        raise ConfigurationError(None, None, wanted, _unknown(wanted or "", models.get(section), models))
+        raise ConfigurationError("config explain", None, wanted, _unknown(wanted or "", models.get(section), models))
     return "\n".join((_title(models[section]), *_key(models[section], key))) + "\n"
 
 

@@ -55,7 +55,7 @@ def fill(message: "Message", text: str) -> None:
             raise json_format.ParseError(f"{text} is no JSON object")
         json_format.ParseDict(fields, message)
     except (json.JSONDecodeError, json_format.ParseError) as error:
-        raise ConfigurationError(None, None, text, f"--json is no {kind}: {error}") from None
+        raise ConfigurationError("--json", None, text, f"it is no {kind}: {error}") from None
 
 
 def seconds(text: str) -> float:

@@ -101,7 +101,7 @@ def _run(agent: Agent, arguments: argparse.Namespace) -> None:
             patience=arguments.patience or 0.0,
         )
     except ValueError as error:
-        raise ConfigurationError(None, None, arguments.priority, str(error)) from None
+        raise ConfigurationError("--priority", None, arguments.priority, str(error)) from None
     result = submitted.result()
     shown = json_format.MessageToJson(result, preserving_proto_field_name=True, ensure_ascii=False)
     sys.stdout.write(f"{shown}\n")

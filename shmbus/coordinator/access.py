@@ -204,7 +204,8 @@ class Access:
         hashed = self._tokens.get(token)
         if token and hashed is None:
             known = ", ".join(sorted(self._tokens)) or "none"
-            raise ShmbusError(f"there is no token '{token}' in [access.tokens]; there are: {known}")
+            remedy = "`shmbus access token NAME` makes one"
+            raise ShmbusError(f"there is no token '{token}' in [access.tokens]; there are: {known}; {remedy}")
         held = KnownToken(token, hashed) if hashed is not None else None
         return Person(uid, gid, groups, collector=collector or None, token=held)
 
@@ -294,7 +295,10 @@ class Access:
             raise AccessDenied(*refused, remedy)
         if not info.auth_token:
             if info.auth_method == "bearer":
-                raise AccessDenied(*refused, 'The method is "bearer", and there is no auth_token.')
+                raise AccessDenied(
+                    *refused,
+                    'The method is "bearer", and there is no auth_token: present one, or leave the method away.',
+                )
             return None
         if info.auth_method == "peer_credentials":
             raise AccessDenied(*refused, 'A token is presented by the method "bearer".')

@@ -395,7 +395,9 @@ class Coordinator:
     def _reload_asked(self, client: Client, request: ReloadConfig) -> tuple[Message, Sequence[Opener]]:
         self._access.check_administer(client, "#", "reload")
         if self._configuration is None:
-            raise NotFound("this bus goes by no configuration that could be read again: it is embedded")
+            raise NotFound(
+                "this bus goes by no configuration that could be read again: it is embedded. Begin it with another"
+            )
         found = self._read_again(self._configuration, client, "by a call", validate_only=request.validate_only)
         return ConfigReloaded(differences=found), ()
 

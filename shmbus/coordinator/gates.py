@@ -37,7 +37,7 @@ class Gates:
         if index is None:
             raise LimitError(
                 f"lossless subscriptions of topic '{topic.name}'", generation.gates.capacity,
-                generation.gates.capacity + 1, "Raise the topic's max_gates, or subscribe without lossless.",
+                generation.gates.capacity + 1, "Raise `gates` of the topic, or subscribe without lossless.",
             )  # fmt: skip
         for publisher in topic.publishers():
             self.introduce(publisher, cursor.session)

@@ -157,7 +157,7 @@ class Requests:
         """The id is given back when the ring has moved on."""
         key = request.topic_id, request.lane
         if request.producer not in client.producers.get(key, ()):
-            raise NotFound(f"{client.who} has no producer {request.producer} in topic {request.topic_id}: it is closed")
+            raise NotFound(f"{client.who} has no producer {request.producer} in topic {request.topic_id}: open one")
         self._topics.close(self._registry.lane(*key), client, request.producer)
         killpoint("publisher.left")
         return Done(), ()
@@ -196,7 +196,7 @@ class Requests:
         """Its gates and cursors are free."""
         subscription = client.subscriptions.get(request.subscription)
         if subscription is None:
-            raise NotFound(f"{client.who} has no subscription {request.subscription}: it is closed")
+            raise NotFound(f"{client.who} has no subscription {request.subscription}: subscribe anew")
         self._joins.leave(subscription)
         killpoint("unsubscribe.done")
         return Done(), ()

@@ -188,7 +188,10 @@ class Server:
     def _packet(self, peer: Peer, packet: ClientPacket) -> None:
         request = packet.WhichOneof("request")
         if request is None and packet.id and peer.client is not None and len(UnknownFieldSet(packet)):
-            unknown = ShmbusError(f"the coordinator speaks protocol {OURS.version} and does not know this request")
+            unknown = ShmbusError(
+                f"the coordinator speaks protocol {OURS.version} and does not know this request. Upgrade it "
+                "(`shmbus up --take-over`), or do without."
+            )
             peer.send(refusal(packet.id, unknown))
             return
         if request is None or packet.id == 0:
@@ -197,7 +200,7 @@ class Server:
             raise ProtocolError(peer.name, "a hello comes first, and only once")
         try:
             if self.stopping:
-                raise Stopping(f"the bus '{self._bus}' is being stopped")
+                raise Stopping(f"the bus '{self._bus}' is being stopped. Connect again when it runs (`shmbus up`).")
             if peer.client is None:
                 answer, openers = self._hello(peer, packet.hello)
             elif packet.HasField("auth_info"):

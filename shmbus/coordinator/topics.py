@@ -235,7 +235,7 @@ class Topics:
             self.continue_elsewhere(topic)
             producer = topic.live.producers.take(unjudged)
         if producer is None:
-            remedy = "Close some, or raise the topic's max_producers."
+            remedy = "Close some, or raise `producers` of the topic."
             if unjudged:
                 name = next(iter(unjudged.values()))
                 remedy += f" Durable subscription '{name}' has not settled what was published under the others."

@@ -26,9 +26,11 @@ def parse_descriptors(data: bytes, type_name: str) -> FileDescriptorSet:
     try:
         parsed = FileDescriptorSet.FromString(data)
     except DecodeError:
-        raise ValueError(f"{len(data)} bytes that are no FileDescriptorSet") from None
+        raise ValueError(
+            f"{len(data)} bytes that are no FileDescriptorSet: send what shmbus.schema.descriptor_set makes"
+        ) from None
     if type_name not in _types_of(parsed):
-        raise ValueError(f"descriptors that do not hold the message type {type_name}")
+        raise ValueError(f"descriptors that do not hold the message type {type_name}: send those of that type")
     return parsed
 
 

@@ -114,7 +114,7 @@ def test_a_refused_one_leaves_nothing_behind():
     settings = small(gates=1)
     with shmbus.embedded(settings) as bus, bus.publisher("lab.x") as publisher:
         with bus.subscribe("lab.#", durable="first") as first:
-            with pytest.raises(LimitError, match="max_gates"):
+            with pytest.raises(LimitError, match="Raise `gates`"):
                 bus.subscribe("lab.#", durable="second")
             with pytest.raises(ShmbusError, match="there are: first"):
                 bus.forget("second")

@@ -497,7 +497,7 @@ def test_the_command_runs_tasks_lists_collectors_and_says_to_begin(bus_name):
             assert [its.stdout.readline() for _ in range(3)][2] == f"monitoring {begun.stdout.split()[1]}\n"
         for wrong, why in (
             (("run", "FLY"), "invalid choice: 'FLY'"),
-            (("run", "VERIFY_EXECUTABLE", "--json", "{"), "--json is no DetectionTask"),
+            (("run", "VERIFY_EXECUTABLE", "--json", "{"), "--json: it is no DetectionTask"),
             (("run", "VERIFY_EXECUTABLE", "--json", "[]"), "[] is no JSON object"),
             (("run", "VERIFY_EXECUTABLE", "--priority", "300"), "priority is 0 to 255, not 300"),
         ):

@@ -8,6 +8,7 @@ import pytest
 
 from shmbus import errors
 from shmbus.errors import ShmbusError, size_text
+from shmbus.rpc.failure import CATEGORIES
 
 EXAMPLES = [
     ShmbusError("something"),
@@ -131,3 +132,19 @@ def test_sizes_read_as_people_write_them(size, text):
 def test_backpressure_tells_an_unfinished_publish_from_a_slow_reader():
     error = errors.BackpressureError("a.b", 4096, 63, "procmond", 4121, 63, unfinished=True)
     assert "publisher 'procmond' of pid 4121 has not finished a message 63 messages ago." in str(error)
+
+
+# Whoever raises these says in the reason what to do, for it is another thing each time.
+TOLD_BY_THE_REASON = {"VALIDATION_FAILED", "CONFIGURATION_ERROR", "INVALID_CONFIG_CHANGE", "REGISTRATION_INVALID"}
+
+
+def test_every_code_of_a_failed_call_has_a_remedy():
+    codes = {key.split()[-1] for key in errors.RpcError.remedies}
+    assert codes == set(CATEGORIES) - TOLD_BY_THE_REASON
+
+
+@pytest.mark.parametrize("code", ["REGISTRATION_NOT_FOUND", "ALREADY_REGISTERED"])
+def test_what_to_do_goes_by_the_operation_too(code):
+    one, other = (errors.RpcError("lab", operation, code, "so it is") for operation in ("DEREGISTER", "REGISTER"))
+    assert str(one).split("). ")[1] == errors.RpcError.remedies[f"DEREGISTER {code}"]
+    assert str(other).split("). ")[1] == errors.RpcError.remedies[code]
