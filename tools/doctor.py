@@ -64,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     ill = [findings for findings in found if not findings.is_clean]
     if not ill:
-        print("nothing is left behind" if found else "no bus runs, and nothing is left behind")
+        print(
+            "nothing is left behind" if found else f"no bus of uid {os.geteuid()} runs, and none left anything behind"
+        )
         return 0
     if not arguments.clean:
         print(f"remove it with: shmbus doctor --clean{'' if only is None else f' --bus {only}'}")

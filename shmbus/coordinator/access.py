@@ -225,13 +225,18 @@ class Access:
     def check_publish(self, subject: Subject, topic: str) -> Budget | None:
         """How much it may. Raises AccessDenied."""
         decision = self.publish(subject, topic)
-        remedy = f"Add it to {decision.rule} in the configuration." if decision.rule.endswith(".topics") else None
+        if decision.rule.endswith(".topics"):
+            remedy = f"Add it to {decision.rule} in the configuration."
+        elif topic.startswith(CALL_RESPONSES):
+            remedy = "Answers come there: allow it to call something in [[access.call]] of the configuration."
+        else:
+            remedy = _allow_in("publish", topic)
         self._check(subject, "publish to", topic, decision, remedy)
         return decision.budget
 
     def check_subscribe(self, subject: Subject, pattern: str) -> None:
         """Raises AccessDenied."""
-        self._check(subject, "subscribe to", pattern, self.subscribe(subject, pattern))
+        self._check(subject, "subscribe to", pattern, self.subscribe(subject, pattern), _allow_in("subscribe", pattern))
 
     def check_look(self, subject: Subject, what: str) -> None:
         """`what` of the bus it looks at. Raises AccessDenied."""
@@ -250,7 +255,7 @@ class Access:
 
     def check_administer(self, subject: Subject, thing: str, act: str = "administer") -> None:
         """`thing` as of `administer`, `act` is what is to be done to it. Raises AccessDenied."""
-        self._check(subject, act, thing, self.administer(subject, thing))
+        self._check(subject, act, thing, self.administer(subject, thing), _allow_in("administer", thing))
 
     def check_owner(self, subject: Subject, action: str, thing: str, owner: int, remedy: str) -> None:
         """Of what belongs to a user, rules or not. Raises AccessDenied."""
@@ -355,6 +360,12 @@ class Access:
             return True
         token = subject.token
         return token is not None and token.name in grant.tokens and self._tokens.get(token.name) == token.hashed
+
+
+def _allow_in(kind: str, thing: str) -> str:
+    """What would have been needed."""
+    whole = ", which stands for the whole bus" if kind == "administer" and thing == "#" else ""
+    return f'Allow it in [[access.{kind}]] of the configuration (topic = "{thing}"{whole}).'
 
 
 def _named(kind: str, grants: Sequence[Grant]) -> tuple[Rule, ...]:

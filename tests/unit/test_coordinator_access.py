@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shmbus.bearer import KnownToken, make_token
-from shmbus.coordinator.access import Access, Decision, covers
+from shmbus.coordinator.access import Access, Decision, Person, covers
 from shmbus.coordinator.registry import Client
 from shmbus.coordinator.requests import impossible
 from shmbus.coordinator.settings import Budget, CollectorPlan, Grant, Settings
@@ -315,3 +315,19 @@ def test_a_request_is_of_whoever_can_write_where_it_stands(caller, ring, uid, wh
     topic = f"control.collector.{ring}"
     found = impossible(caller, ring_name(topic), AuthorizeCall(service="procmond", ring=topic, uid=uid))
     assert why in found if why else found == ""
+
+
+@pytest.mark.parametrize(
+    ("check", "remedy"),
+    [
+        (lambda access, one: access.check_publish(one, "a.b"), '[[access.publish]] of the configuration (topic ='),
+        (lambda access, one: access.check_subscribe(one, "a.b"), '[[access.subscribe]] of the configuration (topic ='),
+        (lambda access, one: access.check_administer(one, "#"), '(topic = "#", which stands for the whole bus)'),
+        (lambda access, one: access.check_publish(one, "control.rpc.response.c1-0"), "[[access.call]]"),
+        (lambda access, one: access.check_look(one, "topics"), "[[access.subscribe]]"),
+    ],
+)  # fmt: skip
+def test_what_is_denied_is_told_with_the_rule_that_would_allow_it(check, remedy):
+    with pytest.raises(AccessDenied) as caught:
+        check(Access(Settings()), Person(12345, 12345))
+    assert remedy in str(caught.value)
