@@ -248,16 +248,18 @@ def test_servers_that_come_and_go_leave_no_call_hanging_and_none_that_lies(bus):
         def execute(self, request):
             self.done += 1
 
-    collector, outcomes, over = Counting("lab"), Counter(), threading.Event()
+    collector, outcomes, over, lock = Counting("lab"), Counter(), threading.Event(), threading.Lock()
 
     def call(client: Client) -> None:
         while not over.is_set():
+            outcome = "done"
             try:
                 client.call("lab", EXECUTE_TASK, task("x"), timeout=WATCHDOG_S)
-                outcomes["done"] += 1
             except RpcError as error:
                 assert error.status == "UNAVAILABLE", error
-                outcomes["maybe done" if "may have been done" in error.reason else "not done"] += 1
+                outcome = "maybe done" if "may have been done" in error.reason else "not done"
+            with lock:  # the first of each is counted by a method of Counter, in which threads may take turns
+                outcomes[outcome] += 1
 
     with shmbus.connect(bus.address) as other, Client(other, retry=rpc.NEVER) as client:
         callers = [threading.Thread(target=call, args=(client,)) for _ in range(3)]
