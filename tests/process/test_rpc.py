@@ -740,7 +740,7 @@ def test_the_command_calls_and_tells_errors_in_a_line(bus_name):
         assert health["metrics"]["metadata_seconds"] == 9
         for arguments, status, told in (
             (("nobody", "PAUSE"), 1, "shmbus: PAUSE of 'nobody': nobody serves it"),
-            (("procmond", "UPDATE_CONFIG", "--json", "{"), 2, "shmbus: configuration: --json"),
+            (("procmond", "UPDATE_CONFIG", "--json", "{"), 2, "shmbus: --json: it is no ConfigUpdateRequest: "),
             (("procmond", "FLY"), 2, "'FLY' is none of REGISTER"),
         ):
             done = command(*arguments)

@@ -149,7 +149,7 @@ def test_one_that_cannot_start_says_why_as_an_error(service, host):
     service.configure("[bus]\nheartbeat = 5\n")
     assert host.attempt("systemctl", "start", "shmbus").status != 0
     (said,) = service.lines("--priority=err", "_COMM=shmbus")
-    assert said.startswith(f"shmbus: {CONFIG}: bus.heartbeat = 5: ")
+    assert said.startswith(f"shmbus: {CONFIG}:2: bus.heartbeat = 5: ")
 
 
 def test_a_killed_coordinator_is_started_again_and_goes_on_with_collectors_and_messages(service, host):
