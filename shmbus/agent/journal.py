@@ -5,6 +5,12 @@
     ended        its result has been published, or there is none and why
 
 The topic is the agent's own, for one process at a time: it is a durable publisher's. It keeps the last RECORDS at most.
+What an agent that is killed leaves to the next of its name:
+
+    task.submitted    nobody has it: it is lost, and whoever submits it again has it done once
+    task.given        it is going on, as far as is noted: whoever was to have it is asked again, and does it then
+    task.published    its result has been published, which is not noted: that is published once more
+    task.ended        nothing
 """
 
 import threading
@@ -12,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from shmbus._core import killpoint
 from shmbus.errors import ShmbusError, TaskError
 from shmbus.message import Message
 from shmbus.process import Identity
@@ -51,6 +58,7 @@ class Journal:
         """Raises ShmbusError: who comes after would know nothing of it."""
         with self._lock:
             self._publisher.publish(record, timeout=0)
+        killpoint("task.submitted")
 
     def given(self, call_key: str, collector: str, instance: Instance) -> None:
         """It is going to be sent there."""
@@ -59,9 +67,11 @@ class Journal:
             collector=collector, instance=instance.name, pid=pid, start_time=start_time, pid_namespace=namespace
         )
         self._note(TaskRecord(call_key=call_key, place=place))
+        killpoint("task.given")
 
     def ended(self, call_key: str, outcome: RpcResponsePayload | TaskError) -> None:
         """Its result, or why there is none."""
+        killpoint("task.published")
         record = TaskRecord(call_key=call_key)
         if isinstance(outcome, TaskError):
             record.outcome.status = number_of(wire.RpcStatus, outcome.status)
@@ -72,6 +82,7 @@ class Journal:
             if record.outcome.ByteSize() > LARGEST_RESULT_BYTES:
                 record.outcome.ClearField("payload")
         self._note(record)
+        killpoint("task.ended")
 
     def close(self) -> None:
         """Note no more."""

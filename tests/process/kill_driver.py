@@ -298,8 +298,22 @@ def reply(world: World) -> int:
     return died
 
 
+def inherit(world: World) -> int:
+    """An agent dies, and the next of its name submits what it submits, too: each task is done once all the same."""
+    worker = world.role("worker", roles.counting_collector(world.bus))
+    victim = world.role("victim", roles.named_agent(world.bus, world.row.site, world.row.count))
+    victim.line.say("go")
+    died = victim.death()
+    successor = world.role("successor", roles.named_agent(world.bus, None, 0))
+    successor.line.say("go")
+    successor.expect("all have results")
+    worker.line.say("which")
+    worker.expect("each once")
+    return died
+
+
 HOW = {
-    "register": register, "reply": reply,
+    "register": register, "reply": reply, "inherit": inherit,
     "adopt": adopt, "replace": replace,
     "publish": publish, "read": read, "join": join, "die": die, "demote": demote, "demote_durable": demote,
     "shut_out": shut_out,

@@ -557,6 +557,9 @@ def _retried(what: Callable[[], object]) -> None:
             time.sleep(0.05)
 
 
+_TASKS = tuple(str(number) for number in range(40))
+
+
 class _Worker(rpc.Collector):
     domains = (MonitoringDomain.PROCESS,)
 
@@ -589,13 +592,62 @@ def tasker(bus: str) -> Callable[[Line], None]:
         ):
             line.say("ready")
             line.hear()
-            names = [str(number) for number in range(40)]
-            tasks = [agent.submit_task(DetectionTask(task_id=name)) for name in names]
+            tasks = [agent.submit_task(DetectionTask(task_id=name)) for name in _TASKS]
             for task in tasks:
                 task.result(PATIENCE)
             found = [message.event.response.task_result.task_id for message in iter(results.try_receive, None)]
-            assert sorted(found) == sorted(names), f"of 40 results came {sorted(found)}"
+            assert sorted(found) == sorted(_TASKS), f"of 40 results came {sorted(found)}"
             line.say("each once")
             line.hear()
+
+    return main
+
+
+class _Counting(_Worker):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.done: list[str] = []
+
+    @rpc.operation(rpc.EXECUTE_TASK)
+    def execute(self, request: rpc.Request) -> DetectionResult:
+        self.done.append(request.payload.task_id)
+        return super().execute(request)
+
+
+def counting_collector(bus: str) -> Callable[[Line], None]:
+    """Does tasks, and says whether each came once."""
+
+    def main(line: Line) -> None:
+        worker = _Counting("worker")
+        with shmbus.connect(bus, name="worker") as connection, worker.serving(connection):
+            line.say("ready")
+            line.hear()
+            found, names = sorted(worker.done), sorted(_TASKS)
+            line.say("each once" if found == names else f"of 40 tasks were done {found}")
+
+    return main
+
+
+def named_agent(bus: str, site: str | None, count: int) -> Callable[[Line], None]:
+    """Has tasks done, until it passes the site; looks whether all have results that somebody has seen."""
+
+    def main(line: Line) -> None:
+        made: list[Agent] = []
+        with (
+            shmbus.connect(bus, name="agent") as connection,
+            connection.subscribe("events.process.batch", lossless=True, start="earliest") as results,
+        ):
+            _retried(lambda: made.append(Agent(connection, name="detector")))  # the one before may not be buried yet
+            with made[0] as agent:
+                line.say("ready")
+                line.hear()
+                if site is not None:
+                    _core.arm_killpoint(site, count)  # type: ignore[attr-defined]
+                tasks = [agent.submit_task(DetectionTask(task_id=name)) for name in _TASKS]
+                for task in tasks:
+                    task.result(PATIENCE)
+            found = [message.event.response.task_result.task_id for message in iter(results.try_receive, None)]
+            assert {*found} == {*_TASKS}, f"of 40 tasks the results of {sorted({*found})} were published"
+            line.say("all have results")
 
     return main

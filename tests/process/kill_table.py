@@ -55,6 +55,10 @@ def _collector(site: str, lost: str, repaired: str) -> Row:
     return Row(site, "collector", "reply", lost, repaired, None, 4)
 
 
+def _agent(site: str, lost: str, repaired: str) -> Row:
+    return Row(site, "agent", "inherit", lost, repaired, None, 4)
+
+
 def _member(site: str, how: str = "settle", lost: str = NOTHING, count: int = 5) -> Row:
     return Row(site, "member", how, lost, GIVEN_AGAIN, None, count)
 
@@ -165,6 +169,10 @@ ROWS = [
     _coordinator("register.told", "register", NOTHING, ANEW),
     _collector("reply.executed", "the answer", "the agent has another collector do the task"),
     _collector("reply.sent", NOTHING, "the agent takes the answer"),
+    _agent("task.submitted", "the task", "whoever submits it again"),
+    _agent("task.given", NOTHING, "the next agent of the name asks the collector again"),
+    _agent("task.published", NOTHING, "the next agent of the name publishes the result once more"),
+    _agent("task.ended", NOTHING, NOBODY),
     _coordinator("state.committed", "keep", NOTHING, "the next keeper passes over what comes again"),
 ]  # fmt: skip
-GROUPS = ("publisher", "subscriber", "member", "collector", "coordinator")
+GROUPS = ("publisher", "subscriber", "member", "collector", "agent", "coordinator")
