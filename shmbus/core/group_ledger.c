@@ -149,6 +149,11 @@ static uint64_t last_number(const struct shmbus_group *group, uint32_t producer,
 
 static bool has_row(const struct shmbus_group *group, uint32_t producer) { return producer && producer < group->rows; }
 
+/* Whose of the id the row is. */
+static uint32_t version_of_row(const struct shmbus_group *group, uint32_t producer) {
+    return version_in(load(group, producer, LAST));
+}
+
 /* Which owner of the id the group reads now: as its ring says, if that is not the ring before the one we look at. Costs a line
  * that the publisher writes all the time. */
 static uint32_t version_of(const struct shmbus_group *group, uint32_t producer) {
@@ -159,28 +164,30 @@ static uint32_t version_of(const struct shmbus_group *group, uint32_t producer) 
     return last == 0 || is_later(version, version_in(last)) ? version : version_in(last);
 }
 
-/* How many of its losses have to be told yet, and the word that says how many were. */
-static uint64_t owed_to(const struct shmbus_group *group, uint32_t producer, uint64_t *told) {
-    uint32_t version = version_in(load(group, producer, LAST));
+/* How many losses of that owner of the id have to be told yet, and the word that says how many were: looked at first, so where
+ * that is a later owner's, the other is no earlier one's. */
+static uint64_t owed_to(const struct shmbus_group *group, uint32_t producer, uint32_t version, uint64_t *told) {
     *told = load(group, producer, TOLD);
     uint64_t owed = get(group, producer, OWED, version), before = version_in(*told) == version ? number_in(*told) : 0;
     return owed > before ? owed - before : 0;
 }
 
-/* So many are told by us now: whoever is first. */
-static uint64_t take_owed(const struct shmbus_group *group, uint32_t producer) {
-    uint64_t told, owed = owed_to(group, producer, &told);
-    uint32_t version = version_in(load(group, producer, LAST));
-    uint64_t all = (version_in(told) == version ? number_in(told) : 0) + owed;
-    bool first = owed && atomic_compare_exchange_strong_explicit(&group->account[place_of(producer, TOLD)], &told,
-                                                                 versioned(version, all), memory_order_seq_cst,
-                                                                 memory_order_relaxed);
-    return first ? owed : 0;
+/* So many are told by us now. */
+static uint64_t take_owed(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    uint64_t told, owed, before;
+    while ((owed = owed_to(group, producer, version, &told))) {
+        before = version_in(told) == version ? number_in(told) : 0;
+        if (atomic_compare_exchange_strong_explicit(&group->account[place_of(producer, TOLD)], &told,
+                                                    versioned(version, before + owed), memory_order_seq_cst,
+                                                    memory_order_relaxed))
+            break;
+    }
+    return owed;
 }
 
 /* What the one who had the id before is owed is told without its name: nobody knows that any more. */
-static void disown(const struct shmbus_group *group, uint32_t producer) {
-    uint64_t owed = take_owed(group, producer);
+static void disown(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    uint64_t owed = take_owed(group, producer, version);
     if (owed)
         atomic_fetch_add_explicit(&group->lane->untold, owed, memory_order_seq_cst);
 }
@@ -277,8 +284,10 @@ static void carry_out_one(const struct shmbus_group *group, uint64_t where, uint
     }
     if (place >= (uint64_t)group->rows * GROUP_ROW_WORDS)
         return; /* not what any of us writes */
-    if (raise(&group->account[place], where, value) && place % GROUP_ROW_WORDS == OWED)
-        atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst); /* after it: who looks then, sees it */
+    raise(&group->account[place], where, value);
+    /* After it: who looks then, sees it. And by whoever carries this out: who raised it may be stopped before saying so. */
+    if (place % GROUP_ROW_WORDS == OWED)
+        atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst);
 }
 
 static void carry_out(const struct shmbus_group *group, const struct shmbus_group_log *log, uint64_t ticket, uint64_t *moved) {
@@ -382,11 +391,12 @@ static void commit_floor(const struct draft *draft, uint64_t floor, uint64_t to,
     *moved += to - floor; /* also if another has done it in our place, who may not tell those that wait for it */
 }
 
-/* Before a row becomes another owner's of the id. What was read while somebody else wrote says of no owner anything, and is not
- * committed either; acquire: what was read till now was read before the ticket is. */
-static void disown_by(const struct draft *draft, uint32_t producer) {
-    if (load_ticket(draft->group) == draft->ticket)
-        disown(draft->group, producer);
+/* Before a row becomes that owner's of the id, if it is another's. What was read while somebody else wrote says of no owner
+ * anything, and is not committed either; acquire: what was read till now was read before the ticket is. */
+static void give_row(const struct draft *draft, uint32_t producer, uint32_t version) {
+    uint32_t owner = version_of_row(draft->group, producer);
+    if (owner != version && load_ticket(draft->group) == draft->ticket)
+        disown(draft->group, producer, owner);
 }
 
 /* False: somebody else was faster, and what was worked out is old. */
@@ -548,8 +558,7 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
     /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
     if (number_in(row) == 0 || *left || !known || number != number_in(row) + sum->messages - sum->uncounted)
         version = version_of(group, sum->producer);
-    if (version != version_in(row))
-        disown_by(draft, sum->producer);
+    give_row(draft, sum->producer, version);
     uint64_t before = last_number(group, sum->producer, version), last = before + sum->messages;
     if (known) {
         uint64_t expected = last - sum->uncounted;
@@ -744,7 +753,7 @@ static bool book_over(const struct shmbus_group *group, uint64_t sequence, uint6
         return true;
     put(&draft, OVER, sequence);
     if (has_row(group, producer)) {
-        uint32_t version = version_in(load(group, producer, LAST));
+        uint32_t version = version_of_row(group, producer);
         enum field field = field_of[ending_in(settled)];
         put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
         if (is_untold(settled))
@@ -803,8 +812,7 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, const uint64
             continue;
         if (draft->count + 5 + NOT_OF_A_SUM > GROUP_LOG_ENTRIES)
             return false;
-        if (version != version_in(load(group, producer, LAST)))
-            disown_by(draft, producer);
+        give_row(draft, producer, version);
         put_row(draft, producer, LAST, version, numbers[producer]);
         uint64_t missing = numbers[producer] - last;
         put_missing(draft, producer, version, missing, messages_in(group, producer, version, missing, counts[producer], 0), left, 0);
@@ -897,13 +905,14 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
         uint64_t last = last_number(group, producer, version), unread = unexplained(group), left = unread;
         if (published <= last || unread == 0)
             break;
+        give_row(&draft, producer, version);
         put_run_on(&draft);
         put_row(&draft, producer, LAST, version, published);
         put_missing(&draft, producer, version, published - last, published - last, &left, 0);
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
         done = commit(&draft, &moved);
     }
-    disown(group, producer);
+    disown(group, producer, version_of_row(group, producer));
 }
 
 /* ---- what is told ------------------------------------------------------------------------------------------------------ */
@@ -918,7 +927,7 @@ bool shmbus_group_owes(const struct shmbus_group *group) {
 uint64_t shmbus_group_untold(const struct shmbus_group *group) {
     uint64_t untold = atomic_load_explicit(&group->lane->untold, memory_order_relaxed), told;
     for (uint32_t producer = 1; producer < group->rows; producer++)
-        untold += owed_to(group, producer, &told);
+        untold += owed_to(group, producer, version_of_row(group, producer), &told);
     return untold;
 }
 
@@ -937,7 +946,7 @@ bool shmbus_group_tell(const struct shmbus_group *group, uint32_t *producer, uin
     if (owed == atomic_load_explicit(&group->lane->seen, memory_order_relaxed))
         return false;
     for (*producer = 1; *producer < group->rows; ++*producer)
-        if ((*count = take_owed(group, *producer)))
+        if ((*count = take_owed(group, *producer, version_of_row(group, *producer))))
             return true;
     atomic_store_explicit(&group->lane->seen, owed, memory_order_seq_cst);
     return false;

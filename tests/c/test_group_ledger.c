@@ -139,9 +139,9 @@ TEST(numbers_that_a_producer_left_out_are_no_messages_and_those_it_used_again_no
     check_row(1, 102, 5, 0);
 }
 
-static void publish_as(uint32_t producer, uint64_t number) {
+static uint64_t publish_as(uint32_t producer, uint64_t number) {
     writers[producer].producer_sequence = number - 1;
-    publish(producer);
+    return publish(producer);
 }
 
 static void make_durable(void) {
@@ -769,6 +769,22 @@ TEST(an_id_that_is_given_to_another_begins_a_row_anew_and_what_was_not_told_is_t
     CHECK_EQUAL(row(1).version, 2);
     must_tell(0, 2);
     must_tell(2, 40);
+    must_tell_nothing();
+}
+
+TEST(a_loss_is_owed_although_who_booked_it_was_stopped_before_saying_so) {
+    open_group();
+    publish(1);
+    const uint64_t entries[][2] = {{4 + 10 * 1 + 2, 1ull << 48 | 1}, {4 + 10 * 1 + 8, 1ull << 48 | 1}, {4 + 10 * 1, 1ull << 48 | 1}};
+    for (int i = 0; i < 3; i++) { /* OVERRUN, OWED and LAST of producer 1 */
+        atomic_store(&anna.logs[3].entries[i].where, entries[i][0]);
+        atomic_store(&anna.logs[3].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&anna.logs[3].count, 3);
+    atomic_store(&anna.lane->ticket, (atomic_load(&anna.lane->ticket) | 255) + 1 + 128 + 3);
+    atomic_store(&anna.account[10 * 1 + 8], entries[1][1]); /* and there she is stopped */
+    shmbus_group_finish(&bert);
+    must_tell(1, 1);
     must_tell_nothing();
 }
 
