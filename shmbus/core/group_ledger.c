@@ -893,7 +893,20 @@ void shmbus_group_begin(const struct shmbus_group *group) {
     }
 }
 
+/* What a row's words say of an owner of long ago counts as zero, and is made zero of the present one, so that it is never so old
+ * that it is taken for a later owner's. */
+static void renew_row(const struct shmbus_group *group, uint32_t producer) {
+    uint32_t version = version_of_row(group, producer);
+    for (uint32_t field = BASE; field < GROUP_ROW_WORDS; field++)
+        if (load(group, producer, (enum field)field))
+            raise(&group->account[place_of(producer, (enum field)field)], FIRST_ROW, versioned(version, 0));
+    if (group->before)
+        raise(&group->before[producer], FIRST_ROW, versioned(version, 0));
+}
+
 void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer) {
+    if (has_row(group, producer))
+        renew_row(group, producer);
     if (!has_row(group, producer) || !group->ring || shmbus_group_floor(group) < group->ring->header->first_sequence)
         return; /* the group reads the ring before this one, where the id is its last owner's: see version_of() */
     shmbus_group_skip(group, shmbus_head(group->ring)); /* all of its messages are gone from the ring */
