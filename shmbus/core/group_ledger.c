@@ -106,9 +106,20 @@ static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
 static bool is_held(uint32_t note) { return note & WAS_HELD && !(note & LET_GO); }
 
 static void mark_let_go(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t note = noted(group, sequence);
-    if (is_held(note)) /* else it has been marked */
-        change_note(group, sequence, note, note | LET_GO);
+    for (uint32_t note; is_held(note = noted(group, sequence));) /* else it has been marked */
+        if (change_note(group, sequence, note, note | LET_GO))
+            return;
+}
+
+/* What is held of a producer that has gone is nobody's from now on: if it is let go, that is no loss of who has the id then. */
+static void disown_held(const struct shmbus_group *group, uint32_t producer) {
+    for (uint32_t i = 0; i <= group->mask; i++) {
+        uint32_t note = atomic_load_explicit(&group->whose[i], memory_order_relaxed);
+        while (is_held(note) && (note & SHMBUS_MAX_PRODUCER_ID) == producer &&
+               !atomic_compare_exchange_weak_explicit(&group->whose[i], &note, note & ~(uint32_t)SHMBUS_MAX_PRODUCER_ID,
+                                                      memory_order_seq_cst, memory_order_relaxed)) {
+        }
+    }
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
@@ -926,6 +937,7 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
         done = commit(&draft, &moved);
     }
     disown(group, producer, version_of_row(group, producer));
+    disown_held(group, producer);
 }
 
 /* ---- what is told ------------------------------------------------------------------------------------------------------ */

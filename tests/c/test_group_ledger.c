@@ -779,6 +779,24 @@ static void give_away(uint32_t producer) {
     shmbus_writer_init(&writers[producer], &rig.ring, producer);
 }
 
+TEST(what_an_earlier_owner_of_an_id_lost_after_it_had_gone_is_no_loss_of_a_later_one) {
+    overrun_what_anna_holds();
+    give_away(1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&bert, sequence, 1); /* who needs the word of the first of them */
+    settle(&bert, sequence, sequence + 1);
+    check_row(1, 1, 1, 0);
+    must_tell(0, 1);
+    must_tell(2, sequence - shmbus_head(&rig.ring));
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(2)), SHMBUS_OVERRUN);
+    end(&anna, 3, SHMBUS_ENDED_FILTERED);
+    check_row(1, 1, 1, 0);
+    CHECK_EQUAL(row(1).filtered, 0);
+    must_tell(0, 1);
+    must_tell_nothing();
+}
+
 TEST(an_id_that_was_given_away_often_has_a_row_in_which_all_is_booked) {
     open_group();
     for (uint64_t at = 1; at <= 5; at++) {
