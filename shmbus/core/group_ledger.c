@@ -51,7 +51,9 @@
  * all words. Until then it is booked as delivered: it was handed out.
  *
  * An id that is given to another producer: every number in a row has 16 bits of which owner of the id it is of. A later owner's
- * are larger, whatever they count, and an earlier owner's count as zero.
+ * are larger, whatever they count, and an earlier owner's count as zero. That is modulo 2^16, and some numbers change rarely, so
+ * whoever gives the id away renews what an owner of long ago has left there. What is still held of the one that has gone is
+ * noted as nobody's then: if it is let go, that is told without a name, and the row is the next owner's alone.
  */
 #include <string.h>
 
@@ -550,14 +552,16 @@ static bool is_open(const struct shmbus_group *group, uint32_t producer) {
 }
 
 /* Now that all since then are in the row, or are about to be, it is known how many had been published before. Whoever else finds
- * that out while the ticket is the same finds the same. */
+ * that out while the ticket is the same finds the same; who is stopped before saying it has nothing to say any more. */
 static void find_beginning(const struct draft *draft, const struct sum *sum, uint32_t version) {
     const struct shmbus_group *group = draft->group;
+    uint64_t open = atomic_load_explicit(&group->before[sum->producer], memory_order_relaxed);
     uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
     uint64_t since = last_number(group, sum->producer, version) - get(group, sum->producer, BASE, version);
     since += sum->messages - sum->uncounted - 1;
-    if (count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
-        atomic_store_explicit(&group->before[sum->producer], versioned(version, count - since), memory_order_relaxed);
+    if (number_in(open) == NUMBER_MASK && count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
+        atomic_compare_exchange_strong_explicit(&group->before[sum->producer], &open, versioned(version, count - since),
+                                                memory_order_relaxed, memory_order_relaxed);
 }
 
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
