@@ -51,7 +51,9 @@
  * all words. Until then it is booked as delivered: it was handed out.
  *
  * An id that is given to another producer: every number in a row has 16 bits of which owner of the id it is of. A later owner's
- * are larger, whatever they count, and an earlier owner's count as zero.
+ * are larger, whatever they count, and an earlier owner's count as zero. That is modulo 2^16, and some numbers change rarely, so
+ * whoever gives the id away renews what an owner of long ago has left there. What is still held of the one that has gone is
+ * noted as nobody's then: if it is let go, that is told without a name, and the row is the next owner's alone.
  */
 #include <string.h>
 
@@ -106,9 +108,20 @@ static void mark_held(const struct shmbus_group *group, uint64_t sequence) {
 static bool is_held(uint32_t note) { return note & WAS_HELD && !(note & LET_GO); }
 
 static void mark_let_go(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t note = noted(group, sequence);
-    if (is_held(note)) /* else it has been marked */
-        change_note(group, sequence, note, note | LET_GO);
+    for (uint32_t note; is_held(note = noted(group, sequence));) /* else it has been marked */
+        if (change_note(group, sequence, note, note | LET_GO))
+            return;
+}
+
+/* What is held of a producer that has gone is nobody's from now on: if it is let go, that is no loss of who has the id then. */
+static void disown_held(const struct shmbus_group *group, uint32_t producer) {
+    for (uint32_t i = 0; i <= group->mask; i++) {
+        uint32_t note = atomic_load_explicit(&group->whose[i], memory_order_relaxed);
+        while (is_held(note) && (note & SHMBUS_MAX_PRODUCER_ID) == producer &&
+               !atomic_compare_exchange_weak_explicit(&group->whose[i], &note, note & ~(uint32_t)SHMBUS_MAX_PRODUCER_ID,
+                                                      memory_order_seq_cst, memory_order_relaxed)) {
+        }
+    }
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------ */
@@ -149,6 +162,11 @@ static uint64_t last_number(const struct shmbus_group *group, uint32_t producer,
 
 static bool has_row(const struct shmbus_group *group, uint32_t producer) { return producer && producer < group->rows; }
 
+/* Whose of the id the row is. */
+static uint32_t version_of_row(const struct shmbus_group *group, uint32_t producer) {
+    return version_in(load(group, producer, LAST));
+}
+
 /* Which owner of the id the group reads now: as its ring says, if that is not the ring before the one we look at. Costs a line
  * that the publisher writes all the time. */
 static uint32_t version_of(const struct shmbus_group *group, uint32_t producer) {
@@ -159,28 +177,30 @@ static uint32_t version_of(const struct shmbus_group *group, uint32_t producer) 
     return last == 0 || is_later(version, version_in(last)) ? version : version_in(last);
 }
 
-/* How many of its losses have to be told yet, and the word that says how many were. */
-static uint64_t owed_to(const struct shmbus_group *group, uint32_t producer, uint64_t *told) {
-    uint32_t version = version_in(load(group, producer, LAST));
+/* How many losses of that owner of the id have to be told yet, and the word that says how many were: looked at first, so where
+ * that is a later owner's, the other is no earlier one's. */
+static uint64_t owed_to(const struct shmbus_group *group, uint32_t producer, uint32_t version, uint64_t *told) {
     *told = load(group, producer, TOLD);
     uint64_t owed = get(group, producer, OWED, version), before = version_in(*told) == version ? number_in(*told) : 0;
     return owed > before ? owed - before : 0;
 }
 
-/* So many are told by us now: whoever is first. */
-static uint64_t take_owed(const struct shmbus_group *group, uint32_t producer) {
-    uint64_t told, owed = owed_to(group, producer, &told);
-    uint32_t version = version_in(load(group, producer, LAST));
-    uint64_t all = (version_in(told) == version ? number_in(told) : 0) + owed;
-    bool first = owed && atomic_compare_exchange_strong_explicit(&group->account[place_of(producer, TOLD)], &told,
-                                                                 versioned(version, all), memory_order_seq_cst,
-                                                                 memory_order_relaxed);
-    return first ? owed : 0;
+/* So many are told by us now. */
+static uint64_t take_owed(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    uint64_t told, owed, before;
+    while ((owed = owed_to(group, producer, version, &told))) {
+        before = version_in(told) == version ? number_in(told) : 0;
+        if (atomic_compare_exchange_strong_explicit(&group->account[place_of(producer, TOLD)], &told,
+                                                    versioned(version, before + owed), memory_order_seq_cst,
+                                                    memory_order_relaxed))
+            break;
+    }
+    return owed;
 }
 
 /* What the one who had the id before is owed is told without its name: nobody knows that any more. */
-static void disown(const struct shmbus_group *group, uint32_t producer) {
-    uint64_t owed = take_owed(group, producer);
+static void disown(const struct shmbus_group *group, uint32_t producer, uint32_t version) {
+    uint64_t owed = take_owed(group, producer, version);
     if (owed)
         atomic_fetch_add_explicit(&group->lane->untold, owed, memory_order_seq_cst);
 }
@@ -277,8 +297,10 @@ static void carry_out_one(const struct shmbus_group *group, uint64_t where, uint
     }
     if (place >= (uint64_t)group->rows * GROUP_ROW_WORDS)
         return; /* not what any of us writes */
-    if (raise(&group->account[place], where, value) && place % GROUP_ROW_WORDS == OWED)
-        atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst); /* after it: who looks then, sees it */
+    raise(&group->account[place], where, value);
+    /* After it: who looks then, sees it. And by whoever carries this out: who raised it may be stopped before saying so. */
+    if (place % GROUP_ROW_WORDS == OWED)
+        atomic_fetch_add_explicit(&group->lane->owed, 1, memory_order_seq_cst);
 }
 
 static void carry_out(const struct shmbus_group *group, const struct shmbus_group_log *log, uint64_t ticket, uint64_t *moved) {
@@ -382,11 +404,12 @@ static void commit_floor(const struct draft *draft, uint64_t floor, uint64_t to,
     *moved += to - floor; /* also if another has done it in our place, who may not tell those that wait for it */
 }
 
-/* Before a row becomes another owner's of the id. What was read while somebody else wrote says of no owner anything, and is not
- * committed either; acquire: what was read till now was read before the ticket is. */
-static void disown_by(const struct draft *draft, uint32_t producer) {
-    if (load_ticket(draft->group) == draft->ticket)
-        disown(draft->group, producer);
+/* Before a row becomes that owner's of the id, if it is another's. What was read while somebody else wrote says of no owner
+ * anything, and is not committed either; acquire: what was read till now was read before the ticket is. */
+static void give_row(const struct draft *draft, uint32_t producer, uint32_t version) {
+    uint32_t owner = version_of_row(draft->group, producer);
+    if (owner != version && load_ticket(draft->group) == draft->ticket)
+        disown(draft->group, producer, owner);
 }
 
 /* False: somebody else was faster, and what was worked out is old. */
@@ -529,14 +552,16 @@ static bool is_open(const struct shmbus_group *group, uint32_t producer) {
 }
 
 /* Now that all since then are in the row, or are about to be, it is known how many had been published before. Whoever else finds
- * that out while the ticket is the same finds the same. */
+ * that out while the ticket is the same finds the same; who is stopped before saying it has nothing to say any more. */
 static void find_beginning(const struct draft *draft, const struct sum *sum, uint32_t version) {
     const struct shmbus_group *group = draft->group;
+    uint64_t open = atomic_load_explicit(&group->before[sum->producer], memory_order_relaxed);
     uint64_t count = shmbus_count_before(group->ring, sum->at, sum->producer);
     uint64_t since = last_number(group, sum->producer, version) - get(group, sum->producer, BASE, version);
     since += sum->messages - sum->uncounted - 1;
-    if (count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
-        atomic_store_explicit(&group->before[sum->producer], versioned(version, count - since), memory_order_relaxed);
+    if (number_in(open) == NUMBER_MASK && count != SHMBUS_UNCOUNTED && count >= since && load_ticket(group) == draft->ticket)
+        atomic_compare_exchange_strong_explicit(&group->before[sum->producer], &open, versioned(version, count - since),
+                                                memory_order_relaxed, memory_order_relaxed);
 }
 
 /* `exact`: the ring has what is passed, so numbers can be looked up. */
@@ -548,8 +573,7 @@ static void put_sum(struct draft *draft, const struct sum *sum, bool exact, uint
     /* Whose numbers go on where the row ends is its owner; nobody else's can, while all that is missing is explained. */
     if (number_in(row) == 0 || *left || !known || number != number_in(row) + sum->messages - sum->uncounted)
         version = version_of(group, sum->producer);
-    if (version != version_in(row))
-        disown_by(draft, sum->producer);
+    give_row(draft, sum->producer, version);
     uint64_t before = last_number(group, sum->producer, version), last = before + sum->messages;
     if (known) {
         uint64_t expected = last - sum->uncounted;
@@ -744,7 +768,7 @@ static bool book_over(const struct shmbus_group *group, uint64_t sequence, uint6
         return true;
     put(&draft, OVER, sequence);
     if (has_row(group, producer)) {
-        uint32_t version = version_in(load(group, producer, LAST));
+        uint32_t version = version_of_row(group, producer);
         enum field field = field_of[ending_in(settled)];
         put_row(&draft, producer, field, version, get(group, producer, field, version) + 1);
         if (is_untold(settled))
@@ -803,8 +827,7 @@ static bool put_found(struct draft *draft, const uint64_t *numbers, const uint64
             continue;
         if (draft->count + 5 + NOT_OF_A_SUM > GROUP_LOG_ENTRIES)
             return false;
-        if (version != version_in(load(group, producer, LAST)))
-            disown_by(draft, producer);
+        give_row(draft, producer, version);
         put_row(draft, producer, LAST, version, numbers[producer]);
         uint64_t missing = numbers[producer] - last;
         put_missing(draft, producer, version, missing, messages_in(group, producer, version, missing, counts[producer], 0), left, 0);
@@ -885,7 +908,20 @@ void shmbus_group_begin(const struct shmbus_group *group) {
     }
 }
 
+/* What a row's words say of an owner of long ago counts as zero, and is made zero of the present one, so that it is never so old
+ * that it is taken for a later owner's. */
+static void renew_row(const struct shmbus_group *group, uint32_t producer) {
+    uint32_t version = version_of_row(group, producer);
+    for (uint32_t field = BASE; field < GROUP_ROW_WORDS; field++)
+        if (load(group, producer, (enum field)field))
+            raise(&group->account[place_of(producer, (enum field)field)], FIRST_ROW, versioned(version, 0));
+    if (group->before)
+        raise(&group->before[producer], FIRST_ROW, versioned(version, 0));
+}
+
 void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer) {
+    if (has_row(group, producer))
+        renew_row(group, producer);
     if (!has_row(group, producer) || !group->ring || shmbus_group_floor(group) < group->ring->header->first_sequence)
         return; /* the group reads the ring before this one, where the id is its last owner's: see version_of() */
     shmbus_group_skip(group, shmbus_head(group->ring)); /* all of its messages are gone from the ring */
@@ -897,13 +933,15 @@ void shmbus_group_close_row(const struct shmbus_group *group, uint32_t producer)
         uint64_t last = last_number(group, producer, version), unread = unexplained(group), left = unread;
         if (published <= last || unread == 0)
             break;
+        give_row(&draft, producer, version);
         put_run_on(&draft);
         put_row(&draft, producer, LAST, version, published);
         put_missing(&draft, producer, version, published - last, published - last, &left, 0);
         put(&draft, EXPLAINED, atomic_load_explicit(&group->lane->explained, memory_order_relaxed) + unread - left);
         done = commit(&draft, &moved);
     }
-    disown(group, producer);
+    disown(group, producer, version_of_row(group, producer));
+    disown_held(group, producer);
 }
 
 /* ---- what is told ------------------------------------------------------------------------------------------------------ */
@@ -918,7 +956,7 @@ bool shmbus_group_owes(const struct shmbus_group *group) {
 uint64_t shmbus_group_untold(const struct shmbus_group *group) {
     uint64_t untold = atomic_load_explicit(&group->lane->untold, memory_order_relaxed), told;
     for (uint32_t producer = 1; producer < group->rows; producer++)
-        untold += owed_to(group, producer, &told);
+        untold += owed_to(group, producer, version_of_row(group, producer), &told);
     return untold;
 }
 
@@ -937,7 +975,7 @@ bool shmbus_group_tell(const struct shmbus_group *group, uint32_t *producer, uin
     if (owed == atomic_load_explicit(&group->lane->seen, memory_order_relaxed))
         return false;
     for (*producer = 1; *producer < group->rows; ++*producer)
-        if ((*count = take_owed(group, *producer)))
+        if ((*count = take_owed(group, *producer, version_of_row(group, *producer))))
             return true;
     atomic_store_explicit(&group->lane->seen, owed, memory_order_seq_cst);
     return false;

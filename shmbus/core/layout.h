@@ -44,7 +44,7 @@
  *           time    {milliseconds : 44, tries : 8, lap : 12}
  *           row     ten words {which owner of the id : 16, number : 48}, see group_ledger.c
  *           before  one such word
- *           whose   {lap : 20, producer : 12}
+ *           whose   {lap : 18, let go : 1, was held : 1, producer : 12}
  *           ticket  {how many changes : 56, under way : 1, whose log : 7}, or, of a change that needs no log,
  *                   {the same, of which 16 the floor's lowest : 56, 0 : 1, 127 : 7}
  *           run     {where it began : 52, producer : 12}
@@ -293,9 +293,10 @@ static inline bool is_durable(const struct shmbus_numbers *numbers) {
  *
  * shmbus_numbers_begin() clears it before it says which kind has the id now (release), and only then is it written, by release:
  * `left` when its owner has left; `skipped` in a successor, whose ids are begun before anybody is told of it. (One that has left
- * before is not begun there: of a new ring all words are zero, `durable`, too.) So if `durable` says before that it is this kind's, nothing is seen that the owner before
- * wrote; and if it says so after that, too, nothing of the next owner's. That an id has begun twice in between is left to the
- * reader: as with all other words here, whose they are it looks up, too (shmbus_producer_tag()). */
+ * before is not begun there: of a new ring all words are zero, `durable`, too.) So if `durable` says before that it is this
+ * kind's, nothing is seen that the owner before wrote; and if it says so after that, too, nothing of the next owner's. That an id
+ * has begun twice in between is left to the reader: as with all other words here, whose they are it looks up, too
+ * (shmbus_producer_tag()). */
 static inline uint64_t stands_for(const struct shmbus_numbers *numbers, bool durable) {
     bool before = is_durable(numbers) == durable;
     uint64_t word = atomic_load_explicit(&numbers->left, memory_order_acquire);

@@ -772,6 +772,59 @@ TEST(an_id_that_is_given_to_another_begins_a_row_anew_and_what_was_not_told_is_t
     must_tell_nothing();
 }
 
+/* The id of a producer that has left is given to the next one. */
+static void give_away(uint32_t producer) {
+    shmbus_group_forget(&coordinator, producer);
+    shmbus_numbers_begin(&rig.ring, producer, false);
+    shmbus_writer_init(&writers[producer], &rig.ring, producer);
+}
+
+TEST(what_an_earlier_owner_of_an_id_lost_after_it_had_gone_is_no_loss_of_a_later_one) {
+    overrun_what_anna_holds();
+    give_away(1);
+    uint64_t sequence = publish(1);
+    shmbus_group_skip(&anna, sequence);
+    claim(&bert, sequence, 1); /* who needs the word of the first of them */
+    settle(&bert, sequence, sequence + 1);
+    check_row(1, 1, 1, 0);
+    must_tell(0, 1);
+    must_tell(2, sequence - shmbus_head(&rig.ring));
+    CHECK_EQUAL(shmbus_group_return(&anna, taken(2)), SHMBUS_OVERRUN);
+    end(&anna, 3, SHMBUS_ENDED_FILTERED);
+    check_row(1, 1, 1, 0);
+    CHECK_EQUAL(row(1).filtered, 0);
+    must_tell(0, 1);
+    must_tell_nothing();
+}
+
+TEST(an_id_that_was_given_away_often_has_a_row_in_which_all_is_booked) {
+    open_group();
+    for (uint64_t at = 1; at <= 5; at++) {
+        publish(1);
+        claim(&anna, at, 1);
+        end(&anna, at, at == 1 || at == 5 ? SHMBUS_ENDED_FILTERED : SHMBUS_ENDED_DELIVERED);
+        CHECK_EQUAL(row(1).filtered, at == 1 || at == 5);
+        for (int owners = 0; owners < 10000; owners++)
+            give_away(1);
+    }
+}
+
+TEST(a_loss_is_owed_although_who_booked_it_was_stopped_before_saying_so) {
+    open_group();
+    publish(1);
+    const uint64_t entries[][2] = {{4 + 10 * 1 + 2, 1ull << 48 | 1}, {4 + 10 * 1 + 8, 1ull << 48 | 1}, {4 + 10 * 1, 1ull << 48 | 1}};
+    for (int i = 0; i < 3; i++) { /* OVERRUN, OWED and LAST of producer 1 */
+        atomic_store(&anna.logs[3].entries[i].where, entries[i][0]);
+        atomic_store(&anna.logs[3].entries[i].value, entries[i][1]);
+    }
+    atomic_store(&anna.logs[3].count, 3);
+    atomic_store(&anna.lane->ticket, (atomic_load(&anna.lane->ticket) | 255) + 1 + 128 + 3);
+    atomic_store(&anna.account[10 * 1 + 8], entries[1][1]); /* and there she is stopped */
+    shmbus_group_finish(&bert);
+    must_tell(1, 1);
+    must_tell_nothing();
+}
+
 TEST(who_begins_late_has_nothing_to_do_with_what_was_before) {
     open_ring();
     publish_many(1, 5);
