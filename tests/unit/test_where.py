@@ -138,6 +138,20 @@ class Unknown:
         return schema.message_class("nobody.Knows")
 
 
+class Alert:
+    """A message that moves the cursor of a terminal."""
+
+    topic, sequence, event = "lab.own", 7, AlertPayload(title="[\x1b[2J\nforged")
+
+
+def test_what_a_message_says_forges_no_line_of_a_log(caplog):
+    where = Where("'a'.matches(event.title)", ANYTHING)
+    assert not where.judge(Alert())
+    (fault,) = where.faults
+    assert fault.reason == "invalid regular expression: missing ]: [ [2J forged"
+    assert caplog.messages[0].isprintable()
+
+
 def test_a_message_of_an_unknown_type_does_not_match_and_says_what_to_do(caplog):
     where = Where("topic == 'lab.own' && dyn(event).a == 1", ANYTHING)
     assert not where.judge(Unknown()) and not where.judge(Unknown())
