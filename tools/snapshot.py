@@ -8,6 +8,7 @@ that is continued elsewhere, a session that ends) is taken as it is.
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -115,11 +116,13 @@ class Reading:
 
     def subscribers(self) -> dict[int, int]:
         """How many subscriptions read each topic, by topic id."""
-        found: dict[int, int] = {}
-        for session in self.sessions:
-            for cursor in session.cursors.values():
-                found[cursor.topic_id] = found.get(cursor.topic_id, 0) + cursor.reads
-        return found
+        reading = {  # one has a cursor in each lane; the pages of a client have one bell
+            (cursor.topic_id, session.entry.bell, cursor.subscription)
+            for session in self.sessions
+            for cursor in session.cursors.values()
+            if cursor.reads
+        }
+        return Counter(topic_id for topic_id, *_ in reading)
 
     def statuses(self) -> list[TopicStatus]:
         """The topics, each as whoever asks the coordinator is told of it."""
