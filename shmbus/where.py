@@ -121,7 +121,7 @@ class Where:
     def _fault(self, node: Node, values: Values) -> Node:
         """The innermost part that has no value."""
         for part in node.parts:
-            if part.alone is not None and self._is_error(part.alone, values):
+            if part.alone is not None and self._is_error(part.alone(), values):
                 return self._fault(part, values)
         return node
 

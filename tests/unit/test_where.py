@@ -138,6 +138,13 @@ class Unknown:
         return schema.message_class("nobody.Knows")
 
 
+def test_a_long_list_of_constants_is_not_taken_apart():
+    """Each part as an expression of its own has all that is known of the whole: of thousands that was 300 MB."""
+    text = f"topic in {[str(number) for number in range(2000)]}"
+    root = tree_of(Unchecked(text)._compiled.serialize(), text)
+    assert sum(node.alone is not None for node in root.walk()) == 3 and len(list(root.walk())) == 2003
+
+
 class Alert:
     """A message that moves the cursor of a terminal."""
 
