@@ -782,7 +782,12 @@ class Bus(Closing):
         `control.health.heartbeat.<collector>`. Never blocks for that. Raises ValueError for any other health, and for
         the reason of one that is not ill.
         """
-        news = self._pages.sessions[self._session].beat(health, reason)
+        page = self._pages.sessions[self._session]
+        try:
+            news = page.beat(health, reason)
+        except UnicodeEncodeError:  # it names a file that has no name in UTF-8, say
+            reason = reason.encode("utf-8", "backslashreplace").decode()
+            news = page.beat(health, reason)
         self._duty.beat(health, reason, news)
 
     # ---- administration ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """A compiled CEL expression as a tree, which says what stands where in its text."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from google.protobuf.any_pb2 import Any as ProtobufAny
@@ -28,7 +29,8 @@ class Node:
     rule: Rule
     parts: "tuple[Node, ...]"
     variable: str  # that it names; empty: none
-    alone: bytes | None  # it as an expression of its own; None: it speaks of what another part of the whole declares
+    alone: Callable[[], bytes] | None
+    """Makes it an expression of its own; None: it is a constant, or speaks of what another part declares."""
 
     def walk(self) -> "Iterator[Node]":
         """It and all of it, the inner before the outer."""
@@ -39,26 +41,25 @@ class Node:
 
 def tree_of(serialised: bytes, text: str) -> Node:
     """What a compiled expression consists of; `text` is what it was compiled of."""
-    return _Reading(serialised, text).node(_checked(serialised).expr, within=False)
-
-
-def _checked(serialised: bytes) -> CheckedExpr:
-    return CheckedExpr.FromString(ProtobufAny.FromString(serialised).value)
+    reading = _Reading(serialised, text)
+    return reading.node(reading.whole.expr, within=False)
 
 
 class _Reading:
     def __init__(self, serialised: bytes, text: str) -> None:
         self._wrapped = ProtobufAny.FromString(serialised)
-        self._whole = _checked(serialised)
-        self._positions = self._whole.source_info.positions
+        self.whole = CheckedExpr.FromString(self._wrapped.value)
+        self._positions = self.whole.source_info.positions
         self._text = text
 
     def node(self, expr: Expr, *, within: bool) -> Node:
         """`within`: a loop whose variables it may name."""
-        loop = expr.WhichOneof("kind") == "comprehension"
+        kind = expr.WhichOneof("kind")  # None: a constant
+        loop = kind == "comprehension"
         parts = tuple(self.node(part, within=within or (loop and at > 0)) for at, part in enumerate(_parts(expr)))
         rule = "all" if within or loop else _RULES.get(expr.call.function, "all")
-        return Node(self._place(expr), rule, parts, expr.ident.name, None if within else self._alone(expr))
+        alone = None if within or kind is None else partial(self._alone, expr)
+        return Node(self._place(expr), rule, parts, expr.ident.name, alone)
 
     def _place(self, expr: Expr) -> Place:
         before = self._text[: self._positions[expr.id]] if expr.id in self._positions else ""
@@ -67,7 +68,7 @@ class _Reading:
     def _alone(self, expr: Expr) -> bytes:
         """All else that is known of the whole, such as its types, is kept."""
         part = CheckedExpr()
-        part.CopyFrom(self._whole)
+        part.CopyFrom(self.whole)
         part.expr.CopyFrom(expr)
         return ProtobufAny(type_url=self._wrapped.type_url, value=part.SerializeToString()).SerializeToString()
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from shmbus import _core, schema
 from shmbus._core import KIND_EVENT, KIND_TYPED, Message
 from shmbus.correlation import HANDLING
+from shmbus.process import Identity
 from shmbus.v1.eventbus_pb2 import CollectionEventPayload, EventBusMessage
 
 __all__ = ["Gap", "Message", "Producer"]
@@ -29,6 +30,11 @@ class Producer(NamedTuple):
     pid_namespace: int
     session: int
     uid: int
+
+    @property
+    def process(self) -> Identity:
+        """The one that it was opened in."""
+        return Identity(self.pid, self.start_time, self.pid_namespace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ as the same records.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from shmbus._core import Ring
@@ -73,12 +73,13 @@ class Account(NamedTuple):
 
     def is_dead(self, process: Identity | Producer | None) -> bool:
         """Has that process, its reader's or a publisher's, ended?"""
-        return identity_of(process) in self.dead
+        return (process.process if isinstance(process, Producer) else process) in self.dead
 
-
-def identity_of(process: Identity | Producer | None) -> Identity | None:
-    """Whose process a producer is."""
-    return Identity(*process[1:4]) if isinstance(process, Producer) else process
+    def with_dead(self, is_alive: Callable[[Identity], bool]) -> "Account":
+        """The same, in which those that are not alive are known to be dead."""
+        publishers = {entry.producer.process for entry in self.entries if entry.producer is not None}
+        its = publishers if self.process is None else publishers | {self.process}
+        return self._replace(dead=frozenset(one for one in its if not is_alive(one)))
 
 
 def read_ring(ring: Ring) -> RingReading:
@@ -171,7 +172,7 @@ def told(account: Account) -> wire.LedgerAccount:
         counts: Mapping[str, Any] = {name: getattr(entry, name) for name in _COUNTS}
         line = found.lines.add(**counts)
         if (producer := entry.producer) is not None:
-            line.publisher.CopyFrom(_process(Identity(*producer[1:4]), account))
+            line.publisher.CopyFrom(_process(producer.process, account))
             line.publisher.name, line.publisher.session, line.publisher.uid = (
                 producer.name, producer.session, producer.uid,
             )  # fmt: skip

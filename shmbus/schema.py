@@ -41,11 +41,19 @@ def is_known(full_name: str) -> bool:
 
 def learn(descriptors: bytes) -> None:
     """Make the types of a serialised FileDescriptorSet known. Raises TypeError when it contradicts what is known."""
-    for file in FileDescriptorSet.FromString(descriptors).file:
-        try:
-            descriptor_pool.Default().FindFileByName(file.name)
-        except KeyError:
-            _learned.Add(file)  # type: ignore[no-untyped-call, unused-ignore]
+    files = FileDescriptorSet.FromString(descriptors).file
+    known = {file.name: its for file in files if (its := _imported(file.name)) is not None}
+    if len(known) < len(files):
+        for file in files:  # a pool takes only what it has all imports of, so those that are known go there, too
+            _learned.Add(known.get(file.name, file))  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _imported(file_name: str) -> FileDescriptorProto | None:
+    """A file that this process has imported."""
+    try:
+        return _proto(descriptor_pool.Default().FindFileByName(file_name))
+    except KeyError:
+        return None
 
 
 def descriptor_set(descriptor: Any) -> bytes:
@@ -65,6 +73,10 @@ def _collect(file: Any, files: dict[str, FileDescriptorProto]) -> None:
         return
     for dependency in file.dependencies:
         _collect(dependency, files)
-    proto = FileDescriptorProto()
-    file.CopyToProto(proto)
-    files[file.name] = proto
+    files[file.name] = _proto(file)
+
+
+def _proto(file: Any) -> FileDescriptorProto:
+    found = FileDescriptorProto()
+    file.CopyToProto(found)
+    return found

@@ -34,6 +34,7 @@ def line_at(lines: Mapping[Path, int], path: Path) -> int | None:
 class _Scanner:
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
+        self._number, self._counted = 1, 0  # the line of what was asked for last
         self._lines: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}  # of the tables in each [[list]] so far
 
@@ -118,7 +119,8 @@ class _Scanner:
             found = _KEY.match(self._text, self._at)
             assert found is not None  # it is TOML
             self._at = found.end()
-            keys.append(next(iter(tomllib.loads(f"{found[0]} = 0"))))
+            key = found[0]
+            keys.append(next(iter(tomllib.loads(f"{key} = 0"))) if key[0] in "\"'" else key)
             self._skip()
             if not self._text.startswith(".", self._at):
                 return keys
@@ -130,4 +132,7 @@ class _Scanner:
         self._at = found.end()
 
     def _line(self) -> int:
-        return self._text.count("\n", 0, self._at) + 1
+        """Of what comes next; asked for from the top down, so that each end of a line is counted once."""
+        self._number += self._text.count("\n", self._counted, self._at)
+        self._counted = self._at
+        return self._number

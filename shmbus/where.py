@@ -95,7 +95,7 @@ class Where:
         if cause not in self._faults:
             if len(self._faults) < MOST_CAUSES:
                 reason, node = why()
-                self._faults[cause] = FilterFault(reason, *node.place, message.topic, 0)
+                self._faults[cause] = FilterFault(_on_one_line(reason), *node.place, message.topic, 0)
                 self._tell(self._faults[cause], message)
             else:
                 cause = OTHER_CAUSES
@@ -121,7 +121,7 @@ class Where:
     def _fault(self, node: Node, values: Values) -> Node:
         """The innermost part that has no value."""
         for part in node.parts:
-            if part.alone is not None and self._is_error(part.alone, values):
+            if part.alone is not None and self._is_error(part.alone(), values):
                 return self._fault(part, values)
         return node
 
@@ -172,6 +172,11 @@ class Where:
         if not any(True in _outcomes(self._tree, faults) for faults in found):
             reason = "no type of message has all that it takes to be true"
             raise self._refused(self._tree.place, reason, expected.remedy)
+
+
+def _on_one_line(reason: str) -> str:
+    """It may hold what stands in a message, and is logged."""
+    return "".join(one if one.isprintable() else " " for one in reason)
 
 
 def _faults(error: RuntimeError) -> Iterator[tuple[Place, str]]:

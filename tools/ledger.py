@@ -98,7 +98,7 @@ def _row(account: Account, entry: LedgerEntry, number: int) -> list[Cell]:
     counts = (entry.overrun, entry.expired, entry.corrupt, entry.filtered, entry.dead, entry.in_flight)
     return [
         f"  {text.printable(producer.name) if producer else '(left)'}",
-        _pid(account, Identity(*producer[1:4])) if producer else "",
+        _pid(account, producer.process) if producer else "",
         text.count(entry.published, number),
         text.count(entry.delivered, number),
         *(quiet(text.count(count, number), count) for count in counts),

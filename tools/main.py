@@ -83,15 +83,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 def _explain(error: Exception) -> int:
     from shmbus.errors import ConfigurationError, PatternError, ShmbusError, TopicNameError
 
+    from .text import printable
+
     if isinstance(error, ConfigurationError | PatternError | TopicNameError):
         status = 2
     elif isinstance(error, ShmbusError | OSError):
         status = 1
     else:
         raise error  # a mistake of ours: its traceback is wanted
-    texts = error.problems if isinstance(error, ConfigurationError) else (_text(error),)
-    for text in texts:
-        print(_as_of_a_service(f"shmbus: {' '.join(text.split())}"), file=sys.stderr)
+    for text in error.problems if isinstance(error, ConfigurationError) else (_text(error),):
+        line = printable(" ".join(text.split()))  # it may name what others have given themselves as names
+        print(_as_of_a_service(f"shmbus: {line}"), file=sys.stderr)
     return status
 
 
@@ -107,7 +109,7 @@ def _as_of_a_service(line: str) -> str:
 def _text(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
+    return str(error)
 
 
 def _terminated(number: int, _: FrameType | None) -> NoReturn:

@@ -8,6 +8,7 @@ that is continued elsewhere, a session that ends) is taken as it is.
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import AccessDenied, ConnectError, SegmentError, ShmbusError
 from shmbus.ledger import entries
-from shmbus.overview import Account, RingReading, TopicStatus, identity_of, read_ring, status_of
+from shmbus.overview import Account, RingReading, TopicStatus, read_ring, status_of
 from shmbus.pages import durable_of
 from shmbus.process import Identity, is_alive
 
@@ -70,10 +71,6 @@ class TopicReading:
     gates: int
 
     @property
-    def generation(self) -> int:
-        return max((lane.generation for lane in self.entry.lanes), default=0)
-
-    @property
     def retained(self) -> int:
         return sum(ring.retained for ring in self.rings.values())
 
@@ -115,11 +112,13 @@ class Reading:
 
     def subscribers(self) -> dict[int, int]:
         """How many subscriptions read each topic, by topic id."""
-        found: dict[int, int] = {}
-        for session in self.sessions:
-            for cursor in session.cursors.values():
-                found[cursor.topic_id] = found.get(cursor.topic_id, 0) + cursor.reads
-        return found
+        reading = {  # one has a cursor in each lane; the pages of a client have one bell
+            (cursor.topic_id, session.entry.bell, cursor.subscription)
+            for session in self.sessions
+            for cursor in session.cursors.values()
+            if cursor.reads
+        }
+        return Counter(topic_id for topic_id, *_ in reading)
 
     def statuses(self) -> list[TopicStatus]:
         """The topics, each as whoever asks the coordinator is told of it."""
@@ -221,7 +220,8 @@ class Probe:
                     its = entries(page, index, read)
                     found.append(Account(client.client, client.process, cursor.subscription, its))
         found += [account for group in groups for account in _accounts(group, rings)]
-        return _with_dead(found)
+        alive = cache(is_alive)  # each process is looked for once, in however many accounts it is
+        return [account.with_dead(alive) for account in found]
 
     def _all_rings(self, segments: Iterable[segment.SegmentName]) -> dict[tuple[int, int], list[Ring]]:
         """By topic and lane, the oldest generation first: those before the newest may still be read."""
@@ -327,16 +327,6 @@ def _publishers(ring: Ring, living: set[int]) -> int:
     ids = range(1, ring.producer_capacity + 1)
     entries = (ring.producer(producer) for producer in ids if not ring.producer_left(producer))
     return sum(1 for entry in entries if entry is not None and entry[4] in living)
-
-
-def _with_dead(accounts: Iterable[Account]) -> list[Account]:
-    """Whose process has ended is looked up once, in however many accounts it is."""
-    alive = cache(is_alive)
-    found = []
-    for account in accounts:
-        its = {account.process, *(identity_of(entry.producer) for entry in account.entries)}
-        found.append(account._replace(dead=frozenset(one for one in its if one is not None and not alive(one))))
-    return found
 
 
 def _read_cursors(page: Session) -> dict[int, CursorReading]:

@@ -90,7 +90,7 @@ def _row(topic: TopicStatus, columns: Sequence[Column], wide: bool) -> list[Cell
 
 
 def _type(topic: TopicStatus, whole: bool) -> str:
-    name = topic.type or "any"
+    name = text.printable(topic.type or "any")  # whoever made the topic has named it
     return name if whole else name.rpartition(".")[2]
 
 

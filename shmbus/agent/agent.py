@@ -61,8 +61,9 @@ class Agent:
         back. With a key of its own a collector does it once, whichever agent asks, and refuses another task with that
         key, of another id, say. `correlation` as of `Publisher.publish`.
 
-        Raises ValueError for what makes no sense, ClosedError, CorrelationError. What else goes wrong is a TaskError of
-        `Task.result`; that nobody can do it is also told by an alert on control.health.status.
+        Raises ValueError for what makes no sense, ClosedError, CorrelationError; of an agent with a name also what
+        `Publisher.publish` does, when the task cannot be noted. What else goes wrong is a TaskError of `Task.result`;
+        that nobody can do it is also told by an alert on control.health.status.
         """
         if not 0 < timeout < 2**32:
             raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")

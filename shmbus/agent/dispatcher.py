@@ -60,12 +60,6 @@ class Dispatcher:
         self._exchange = Exchange(bus, breaker=partial(Breaker, failures_to_open=NEVER))
         self._answers = self._exchange.subscription
         self._inbox: deque[Task] = deque()  # new ones, and cancelled ones
-        with ExitStack() as unless_made:
-            unless_made.callback(self._exchange.close)
-            self._roster = Roster(bus, self._schedule)
-            unless_made.callback(self._roster.close)
-            self._journal = None if name is None else Journal(bus, name)
-            unless_made.pop_all()
         self._outlet = Outlet(bus, self._published)
         self._tasks: dict[Job, Task] = {}
         self._settled: list[tuple[Task, Pending]] = []  # attempts that have ended
@@ -76,7 +70,15 @@ class Dispatcher:
         self._finished: OrderedDict[str, Task] = OrderedDict()  # with a result
         self._ids, self._numbers = os.urandom(6).hex() + "-", itertools.count(1)
         self._closed = False
-        self.inherited: Final = [] if self._journal is None else self._inherit(self._journal.found)
+        with ExitStack() as unless_made:
+            unless_made.callback(self._exchange.close)
+            self._roster = Roster(bus, self._schedule)
+            unless_made.callback(self._roster.close)
+            self._journal = None if name is None else Journal(bus, name)
+            if self._journal is not None:
+                unless_made.callback(self._journal.close)
+            self.inherited: Final = [] if self._journal is None else self._inherit(self._journal.read())
+            unless_made.pop_all()
         self._thread = threading.Thread(target=self._run, name="shmbus-tasks", daemon=True)
         self._thread.start()
 
@@ -150,19 +152,14 @@ class Dispatcher:
         if not task.future.cancelled():
             self._tasks[task._job] = task
             self._schedule.add(task._job)
-        elif self._tasks.pop(task._job, None) is not None:
+            return
+        if self._tasks.pop(task._job, None) is not None:  # else it was cancelled before it was heard of
             self._give_up(task)
             self._schedule.cancelled(task._job)
             self._outlet.drop(task)
-            self._note_cancelled(task)
-            self._forget(task)
-        else:
-            self._note_cancelled(task)
-            self._forget(task)  # before it was heard of
-
-    def _note_cancelled(self, task: Task) -> None:
         if self._journal is not None:
             self._journal.ended(task._call_key, task.error("CLIENT_SHUTDOWN", "it was cancelled", "CANCELLED"))
+        self._forget(task)
 
     def _prepare(self) -> None:
         """Call whoever is new, once: what a first call takes of both sides cannot be had without a coordinator."""

@@ -44,15 +44,14 @@ class Journal:
 
     def __init__(self, bus: "Bus", name: str) -> None:
         """Raises DurableError where another process has the name; TopicNameError, AccessDenied, ConnectionLost."""
-        topic = check_topic(AGENTS + name)
+        self._bus, self._topic = bus, check_topic(AGENTS + name)
         self._lock = threading.Lock()
-        self._publisher = bus._publisher(topic, TaskRecord, name, "raise", 0, True, 0, _LIMITS)
-        try:
-            with bus.subscribe(topic, start="earliest") as subscription:
-                self.found: Final = list(merged(_records(subscription)))
-        except BaseException:
-            self._publisher.close()
-            raise
+        self._publisher = bus._publisher(self._topic, TaskRecord, name, "raise", 0, True, 0, _LIMITS)
+
+    def read(self) -> list[TaskRecord]:
+        """All that is noted by now, a record for each task. Raises AccessDenied, ConnectionLost."""
+        with self._bus.subscribe(self._topic, start="earliest") as subscription:
+            return list(merged(_records(subscription)))
 
     def submitted(self, record: TaskRecord) -> None:
         """Raises ShmbusError: who comes after would know nothing of it."""

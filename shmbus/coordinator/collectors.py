@@ -210,10 +210,8 @@ class Collectors:
         if word > Health.HEALTHY:
             how = f"says that it is {word.name.lower()}"
             self._log(Warn(f"{name}: says that it is {now.complaint}"))
-            why = (
-                f"It {how}, of itself: it moves. {f'Its reason: {now.reason}' if now.reason else 'It gives no reason.'}"
-            )
-            self._alerts.alert(f"collector {name} {how}", why, [name])
+            reason = f"Its reason: {now.reason}" if now.reason else "It gives no reason."
+            self._alerts.alert(f"collector {name} {how}", f"It {how}, of itself: it moves. {reason}", [name])
         elif before > Health.HEALTHY:
             self._log(f"{name}: says that it is {word.name.lower()} again")
 

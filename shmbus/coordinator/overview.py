@@ -6,6 +6,7 @@ where to go on. What stands in the pages may have been written by anybody; it is
 
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -16,7 +17,7 @@ from shmbus.coordinator.outbox import Opener
 from shmbus.coordinator.registry import Client, CursorRef, Registry, Topic
 from shmbus.coordinator.rings import plan_of
 from shmbus.ledger import entries
-from shmbus.overview import Account, identity_of, read_ring, told
+from shmbus.overview import Account, read_ring, told
 from shmbus.process import Identity, is_alive
 from shmbus.v1.control_pb2 import LedgerPart, ListTopics, ReadLedger, TopicEntry, TopicList
 
@@ -48,7 +49,7 @@ class Overview:
         after = CursorRef(request.page, request.place)
         places = (place for place in self._places(client) if place[0] >= after)
         found = heapq.nsmallest(CURSORS_A_PART + 1, places, key=lambda place: place[0])
-        part, lines, dead = LedgerPart(), 0, dict[Identity, bool]()
+        part, lines, alive = LedgerPart(), 0, cache(is_alive)  # each process is looked for once
         for count, (cursor, reader, process, subscription, topic) in enumerate(found):
             if count == CURSORS_A_PART or lines >= LINES_A_PART:
                 part.page, part.place = cursor
@@ -57,8 +58,7 @@ class Overview:
             its = entries(page.session, cursor.place, [one.ring for one in topic.generations])
             if its:
                 lines += len(its)
-                account = Account(reader, process, subscription, its)
-                part.accounts.append(told(account._replace(dead=_dead(account, dead))))
+                part.accounts.append(told(Account(reader, process, subscription, its).with_dead(alive)))
         return part, ()
 
     def _readable(self, client: Client) -> Iterator[Topic]:
@@ -78,15 +78,6 @@ class Overview:
                 page = self._registry.pages[cursor.session].session
                 if key in lanes and isinstance(page, Group) and page.rows:  # those of older versions have no ledger
                     yield cursor, group.name, None, None, lanes[key]
-
-
-def _dead(account: Account, known: dict[Identity, bool]) -> frozenset[Identity]:
-    """Which of its processes have ended; a process that has been looked for is not looked for again."""
-    its = {identity_of(entry.producer) for entry in account.entries} | {account.process}
-    for one in its - known.keys():
-        if one is not None:
-            known[one] = not is_alive(one)
-    return frozenset(one for one in its if one is not None and known[one])
 
 
 def _entry(topic: Topic) -> TopicEntry:

@@ -122,7 +122,10 @@ class Collector:
             return wire.DEGRADED
 
     def own_reason(self) -> str:
-        """Why that is no better, where it is not: what the worst of its components says."""
+        """Why that is no better, where it is not: what the worst of its components says.
+
+        Empty: all of them are well by now, or a class that judges by something else does not say.
+        """
         try:
             return self.vitals.why(self.components())
         except Exception as error:

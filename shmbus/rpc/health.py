@@ -52,8 +52,10 @@ class Vitals:
         return _worst((self._queue(), *components))
 
     def why(self, components: Sequence[wire.ComponentHealth]) -> str:
-        """The worst of them, and what that says."""
+        """The worst of them, and what that says; empty: all are well."""
         worst = max((self._queue(), *components), key=lambda one: one.status)
+        if worst.status <= wire.HEALTHY:
+            return ""
         return f"{worst.name}: {worst.message}" if worst.message else worst.name
 
     def _queue(self) -> wire.ComponentHealth:

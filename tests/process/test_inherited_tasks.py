@@ -142,6 +142,17 @@ def test_a_collector_that_dies_under_the_next_agent_costs_no_result(bus):
             assert results(published) == [("one", "other")]
 
 
+def test_an_agent_that_cannot_take_over_gives_its_name_back(bus, monkeypatch):
+    def fail(roster):
+        raise shmbus.ConnectionLost("lab", 7)
+
+    with monkeypatch.context() as patched, pytest.raises(shmbus.ConnectionLost):
+        patched.setattr("shmbus.agent.roster.Roster.refresh", fail)
+        Agent(bus, name="detector")
+    with Agent(bus, name="detector") as agent:
+        assert agent.inherited == []
+
+
 def test_one_process_has_a_name_at_a_time(bus):
     with Agent(bus, name="detector"), pytest.raises(shmbus.DurableError, match="detector"):
         Agent(bus, name="detector")

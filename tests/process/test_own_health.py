@@ -245,5 +245,7 @@ def test_a_health_check_of_one_with_a_loop_of_its_own_has_what_it_says_of_itself
             assert (found.status, found.components["heartbeat"].status) == (DEGRADED, DEGRADED)
             bus.beat(DEGRADED, reason="disk full")
             assert client.health("mine").components["heartbeat"].message == "disk full"
+            bus.beat(DEGRADED, reason="no 'caf\udce9'")  # as os.fsdecode makes it of a name that is no UTF-8
+            assert client.health("mine").components["heartbeat"].message == r"no 'caf\udce9'"
             bus.beat(HEALTHY)
             assert client.health("mine").status == HEALTHY

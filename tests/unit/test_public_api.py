@@ -35,7 +35,7 @@ METHODS = {
     " wire",
     "CorrelationTracker": "by_stage by_tag counts incomplete observe workflow workflows",
     "Gap": "count first group last pattern producer reason topic",
-    "Producer": "name pid pid_namespace session start_time uid",
+    "Producer": "name pid pid_namespace process session start_time uid",
     "Borrowed": "data deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"
     " producer_sequence release sequence time time_ns topic type_name",
     "Message": "deliveries envelope event expires_ns flags key kind lane pattern payload priority producer"

@@ -6,7 +6,7 @@ import pytest
 
 from shmbus.ledger import LedgerEntry
 from shmbus.message import Producer
-from shmbus.overview import Account, accounts_of, identity_of, told
+from shmbus.overview import Account, accounts_of, told
 from shmbus.process import Identity
 from shmbus.tools.ledger import _facts, listing
 from shmbus.v1.control_pb2 import LedgerPart
@@ -78,4 +78,9 @@ def test_json_has_pids_and_who_is_dead():
 
 def test_what_the_coordinator_tells_is_what_there_is():
     assert list(accounts_of(LedgerPart(accounts=map(told, ACCOUNTS)))) == ACCOUNTS
-    assert identity_of(None) is None and identity_of(producer("x", AGENT)) == AGENT == identity_of(AGENT)
+
+
+def test_an_account_knows_which_of_its_processes_are_dead():
+    account = ACCOUNTS[0].with_dead(lambda process: process != AGENT)
+    assert account.dead == {AGENT} and account.is_dead(AGENT) and account.is_dead(producer("x", AGENT))
+    assert not account.is_dead(None) and not account.with_dead(lambda process: True).dead

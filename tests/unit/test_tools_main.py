@@ -44,6 +44,7 @@ def test_the_list_of_commands_imports_none_of_them():
         (ConnectionLost("lab", 4711), 1, "the coordinator (pid 4711) of the bus 'lab' is gone: "),
         (PermissionError(13, "Permission denied", "/run/shmbus"), 1, "/run/shmbus: Permission denied"),
         (ConfigurationError("a.toml", "bus.name", "A", "not\nso"), 2, 'a.toml: bus.name = "A": not so'),
+        (AccessDenied("read", "x", "'\x1b[2J' (pid 7)", "No."), 1, r"'\x1b[2J' (pid 7) may not read 'x'. No."),
         (PatternError("*", "no"), 2, "topic pattern '*' is not valid: no"),
     ],
 )
@@ -112,6 +113,11 @@ def test_topics_at_80_columns():
 
 def test_topics_at_120_columns():
     assert listing(TOPICS.statuses(), 120) == AT_120
+
+
+def test_a_type_named_by_anybody_moves_no_cursor():
+    (status,) = reading(10, [topic(1, "lab.a")]).statuses()
+    assert r" lab.\x1b[2J " in listing([status._replace(type="lab.\x1b[2J")], 120)
 
 
 def test_topics_as_json_have_all_that_is_known():

@@ -138,6 +138,27 @@ class Unknown:
         return schema.message_class("nobody.Knows")
 
 
+def test_a_long_list_of_constants_is_not_taken_apart():
+    """Each part as an expression of its own has all that is known of the whole: of thousands that was 300 MB."""
+    text = f"topic in {[str(number) for number in range(2000)]}"
+    root = tree_of(Unchecked(text)._compiled.serialize(), text)
+    assert sum(node.alone is not None for node in root.walk()) == 3 and len(list(root.walk())) == 2003
+
+
+class Alert:
+    """A message that moves the cursor of a terminal."""
+
+    topic, sequence, event = "lab.own", 7, AlertPayload(title="[\x1b[2J\nforged")
+
+
+def test_what_a_message_says_forges_no_line_of_a_log(caplog):
+    where = Where("'a'.matches(event.title)", ANYTHING)
+    assert not where.judge(Alert())
+    (fault,) = where.faults
+    assert fault.reason == "invalid regular expression: missing ]: [ [2J forged"
+    assert caplog.messages[0].isprintable()
+
+
 def test_a_message_of_an_unknown_type_does_not_match_and_says_what_to_do(caplog):
     where = Where("topic == 'lab.own' && dyn(event).a == 1", ANYTHING)
     assert not where.judge(Unknown()) and not where.judge(Unknown())
