@@ -71,10 +71,10 @@ static inline uint32_t noted(const struct shmbus_group *group, uint64_t sequence
     return found >> WHOSE_LAP_SHIFT == lap >> WHOSE_LAP_SHIFT ? found ^ lap : 0;
 }
 
-/* Whose it is; 0: nobody knows. */
+/* Whose it is; 0: nobody knows. Noted as nobody's, it is of one that has gone, and the ring may still name the id. */
 static inline uint32_t whose(const struct shmbus_group *group, uint64_t sequence) {
-    uint32_t producer = noted(group, sequence) & SHMBUS_MAX_PRODUCER_ID;
-    return producer || !group->ring ? producer : owner_of(group->ring, sequence);
+    uint32_t note = noted(group, sequence);
+    return note || !group->ring ? note & SHMBUS_MAX_PRODUCER_ID : owner_of(group->ring, sequence);
 }
 
 /* It has been taken, and `made` is its word. A compare-and-swap, made while the word is still that: who is stopped before it for

@@ -776,7 +776,8 @@ static bool book_over(const struct shmbus_group *group, uint64_t sequence, uint6
     }
     if (!commit(&draft, &moved))
         return false;
-    if (!has_row(group, producer) && is_untold(settled))
+    bool corrupt = ending_in(settled) == SHMBUS_ENDED_CORRUPT && producer_in(settled) == 0; /* whose, its holder could not tell */
+    if (!has_row(group, producer) && (corrupt || is_untold(settled)))
         atomic_fetch_add_explicit(&group->lane->untold, 1, memory_order_seq_cst);
     return true;
 }

@@ -797,6 +797,25 @@ TEST(what_an_earlier_owner_of_an_id_lost_after_it_had_gone_is_no_loss_of_a_later
     must_tell_nothing();
 }
 
+TEST(what_is_held_of_one_that_has_gone_is_told_without_a_name_though_the_ring_still_says_its_id) {
+    open_group();
+    publish_many(1, 3);
+    claim(&anna, 1, 3);
+    publish_many(2, 31);
+    shmbus_group_skip(&bert, shmbus_head(&rig.ring));
+    must_tell(2, shmbus_head(&rig.ring) - 4);
+    CHECK_EQUAL(shmbus_group_whose(&anna, 3), 1);
+    give_away(1);
+    CHECK_EQUAL(owner_of(&rig.ring, 3), 1);
+    CHECK_EQUAL(shmbus_group_whose(&anna, 3), 0);
+    end(&anna, 3, SHMBUS_ENDED_OVERRUN);
+    must_tell(0, 1);
+    end(&anna, 2, SHMBUS_ENDED_CORRUPT);
+    must_tell(0, 1);
+    settle(&anna, 1, 2);
+    must_tell_nothing();
+}
+
 TEST(an_id_that_was_given_away_often_has_a_row_in_which_all_is_booked) {
     open_group();
     for (uint64_t at = 1; at <= 5; at++) {
