@@ -74,6 +74,8 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     found = []
     for row, before in sorted(rows, key=lambda row: row[0]):
         producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated = row
+        if last < base:
+            continue  # whoever has the page wrote there what no account is: it is his own, and no reason to tell none
         accounted, (number, count) = last - base, published.get((producer, version), (0, None))
         in_flight = max(0, number - last if before is None or count is None else count - before - accounted)
         whose = _whose(numbers, producer, version)
