@@ -210,7 +210,7 @@ class Probe:
         segments = segment.list_segments(self._uid, self._bus)
         rings = self._all_rings(segments)
         groups = self._read_groups(segments)
-        durable = {member[4:] for group in groups for member in map(group.member, range(MEMBERS)) if member}
+        durable = {member for group in groups for member in _members(group)}
         found = []
         for session in reading.sessions:
             page, client = self._sessions.known(session.entry.session), session.entry
@@ -309,6 +309,14 @@ def _finished(segments: Iterable[segment.SegmentName], kind: str) -> Iterator[tu
         what, *numbers = one.what.split(".")
         if one.maker is None and what == kind:
             yield one.name, [int(number) for number in numbers]
+
+
+def _members(group: Group) -> Iterator[tuple[int, int]]:
+    """Their sessions and the numbers of their subscriptions there."""
+    for number in range(MEMBERS):
+        with contextlib.suppress(UnicodeDecodeError):  # any member can write anything where the names are
+            if member := group.member(number):
+                yield member[4:]
 
 
 def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> list[Account]:
