@@ -101,6 +101,15 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     return found
 
 
+def producer_of(ring: Ring, producer: int) -> Producer | None:
+    """Who has that id, or had it last; None: nobody, or somebody who publishes there has written over the name."""
+    try:
+        entry = ring.producer(producer)
+    except UnicodeDecodeError:
+        return None
+    return None if entry is None else Producer(*entry)
+
+
 def _numbers(ring: Ring) -> dict[int, _Its]:
     found = ring.all_numbers()
     return {
@@ -131,7 +140,6 @@ def _left(numbers: Sequence[_Numbers], producer: int, version: int) -> int:
 
 def _whose(numbers: Sequence[_Numbers], producer: int, version: int) -> Producer | None:
     for ring, its in reversed(numbers):
-        entry = ring.producer(producer)
-        if producer in its and its[producer].version == version and entry is not None:
-            return Producer(*entry)
+        if producer in its and its[producer].version == version and (found := producer_of(ring, producer)) is not None:
+            return found
     return None
