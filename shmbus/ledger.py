@@ -74,6 +74,8 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
     found = []
     for row, before in sorted(rows, key=lambda row: row[0]):
         producer, version, base, last, delivered, overrun, expired, corrupt, filtered, dead, repeated = row
+        if last < base:
+            continue  # whoever has the page wrote there what no account is: it is his own, and no reason to tell none
         accounted, (number, count) = last - base, published.get((producer, version), (0, None))
         in_flight = max(0, number - last if before is None or count is None else count - before - accounted)
         whose = _whose(numbers, producer, version)
@@ -97,6 +99,15 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
             )
         )
     return found
+
+
+def producer_of(ring: Ring, producer: int) -> Producer | None:
+    """Who has that id, or had it last; None: nobody, or somebody who publishes there has written over the name."""
+    try:
+        entry = ring.producer(producer)
+    except UnicodeDecodeError:
+        return None
+    return None if entry is None else Producer(*entry)
 
 
 def _numbers(ring: Ring) -> dict[int, _Its]:
@@ -129,7 +140,6 @@ def _left(numbers: Sequence[_Numbers], producer: int, version: int) -> int:
 
 def _whose(numbers: Sequence[_Numbers], producer: int, version: int) -> Producer | None:
     for ring, its in reversed(numbers):
-        entry = ring.producer(producer)
-        if producer in its and its[producer].version == version and entry is not None:
-            return Producer(*entry)
+        if producer in its and its[producer].version == version and (found := producer_of(ring, producer)) is not None:
+            return found
     return None

@@ -19,7 +19,7 @@ from shmbus import segment
 from shmbus._core import MEMBERS, AttachError, Group, Ring, Session
 from shmbus.directory import CollectorEntry, DirectoryReader, SessionEntry, Snapshot, TopicEntry
 from shmbus.errors import AccessDenied, ConnectError, SegmentError, ShmbusError
-from shmbus.ledger import entries
+from shmbus.ledger import entries, producer_of
 from shmbus.overview import Account, RingReading, TopicStatus, read_ring, status_of
 from shmbus.pages import durable_of
 from shmbus.process import Identity, is_alive
@@ -210,7 +210,7 @@ class Probe:
         segments = segment.list_segments(self._uid, self._bus)
         rings = self._all_rings(segments)
         groups = self._read_groups(segments)
-        durable = {member[4:] for group in groups for member in map(group.member, range(MEMBERS)) if member}
+        durable = {member for group in groups for member in _members(group)}
         found = []
         for session in reading.sessions:
             page, client = self._sessions.known(session.entry.session), session.entry
@@ -311,6 +311,14 @@ def _finished(segments: Iterable[segment.SegmentName], kind: str) -> Iterator[tu
             yield one.name, [int(number) for number in numbers]
 
 
+def _members(group: Group) -> Iterator[tuple[int, int]]:
+    """Their sessions and the numbers of their subscriptions there."""
+    for number in range(MEMBERS):
+        with contextlib.suppress(UnicodeDecodeError):  # any member can write anything where the names are
+            if member := group.member(number):
+                yield member[4:]
+
+
 def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> list[Account]:
     name = durable_of(group)
     found = []
@@ -325,8 +333,8 @@ def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> 
 def _publishers(ring: Ring, living: set[int]) -> int:
     """Producers whose client is there. Entries of others stay until somebody else needs their ids."""
     ids = range(1, ring.producer_capacity + 1)
-    entries = (ring.producer(producer) for producer in ids if not ring.producer_left(producer))
-    return sum(1 for entry in entries if entry is not None and entry[4] in living)
+    found = (producer_of(ring, producer) for producer in ids if not ring.producer_left(producer))
+    return sum(1 for one in found if one is not None and one.session in living)
 
 
 def _read_cursors(page: Session) -> dict[int, CursorReading]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_publishing_and_reading_go_on_under_load_and_a_new_one_serves_the_same_n
                 seen = next(found for found in subscription if found.topic == "lab.y")
                 assert seen.payload == b"new"
             assert subscription.lost == 0
+
+
+def test_who_scribbles_over_names_in_a_ring_loses_that_topic_and_keeps_no_coordinator_from_taking_over(bus_name):
+    with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.b", lossless=True) as subscription:
+        publisher = bus.publisher("lab.b", name="other")
+        with bus.publisher("lab.a", name="scribbler"):
+            for path in Path("/dev/shm").glob(f"*.{bus_name}.ring.*"):
+                with path.open("r+b") as ring:
+                    if (place := ring.read(1 << 20).find(b"scribbler")) >= 0:
+                        ring.seek(place)
+                        ring.write(b"\xc6" * 9)
+            publisher.publish(b"before")
+            killed(first)
+            with coordinator(bus_name) as second, shmbus.connect() as fresh:
+                assert any(".ring." in line and "cannot be taken over" in line for line in second.lines)
+                assert "lab.b" in {one.topic for one in fresh.topics()}
+                publisher.publish(b"after")
+                assert [subscription.receive(timeout=20).payload for _ in range(2)] == [b"before", b"after"]
 
 
 def test_a_coordinator_that_takes_over_and_is_stopped_finds_its_clients_waiting_when_it_goes_on(bus_name, monkeypatch):

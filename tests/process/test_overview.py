@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,45 @@ def test_processes_that_have_ended_are_marked(bus_name):
         }  # fmt: skip
         shown = command("ledger", "--bus", bus_name).stdout
         assert f"gone †{child.pid} " in " ".join(shown.split()) and f"here {os.getpid()} " in " ".join(shown.split())
+
+
+def test_a_member_whose_name_is_scribbled_over_hides_nobodys_account(bus_name):
+    with (
+        coordinator(bus_name),
+        shmbus.connect(bus_name, name="scribbler") as bus,
+        bus.publisher("lab.a") as publisher,
+        bus.subscribe("lab.a", durable="kept"),
+    ):
+        publisher.publish(b"x")
+        (path,) = Path("/dev/shm").glob(f"*.{bus_name}.group.*")
+        with path.open("r+b") as page:
+            page.seek(page.read().index(b"scribbler"))
+            page.write(b"\xc6" * 9)
+        shown = command("ledger", "--bus", bus_name)
+        assert shown.returncode == 0 and "[kept]" in shown.stdout, shown.stderr
+
+
+def test_a_publisher_that_writes_over_its_name_keeps_nothing_from_others(bus_name):
+    with (
+        coordinator(bus_name),
+        shmbus.connect(bus_name, name="agent") as bus,
+        bus.publisher("lab.a", name="scribbler") as scribbler,
+        bus.publisher("lab.b", name="other") as other,
+        bus.subscribe("lab.#"),
+    ):
+        scribbler.publish(b"x")
+        other.publish(b"x")
+        for path in Path("/dev/shm").glob(f"*.{bus_name}.ring.*"):
+            with path.open("r+b") as ring:
+                if (place := ring.read(1 << 20).find(b"scribbler")) >= 0:
+                    ring.seek(place)
+                    ring.write(b"\xc6" * 9)
+        names = {one.entries[0].topic: [entry.producer and entry.producer.name for entry in one.entries]
+                 for one in bus.ledger()}  # fmt: skip
+        assert names == {"lab.a": [None], "lab.b": ["other"]}
+        for what in ("topics", "ledger"):
+            shown = command(what, "--bus", bus_name)
+            assert shown.returncode == 0 and "lab.b" in shown.stdout, shown.stderr
 
 
 # ---- other users -----------------------------------------------------------------------------------------------------
