@@ -102,11 +102,8 @@ def entries(session: Session, cursor: int, rings: Sequence[Ring]) -> list[Ledger
 
 
 def producer_of(ring: Ring, producer: int) -> Producer | None:
-    """Who has that id, or had it last; None: nobody, or somebody who publishes there has written over the name."""
-    try:
-        entry = ring.producer(producer)
-    except UnicodeDecodeError:
-        return None
+    """Who has that id, or had it last."""
+    entry = ring.producer(producer)
     return None if entry is None else Producer(*entry)
 
 

@@ -314,9 +314,8 @@ def _finished(segments: Iterable[segment.SegmentName], kind: str) -> Iterator[tu
 def _members(group: Group) -> Iterator[tuple[int, int]]:
     """Their sessions and the numbers of their subscriptions there."""
     for number in range(MEMBERS):
-        with contextlib.suppress(UnicodeDecodeError):  # any member can write anything where the names are
-            if member := group.member(number):
-                yield member[4:]
+        if member := group.member(number):
+            yield member[4:]
 
 
 def _accounts(group: Group, rings: Mapping[tuple[int, int], Sequence[Ring]]) -> list[Account]:

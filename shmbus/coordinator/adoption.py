@@ -159,7 +159,7 @@ class Adoption:
     def _try(self, name: str, take: Callable[[], None]) -> None:
         try:
             take()
-        except (ShmbusError, AttachError, OSError, DecodeError, UnicodeDecodeError, LookupError) as error:
+        except (ShmbusError, AttachError, OSError, DecodeError, LookupError) as error:
             if isinstance(error, OSError) and error.errno in _EXHAUSTED:
                 raise  # nothing is wrong with the segment: whoever has more room can take it over
             self._log(f"segment {name} cannot be taken over and is removed: {error}")

@@ -64,7 +64,7 @@ def test_publishing_and_reading_go_on_under_load_and_a_new_one_serves_the_same_n
             assert subscription.lost == 0
 
 
-def test_who_scribbles_over_names_in_a_ring_loses_that_topic_and_keeps_no_coordinator_from_taking_over(bus_name):
+def test_who_scribbles_over_names_in_a_ring_keeps_no_coordinator_from_taking_over(bus_name):
     with coordinator(bus_name) as first, shmbus.connect() as bus, bus.subscribe("lab.b", lossless=True) as subscription:
         publisher = bus.publisher("lab.b", name="other")
         with bus.publisher("lab.a", name="scribbler"):
@@ -75,9 +75,8 @@ def test_who_scribbles_over_names_in_a_ring_loses_that_topic_and_keeps_no_coordi
                         ring.write(b"\xc6" * 9)
             publisher.publish(b"before")
             killed(first)
-            with coordinator(bus_name) as second, shmbus.connect() as fresh:
-                assert any(".ring." in line and "cannot be taken over" in line for line in second.lines)
-                assert "lab.b" in {one.topic for one in fresh.topics()}
+            with coordinator(bus_name), shmbus.connect() as fresh:
+                assert {"lab.a", "lab.b"} <= {one.topic for one in fresh.topics()}
                 publisher.publish(b"after")
                 assert [subscription.receive(timeout=20).payload for _ in range(2)] == [b"before", b"after"]
 

@@ -214,8 +214,11 @@ PyObject *identity_object(struct shmbus_producer *entry) {
     struct shmbus_identity who;
     if (!entry || !shmbus_identity_load(entry, &who))
         Py_RETURN_NONE;
-    return Py_BuildValue("siKKII", who.name, who.pid, (unsigned long long)who.start_time, (unsigned long long)who.pid_namespace,
-                         who.session, who.uid);
+    /* as make_producer's: whoever's it is can write anything there */
+    PyObject *name = PyUnicode_DecodeUTF8(who.name, (Py_ssize_t)strlen(who.name), "replace");
+    return name ? Py_BuildValue("NiKKII", name, who.pid, (unsigned long long)who.start_time, (unsigned long long)who.pid_namespace,
+                                who.session, who.uid)
+                : NULL;
 }
 
 static PyObject *ring_set_producer(RingObject *self, PyObject *args) {
