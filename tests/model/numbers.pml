@@ -1,5 +1,5 @@
 /*
- * How many messages of a producer stand before a sequence (shmbus_numbers_before() in ../../shmbus/core/ring.c), for exhaustive
+ * How many messages of a producer stand before a sequence (shmbus_numbers_before() in ../../shmbus/core/numbers.c), for exhaustive
  * exploration with spin.  `run` builds and checks it.
  *
  *   publisher    N1 claiming = number; N2 the slot: CLAIMED; N3 the tail; N4 COMMITTED, or, if that was taken away, ABORTED and

@@ -1,6 +1,6 @@
 /*
  * The numbers of a durable publisher while its topic goes on in a successor (../../shmbus/coordinator/topics.py, and
- * shmbus_numbers_settle(), _raise() in ../../shmbus/core/ring.c), for exhaustive exploration with spin.  `run` builds and
+ * shmbus_numbers_settle(), _raise() in ../../shmbus/core/ring.c and numbers.c), for exhaustive exploration with spin.  `run` builds and
  * checks it.
  *
  *   publisher    shmbus_publish   claiming; the slot: CLAIMED; the tail; COMMITTED, or, if that was taken away, ABORTED and the
