@@ -81,7 +81,7 @@ class Filter:
             **more,
         )
 
-    def sieve(self, expected: Expected = ANYTHING) -> "Sieve":
+    def sieve(self, expected: Callable[[], Expected] = lambda: ANYTHING) -> "Sieve":
         """What says of a message whether it is wanted. Raises FilterError for what makes no sense of what may come."""
         self._check()
         where = Where(self.where, expected) if self.where is not None else None
@@ -219,7 +219,7 @@ def sieve_of(filter: Filter | None, expected: Callable[[], Expected]) -> Sieve |
         return None
     if not isinstance(filter, Filter):
         raise TypeError(f"filter is a shmbus.Filter(...), not {filter!r}")
-    return filter.sieve(expected() if filter.where is not None else ANYTHING)
+    return filter.sieve(expected)
 
 
 def tolerant(judge: Judge) -> Judge:

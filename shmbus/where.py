@@ -46,9 +46,12 @@ class FilterFault(NamedTuple):
 
 
 class Where:
-    """An expression. Raises FilterError when it does not compile, or can be true of none of the `expected` messages."""
+    """An expression. Raises FilterError when it does not compile, or can be true of none of the `expected` messages.
 
-    def __init__(self, expression: str, expected: Expected) -> None:
+    What may come is only asked for if the expression speaks of it.
+    """
+
+    def __init__(self, expression: str, expected: Callable[[], Expected]) -> None:
         try:
             from cel_expr_python import cel
         except ImportError:
@@ -60,7 +63,7 @@ class Where:
         self._used: dict[str, Callable[[Message], Any]] = {name: _VALUES[name] for name in _VALUES if name in names}
         self._check_heads()
         if "event" in self._used:
-            self._check_events(expected)
+            self._check_events(expected())
         self._faults: dict[str, FilterFault] = {}  # by cause, without their counts
         self._counts: Counter[str] = Counter()
 

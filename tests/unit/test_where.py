@@ -28,7 +28,7 @@ class Unchecked(Where):
     """One that goes by no types."""
 
     def __init__(self, text):
-        super().__init__(text, ANYTHING)
+        super().__init__(text, lambda: ANYTHING)
 
     def _check_heads(self):
         pass
@@ -107,9 +107,9 @@ def test_what_may_come_is_known_of_topics_that_are_there(patterns, topics, found
 
 
 def test_a_type_that_nobody_here_knows_may_have_any_field():
-    Where("event.nosuch == 1", Expected(frozenset(("nobody.Knows",)), more=False))
+    Where("event.nosuch == 1", lambda: Expected(frozenset(("nobody.Knows",)), more=False))
     with pytest.raises(FilterError, match="'nosuch'"):
-        Where("event.nosuch == 1", Expected(frozenset((ENVELOPE,)), more=False))
+        Where("event.nosuch == 1", lambda: Expected(frozenset((ENVELOPE,)), more=False))
 
 
 def test_types_that_were_learned_have_their_fields():
@@ -122,9 +122,9 @@ def test_types_that_were_learned_have_their_fields():
     pool.Add(file)
     schema.learn(schema.descriptor_set(pool.FindMessageTypeByName("where.Learned")))
     its = Expected(frozenset(("where.Learned",)), more=False)
-    Where("event.lab == 'a'", its)
+    Where("event.lab == 'a'", lambda: its)
     with pytest.raises(FilterError, match="has a field 'nosuch'"):
-        Where("event.lab == 'a' && event.nosuch == 1", its)
+        Where("event.lab == 'a' && event.nosuch == 1", lambda: its)
 
 
 class Unknown:
@@ -152,7 +152,7 @@ class Alert:
 
 
 def test_what_a_message_says_forges_no_line_of_a_log(caplog):
-    where = Where("'a'.matches(event.title)", ANYTHING)
+    where = Where("'a'.matches(event.title)", lambda: ANYTHING)
     assert not where.judge(Alert())
     (fault,) = where.faults
     assert fault.reason == "invalid regular expression: missing ]: [ [2J forged"
@@ -160,7 +160,7 @@ def test_what_a_message_says_forges_no_line_of_a_log(caplog):
 
 
 def test_a_message_of_an_unknown_type_does_not_match_and_says_what_to_do(caplog):
-    where = Where("topic == 'lab.own' && dyn(event).a == 1", ANYTHING)
+    where = Where("topic == 'lab.own' && dyn(event).a == 1", lambda: ANYTHING)
     assert not where.judge(Unknown()) and not where.judge(Unknown())
     (fault,) = where.faults
     assert (fault.line, fault.column, fault.topic, fault.messages) == (1, 27, "lab.own", 2)
